@@ -1,0 +1,3 @@
+//! `footprint`.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! `usagectl`.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! `usaged`.
+
+fn main() {}

@@ -1,0 +1,142 @@
+//! What the operator decides: `/etc/usaged/usaged.toml`, the environment, and the files that hold secrets.
+//!
+//! Owns: reading, checking, defaults, near-miss suggestions. Does not know: what the settings are used for.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::model::{AllowanceRule, CustomerId, ItemId, Meter, MeterName, Plan, PlanName, SubscriptionId};
+
+/// Everything the daemon runs by, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the wall clock's trust comes from.
+    pub clock: ClockTrust,
+    /// Meters by name.
+    pub meters: BTreeMap<MeterName, Meter>,
+    /// Plans by name: the shipped ones, overlaid by the operator's.
+    pub plans: BTreeMap<PlanName, Plan>,
+    /// How an allowance follows a plan change.
+    pub allowance: AllowanceRule,
+    /// The billing provider.
+    pub provider: ProviderConfig,
+    /// When things happen.
+    pub schedule: Schedule,
+    /// Bounds of the intake.
+    pub intake: Intake,
+    /// Who may command besides root: a group's name.
+    pub command_group: Option<String>,
+    /// Ids of the first link, from the environment (rule R1).
+    pub seed: LinkSeed,
+}
+
+/// `clock` in the configuration (rule M5).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ClockTrust {
+    /// Find out: provider, then timesyncd.
+    #[default]
+    Auto,
+    /// The operator vouches for the wall clock.
+    Trusted,
+}
+
+/// Which provider, and how it is reached.
+#[derive(Debug, Clone)]
+pub struct ProviderConfig {
+    /// Which kind.
+    pub kind: ProviderKind,
+    /// Where its API is; a loopback address in tests and with the sandbox.
+    pub base_url: String,
+    /// A whole request may take this long.
+    pub timeout: Duration,
+    /// The key, where there is one.
+    pub key: Option<ApiKey>,
+    /// Webhook signing secret (`STRIPE_WEBHOOK_SECRET`), kept for the receiver.
+    pub webhook_secret: Option<secrecy::SecretString>,
+}
+
+/// `provider` in the configuration.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ProviderKind {
+    /// Measures only.
+    #[default]
+    None,
+    /// Stripe's legacy usage records, pinned version.
+    StripeUsageRecords,
+}
+
+/// An API key, and where it came from, so that messages can name the place and never the key.
+#[derive(Debug, Clone)]
+pub struct ApiKey {
+    /// Redacted in every output.
+    pub secret: secrecy::SecretString,
+    /// As `credential stripe_api_key` or `environment STRIPE_API_KEY`.
+    pub from: String,
+}
+
+/// When things happen.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    /// Between two samples; 1 s to 6 h.
+    pub sample_every: Duration,
+    /// Cron expression (with seconds) of the push, UTC.
+    pub push: String,
+    /// Cron expression of compaction and pruning, UTC.
+    pub compact: String,
+    /// A VM's own steady offset is drawn from this much time after a push is due.
+    pub spread: Duration,
+}
+
+/// Bounds of the intake.
+#[derive(Debug, Clone, Copy)]
+pub struct Intake {
+    /// Largest request body, bytes.
+    pub max_body: usize,
+    /// Most records in one request.
+    pub max_records: usize,
+    /// Ids are remembered this long, by arrival; at least 35 days (rule M8).
+    pub dedupe_days: u32,
+    /// Single credits are kept this long, then only hours by source.
+    pub keep_credits_days: u32,
+}
+
+/// Ids for the first link (rule R1).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LinkSeed {
+    /// `STRIPE_CUSTOMER_ID`.
+    pub customer: Option<CustomerId>,
+    /// `STRIPE_SUBSCRIPTION_ID`.
+    pub subscription: Option<SubscriptionId>,
+    /// `STRIPE_SUBSCRIPTION_ITEM_COMPUTE`.
+    pub item_compute: Option<ItemId>,
+    /// `STRIPE_SUBSCRIPTION_ITEM_API`.
+    pub item_api: Option<ItemId>,
+    /// `plan` in the configuration: the plan of that first link.
+    pub plan: Option<PlanName>,
+}
+
+/// Where things lie on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    /// `usage.db` and its lock: `/var/lib/usaged`, `$STATE_DIRECTORY`, or XDG.
+    pub state: PathBuf,
+    /// The socket: `/run/usaged`, `$RUNTIME_DIRECTORY`, or XDG.
+    pub runtime: PathBuf,
+    /// `/etc/usaged/usaged.toml`, `--config`, `USAGED_CONFIG`, or XDG.
+    pub config: PathBuf,
+}
+
+impl Paths {
+    /// The ledger.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.state.join("usage.db")
+    }
+
+    /// The API's socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.runtime.join("usaged.sock")
+    }
+}

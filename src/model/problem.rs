@@ -1,0 +1,40 @@
+//! Something a person should know about, with what to do.
+
+use serde::{Deserialize, Serialize};
+
+/// How much it matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Good to know; nothing has to be done.
+    Note,
+    /// Needs someone: `usagectl status` exits 5 while one stands.
+    Problem,
+}
+
+/// A named state of affairs. Stands until what caused it is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// A stable word for programs, as `provider_key_refused`.
+    pub code: String,
+    /// How much it matters.
+    pub severity: Severity,
+    /// What is wrong, on what, why: one sentence.
+    pub what: String,
+    /// The next command or setting.
+    pub hint: String,
+}
+
+impl Problem {
+    /// A state that needs someone.
+    #[must_use]
+    pub fn needs_someone(code: &str, what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { code: code.to_owned(), severity: Severity::Problem, what: what.into(), hint: hint.into() }
+    }
+
+    /// A state that is good to know.
+    #[must_use]
+    pub fn note(code: &str, what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { code: code.to_owned(), severity: Severity::Note, what: what.into(), hint: hint.into() }
+    }
+}

@@ -1,0 +1,111 @@
+//! What can go wrong with the file.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rusqlite::ErrorCode;
+
+/// Why the database did not do it. Cloneable, since calls that share a transaction share its failure.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite refused.
+    #[error("usage.db: {0}")]
+    Sqlite(Arc<rusqlite::Error>),
+    /// No room.
+    #[error(
+        "the disk that holds usage.db is full; nothing of this was stored\nhint: free space there; usaged goes on by itself"
+    )]
+    Full,
+    /// More is waiting than the queue takes.
+    #[error("usage.db is busy: too many writes are waiting")]
+    Busy,
+    /// The writer's thread has ended.
+    #[error("usage.db is closed")]
+    Gone,
+    /// Cannot be opened.
+    #[error("cannot open {path}: {source}\nhint: {hint}")]
+    Open {
+        /// Which file.
+        path: PathBuf,
+        /// What to do.
+        hint: String,
+        /// SQLite's or the system's words.
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
+    /// Written by a later version.
+    #[error(
+        "{path} has schema {found}, this usaged knows up to {known}\nhint: install the version that wrote it, or newer; the file was not touched"
+    )]
+    Newer {
+        /// Which file.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// The newest this program knows.
+        known: i64,
+    },
+    /// Some other program's database.
+    #[error("{path} is a database of another program\nhint: name another state directory; the file was not touched")]
+    Foreign {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A setting did not take.
+    #[error("usage.db: PRAGMA {pragma} is {found}, wanted {wanted}")]
+    Pragma {
+        /// Which.
+        pragma: &'static str,
+        /// Read back.
+        found: String,
+        /// Set.
+        wanted: &'static str,
+    },
+    /// Another process holds the state directory.
+    #[error("another usaged{holder} uses {path}\nhint: stop it first: systemctl stop usaged")]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+        /// ` (pid 123)` where known.
+        holder: String,
+    },
+    /// The state directory cannot be used.
+    #[error(
+        "cannot use the state directory {path}: {source}\nhint: create it writable for this user, or set another with --state-dir"
+    )]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// The system's words.
+        source: Arc<std::io::Error>,
+    },
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full,
+            _ => Self::Sqlite(Arc::new(error)),
+        }
+    }
+}
+
+impl StoreError {
+    /// Whether the same call may succeed later without anybody changing the program.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Full | Self::Busy => true,
+            Self::Sqlite(error) => matches!(
+                error.sqlite_error_code(),
+                Some(
+                    ErrorCode::DatabaseBusy
+                        | ErrorCode::DatabaseLocked
+                        | ErrorCode::SystemIoFailure
+                        | ErrorCode::ReadOnly
+                        | ErrorCode::CannotOpen
+                )
+            ),
+            _ => false,
+        }
+    }
+}

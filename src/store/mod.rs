@@ -1,0 +1,128 @@
+//! The one SQLite file, `usage.db`.
+//!
+//! Owns: opening, migrating, locking, one writer thread, one reader thread. Tables belong to the rooms that fill them;
+//! their SQL lies in `schema/`.
+//! After a crash: whatever [`Store::write`] answered with `Ok` is on disk; whatever it did not answer may or may not be.
+//! Does not know: what any table means.
+
+mod connection;
+mod error;
+mod lock;
+mod migrations;
+mod writer;
+
+use std::path::{Path, PathBuf};
+
+pub use error::StoreError;
+pub use lock::StateLock;
+use rusqlite::Connection;
+pub use writer::Tx;
+use writer::{Reader, Writer};
+
+/// A handle to the open database; cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    path: PathBuf,
+    writer: Writer,
+    reader: Reader,
+}
+
+impl Store {
+    /// Opens or creates the file, brings its schema up to date and starts its two threads.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let mut connection = connection::open_writer(path)?;
+        migrations::migrate(&mut connection, path)?;
+        let reader = connection::open_reader(path)?;
+        Ok(Self { path: path.to_owned(), writer: Writer::start(connection)?, reader: Reader::start(reader)? })
+    }
+
+    /// Where the file lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs `f` inside an immediate transaction and answers after the commit is on disk. Calls that wait at the
+    /// same time share one transaction and one sync; one that fails is rolled back alone.
+    ///
+    /// # Errors
+    /// What `f` returned, or that the database could not take it: then nothing of it is stored.
+    pub async fn write<T, E>(&self, f: impl FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.writer.run(f).await
+    }
+
+    /// Runs `f` on the read-only connection.
+    ///
+    /// # Errors
+    /// What `f` returned, or that the reader is gone.
+    pub async fn read<T, E>(&self, f: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.reader.run(f).await
+    }
+
+    /// Waits until all earlier writes are done and moves the WAL into the file; the last act before exit.
+    pub async fn checkpoint(&self) -> Result<(), StoreError> {
+        self.writer.checkpoint().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().build().unwrap()
+    }
+
+    #[test]
+    fn a_failed_write_is_rolled_back_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("usage.db")).unwrap();
+        runtime().block_on(async {
+            let good = store.write(|tx| put(tx, "a"));
+            let bad = store.write(|tx| {
+                put(tx, "b")?;
+                Err::<(), _>(StoreError::Gone)
+            });
+            let (good, bad) = tokio::join!(good, bad);
+            assert!(good.is_ok() && bad.is_err());
+            let keys: i64 = store
+                .read(|c| Ok::<_, StoreError>(c.query_row("SELECT count(*) FROM meta", [], |r| r.get(0))?))
+                .await
+                .unwrap();
+            assert_eq!(keys, 1);
+        });
+    }
+
+    fn put(tx: &Tx<'_>, key: &str) -> Result<(), StoreError> {
+        tx.execute("INSERT INTO meta (key, value) VALUES (?1, '')", [key])?;
+        Ok(())
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused_with_both_numbers() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("usage.db");
+        drop(Store::open(&path).unwrap());
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 999).unwrap();
+        let said = Store::open(&path).err().unwrap().to_string();
+        assert!(said.contains("999") && said.contains("hint:"), "{said}");
+    }
+
+    #[test]
+    fn a_file_of_another_program_is_refused_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("usage.db");
+        Connection::open(&path).unwrap().execute_batch("CREATE TABLE theirs (x)").unwrap();
+        assert!(matches!(Store::open(&path).err(), Some(StoreError::Foreign { .. })));
+        std::fs::write(&path, b"not a database at all, but long enough to be read as a header").unwrap();
+        assert!(Store::open(&path).is_err());
+    }
+}

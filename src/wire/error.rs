@@ -1,0 +1,13 @@
+use serde::{Deserialize, Serialize};
+
+/// Every answer that is not 2xx.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// A stable word for programs, as `unknown_meter`.
+    pub code: String,
+    /// What failed, on what, why.
+    pub error: String,
+    /// The next command or setting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}

@@ -1,0 +1,87 @@
+use serde::{Deserialize, Serialize};
+
+/// `POST /v1/link`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinkRequest {
+    /// `cus_…`.
+    pub customer: String,
+    /// `sub_…`.
+    pub subscription: String,
+    /// Default: the plan whose price names the items carry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+    /// Start of billing, RFC 3339; default now, not before the period's start (rule R1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Items by meter, for prices whose lookup key says nothing: `compute_hours` -> `si_…`.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub items: std::collections::BTreeMap<String, String>,
+    /// What stands already is somebody's and stays; ours goes on top of it (rule S4).
+    #[serde(default)]
+    pub on_top: bool,
+    /// Leave this period alone and start with the next (rule S4).
+    #[serde(default)]
+    pub from_next_period: bool,
+}
+
+/// One item of a link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkedItem {
+    /// Which meter.
+    pub meter: String,
+    /// `si_…`.
+    pub item: String,
+    /// `price_…`.
+    pub price: String,
+    /// The price's lookup key.
+    pub lookup_key: Option<String>,
+    /// What stood on it when it was linked.
+    pub stands: u64,
+}
+
+/// The answer of `POST /v1/link`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkReport {
+    /// See [`super::SCHEMA`].
+    pub schema: u32,
+    /// `cus_…`.
+    pub customer: String,
+    /// `sub_…`.
+    pub subscription: String,
+    /// The plan.
+    pub plan: String,
+    /// Start of billing.
+    pub from: String,
+    /// The current period.
+    pub period_from: String,
+    /// Its end.
+    pub period_to: String,
+    /// The items.
+    pub items: Vec<LinkedItem>,
+    /// Meters that are measured and not billed, with the reason.
+    pub not_billed: Vec<String>,
+}
+
+/// `POST /v1/release`: settles what is held (rule S5).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseRequest {
+    /// `si_…`.
+    pub item: String,
+    /// Keep what stands and go on top of it (true), or set our own total over it (false).
+    pub adopt: bool,
+    /// Why; kept in the audit.
+    pub because: String,
+}
+
+/// The answer of `POST /v1/release`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseReport {
+    /// See [`super::SCHEMA`].
+    pub schema: u32,
+    /// `si_…`.
+    pub item: String,
+    /// What was done, one sentence.
+    pub what: String,
+}

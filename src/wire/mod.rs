@@ -1,0 +1,25 @@
+//! JSON types that the daemon's API and `usagectl` share. Field names are the public interface: they only grow.
+//!
+//! Quantities travel twice: `used` as people read it, in the meter's unit, at most six places; `used_micros` exact, in
+//! millionths of the base unit (microseconds for time meters).
+
+mod doctor;
+mod error;
+mod link;
+mod record;
+mod status;
+mod sync;
+mod usage;
+
+pub use doctor::{Check, DoctorReport, Verdict};
+pub use error::ErrorBody;
+pub use link::{LinkReport, LinkRequest, LinkedItem, ReleaseReport, ReleaseRequest};
+pub use record::{RecordAnswer, RecordInput, RecordOutcome, RecordReport, VoidReport, VoidRequest};
+pub use status::{
+    ClockStatus, CoverageStatus, DatabaseStatus, JobStatus, LinkStatus, MeterStatus, PushStatus, Status, UnsentStatus,
+};
+pub use sync::{SyncLine, SyncReport, SyncRequest};
+pub use usage::{GapLine, MeterUsage, UsageReport};
+
+/// Grows when a field changes its meaning or goes away.
+pub const SCHEMA: u32 = 1;

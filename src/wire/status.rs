@@ -1,0 +1,174 @@
+use serde::{Deserialize, Serialize};
+
+use crate::model::Problem;
+
+/// The answer of `GET /v1/status`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// See [`super::SCHEMA`].
+    pub schema: u32,
+    /// The daemon's version.
+    pub version: String,
+    /// The daemon's process id.
+    pub pid: u32,
+    /// When it was asked.
+    pub now: String,
+    /// When the daemon started.
+    pub since: String,
+    /// `sandbox`, `test`, `live` or `unbilled`.
+    pub mode: String,
+    /// What needs someone, worst first.
+    pub problems: Vec<Problem>,
+    /// What is billed to whom; absent while unlinked.
+    pub link: Option<LinkStatus>,
+    /// Start of the current period.
+    pub period_from: String,
+    /// End of the current period.
+    pub period_to: String,
+    /// Each meter.
+    pub meters: Vec<MeterStatus>,
+    /// The last sample, RFC 3339.
+    pub last_sample: Option<String>,
+    /// The last and the next push.
+    pub push: PushStatus,
+    /// What is not sent yet.
+    pub unsent: Vec<UnsentStatus>,
+    /// The clock.
+    pub clock: ClockStatus,
+    /// How much was observed.
+    pub coverage: CoverageStatus,
+    /// The file.
+    pub database: DatabaseStatus,
+    /// The schedules.
+    pub jobs: Vec<JobStatus>,
+}
+
+/// What is billed to whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkStatus {
+    /// `cus_…`.
+    pub customer: String,
+    /// `sub_…`.
+    pub subscription: String,
+    /// The plan.
+    pub plan: String,
+    /// Start of billing.
+    pub from: String,
+}
+
+/// One meter in the current period.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MeterStatus {
+    /// Its name.
+    pub name: String,
+    /// Its unit.
+    pub unit: String,
+    /// In the unit.
+    pub used: serde_json::Number,
+    /// Exact, millionths of the base unit.
+    pub used_micros: i64,
+    /// In the unit; absent where no plan applies or it is unlimited.
+    pub included: Option<serde_json::Number>,
+    /// Whether the plan includes everything.
+    pub unlimited: bool,
+    /// Billed units above the included amount.
+    pub overage: Option<i64>,
+    /// Used at the period's end, if it goes on like this, in the unit.
+    pub estimate: Option<serde_json::Number>,
+    /// Overage units at the period's end, if it goes on like this.
+    pub estimate_overage: Option<i64>,
+    /// What that costs, decimal, in `currency`.
+    pub estimate_cost: Option<String>,
+    /// ISO 4217.
+    pub currency: Option<String>,
+    /// The item it is billed on.
+    pub item: Option<String>,
+    /// What stands at the provider, as far as known.
+    pub stands: Option<i64>,
+    /// Why it is not billed, where it is not.
+    pub not_billed_because: Option<String>,
+}
+
+/// The last and the next push.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PushStatus {
+    /// When the last request left.
+    pub last_at: Option<String>,
+    /// `accepted`, `refused`, `unknown`, `sending`.
+    pub last_outcome: Option<String>,
+    /// What it set, `si_… to N`.
+    pub last_what: Option<String>,
+    /// The provider's request id.
+    pub last_request_id: Option<String>,
+    /// When the next is due.
+    pub next_at: Option<String>,
+}
+
+/// A record that is not where it should be yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnsentStatus {
+    /// Which meter.
+    pub meter: String,
+    /// `si_…`.
+    pub item: String,
+    /// What should stand.
+    pub target: i64,
+    /// What does.
+    pub stands: Option<i64>,
+    /// Seconds since it first differed.
+    pub age_s: i64,
+    /// The moment after which it can no longer be billed in its period (rule S12).
+    pub deadline: String,
+    /// Attempts so far.
+    pub attempts: i64,
+    /// When it is tried next.
+    pub next_attempt: Option<String>,
+    /// `waiting`, `retrying` or `held`.
+    pub state: String,
+    /// Why.
+    pub why: Option<String>,
+}
+
+/// The clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockStatus {
+    /// `operator`, `provider`, `timesync`, `waited` or `nobody`.
+    pub trusted_by: String,
+    /// Seconds the wall clock is ahead of the provider's, where known.
+    pub ahead_s: Option<i64>,
+}
+
+/// How much was observed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CoverageStatus {
+    /// Share of the period so far, parts in ten thousand.
+    pub observed_bp: u32,
+    /// Gaps in this period.
+    pub gaps: u32,
+}
+
+/// The file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabaseStatus {
+    /// Where it lies.
+    pub path: String,
+    /// With its WAL, bytes.
+    pub bytes: u64,
+    /// Its schema.
+    pub schema: i64,
+}
+
+/// One schedule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobStatus {
+    /// Its name.
+    pub name: String,
+    /// Last start.
+    pub last_at: Option<String>,
+    /// Why it ran.
+    pub last_because: Option<String>,
+    /// What came of it.
+    pub last_result: Option<String>,
+    /// Next start.
+    pub next_at: Option<String>,
+}

@@ -1,0 +1,54 @@
+use serde::{Deserialize, Serialize};
+
+/// One stretch that was not watched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GapLine {
+    /// Start.
+    pub from: String,
+    /// End.
+    pub to: String,
+    /// `vm_off`, `suspended`, `agent_stopped_bridged`, `agent_stopped_lost`, `clock_untrusted`, `database_unavailable`.
+    pub reason: String,
+}
+
+/// One meter in one period.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MeterUsage {
+    /// Which meter.
+    pub name: String,
+    /// Its unit.
+    pub unit: String,
+    /// In the unit.
+    pub used: serde_json::Number,
+    /// Exact.
+    pub used_micros: i64,
+    /// In the unit; absent where no plan applies or it is unlimited.
+    pub included: Option<serde_json::Number>,
+    /// Whether the plan includes everything.
+    pub unlimited: bool,
+    /// Billed units above the included amount.
+    pub overage: Option<i64>,
+    /// Usage whose wall time is not known yet, in the unit (rule M5).
+    pub waiting_for_clock: serde_json::Number,
+    /// Usage in this period that belongs to no link and is not billed, in the unit (rule R1).
+    pub unlinked: serde_json::Number,
+}
+
+/// The answer of `GET /v1/usage`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UsageReport {
+    /// See [`super::SCHEMA`].
+    pub schema: u32,
+    /// Start of the period.
+    pub period_from: String,
+    /// End of the period.
+    pub period_to: String,
+    /// `provider` or `calendar month`.
+    pub period_kind: String,
+    /// Each meter.
+    pub meters: Vec<MeterUsage>,
+    /// Share of the period so far that was observed, parts in ten thousand.
+    pub observed_bp: u32,
+    /// What was not watched.
+    pub gaps: Vec<GapLine>,
+}
