@@ -1,1 +1,35 @@
-//! account.
+//! Who is billed: customer, subscription, plan and items in force on this VM, with their history (rule R1).
+//!
+//! Owns: the tables `link` and `item`, and this ledger's machine identity (rule S11). After a crash: a link is there with
+//! all its items, or not at all. Does not know: what was used, or what stands at the provider.
+
+mod identity;
+mod items;
+mod links;
+
+pub use identity::{Identity, accept_identity, judge_identity};
+pub use items::{Item, items_of};
+pub use links::{Link, NewLink, all, begin, in_force, latest};
+
+use crate::model::NameError;
+use crate::store::StoreError;
+
+/// Why account data could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A stored name that is none.
+    #[error("usage.db holds account data that cannot be read: {0}")]
+    Name(#[from] NameError),
+    /// A stored price that is none.
+    #[error("usage.db holds a price that cannot be read: {0:?}")]
+    Price(String),
+}
+
+impl From<rusqlite::Error> for AccountError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Store(error.into())
+    }
+}

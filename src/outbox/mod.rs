@@ -1,1 +1,71 @@
-//! outbox.
+//! Durable intent to send: per item and period the total that should stand at the provider, and what is known to stand.
+//!
+//! Owns: the tables `generation`, `usage_record`, `delivery`, `carry`, `credit_due`; rules S1 to S6, S12 and R7.
+//! After a crash: a request that may have left is found as `sending`, with its key, and is sent again under that key.
+//! Does not know: why a total is what it is, or how a provider is spoken to.
+
+mod backoff;
+mod books;
+mod carry;
+mod carry_moves;
+mod claim;
+mod closing;
+mod delivery;
+mod generation;
+mod hold;
+mod record;
+mod settle;
+mod standing;
+
+pub use backoff::retry_delay;
+pub use books::{Imbalance, imbalances};
+pub use carry::{Carried, carried_in, carried_out, credit_due, settle_closed, waiting_carries};
+pub use claim::{Claim, claim};
+pub use closing::{Closing, note_close_read};
+pub use delivery::{Delivery, DeliveryState, last_sent};
+pub use generation::{Generation, draw};
+pub use hold::{Held, hold, release};
+pub use record::{
+    NewRecord, Rated, RecordState, UsageRecord, by_id, closed_since, end_period, ensure, save_rating, unfinished,
+};
+pub use settle::{After, settle};
+pub use standing::{ReadVerdict, note_first_read, note_read};
+
+use crate::model::NameError;
+use crate::store::StoreError;
+
+/// Why the outbox could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum OutboxError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A stored name that is none.
+    #[error("usage.db holds a usage record that cannot be read: {0}")]
+    Name(#[from] NameError),
+    /// A stored word that is none.
+    #[error("usage.db holds a usage record that cannot be read: {what} {value:?}")]
+    Word {
+        /// Which column.
+        what: &'static str,
+        /// What stands there.
+        value: String,
+    },
+    /// No such row.
+    #[error("usage record {0} is not in usage.db")]
+    NoSuchRecord(i64),
+    /// A move that no state allows.
+    #[error("a delivery cannot go from {from} to {to}")]
+    IllegalMove {
+        /// State it is in.
+        from: &'static str,
+        /// Asked for.
+        to: &'static str,
+    },
+}
+
+impl From<rusqlite::Error> for OutboxError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Store(error.into())
+    }
+}

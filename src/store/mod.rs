@@ -5,9 +5,11 @@
 //! After a crash: whatever [`Store::write`] answered with `Ok` is on disk; whatever it did not answer may or may not be.
 //! Does not know: what any table means.
 
+pub mod audit;
 mod connection;
 mod error;
 mod lock;
+pub mod meta;
 mod migrations;
 mod writer;
 

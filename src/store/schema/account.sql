@@ -10,9 +10,9 @@ CREATE TABLE link (
     made_by      TEXT    NOT NULL,
     CHECK (to_us IS NULL OR to_us >= from_us)
 ) STRICT;
-CREATE UNIQUE INDEX link_in_force ON link ((1)) WHERE to_us IS NULL;
+CREATE UNIQUE INDEX one_link_in_force ON link ((1)) WHERE to_us IS NULL;
 
--- The subscription items of a link. One meter has one item within a link.
+-- The subscription items of a link. One meter has one item within a link; a meter without a row is not billed.
 CREATE TABLE item (
     link_id     INTEGER NOT NULL REFERENCES link,
     meter       TEXT    NOT NULL,

@@ -1,0 +1,67 @@
+//! Rule S6: a period is closed once two reads, minutes apart, agree.
+
+use serde_json::json;
+
+use super::delivery::{self, DeliveryState};
+use super::{OutboxError, RecordState, UsageRecord, hold, record};
+use crate::model::Timestamp;
+use crate::store::{Tx, audit};
+
+/// Between the two reads.
+const APART_US: i64 = 180 * 1_000_000;
+
+/// Where closing a period has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closing {
+    /// Read again at this time.
+    Again(Timestamp),
+    /// What stands is settled.
+    Closed,
+}
+
+/// Takes a read of an ended period.
+pub fn note_close_read(tx: &Tx<'_>, id: i64, total: i64, now: Timestamp) -> Result<Closing, OutboxError> {
+    let record = record::by_id(tx, id)?;
+    if record.state == RecordState::Closed {
+        return Ok(Closing::Closed);
+    }
+    match record.close_read {
+        Some((first, at)) if first == total && now.since(at) >= APART_US => {
+            close(tx, &record, total, now)?;
+            Ok(Closing::Closed)
+        }
+        Some((first, at)) if first == total && now >= at => Ok(Closing::Again(at.plus(APART_US))),
+        // The first read, one that differs, or one before a clock that went back.
+        _ => {
+            tx.execute(
+                "UPDATE usage_record SET close_read = ?2, close_read_us = ?3 WHERE id = ?1",
+                (id, total, now.micros()),
+            )?;
+            Ok(Closing::Again(now.plus(APART_US)))
+        }
+    }
+}
+
+fn close(tx: &Tx<'_>, record: &UsageRecord, total: i64, now: Timestamp) -> Result<(), OutboxError> {
+    if let Some(pending) = delivery::in_flight(tx, record.id)? {
+        delivery::set_state(tx, &pending, DeliveryState::Abandoned, now, Some("its period is over"))?;
+    }
+    let held = record.held.as_ref().map(|(code, _)| code.as_str());
+    // What stood before us is not ours, so it cannot be in the way of our books.
+    let foreign = if held == Some("something_stands") { total } else { 0 };
+    tx.execute(
+        "UPDATE usage_record SET state = 'closed', standing = ?2, standing_us = ?3, next_attempt_us = NULL,
+                adopted = adopted + ?4, target = target + ?4
+         WHERE id = ?1",
+        (record.id, total, now.micros(), foreign),
+    )?;
+    let detail = json!({"stands": total, "target": record.target + foreign, "held": held});
+    audit::append(tx, now, "usaged", "period.closed", record.item.as_str(), &detail)?;
+    Ok(())
+}
+
+/// Whether what was not billed in a closed period may go into a later one (rule R6).
+#[must_use]
+pub(super) fn may_carry(record: &UsageRecord) -> bool {
+    record.billable && !record.gross && record.held.as_ref().is_none_or(|(code, _)| hold::may_be_carried(code))
+}

@@ -1,0 +1,155 @@
+//! `Delivery`: an attempt to set a quantity, under one key.
+
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::OutboxError;
+use crate::model::Timestamp;
+use crate::store::Tx;
+
+/// Where an attempt is. `Sending` and `Unknown` are in flight: at most one of them per record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeliveryState {
+    /// Committed before it leaves; after a crash it may or may not have left.
+    Sending,
+    /// It left, and no answer says what became of it.
+    Unknown,
+    /// It stands.
+    Accepted,
+    /// It certainly did nothing.
+    Refused,
+    /// It may have done something, and is not asked about again: a later read decides.
+    Abandoned,
+}
+
+impl DeliveryState {
+    /// The word in the table.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Sending => "sending",
+            Self::Unknown => "unknown",
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::Abandoned => "abandoned",
+        }
+    }
+
+    fn of(word: String) -> Result<Self, OutboxError> {
+        match word.as_str() {
+            "sending" => Ok(Self::Sending),
+            "unknown" => Ok(Self::Unknown),
+            "accepted" => Ok(Self::Accepted),
+            "refused" => Ok(Self::Refused),
+            "abandoned" => Ok(Self::Abandoned),
+            _ => Err(OutboxError::Word { what: "delivery.state", value: word }),
+        }
+    }
+
+    /// The one table of legal moves.
+    pub(super) fn go(self, to: Self) -> Result<Self, OutboxError> {
+        match (self, to) {
+            (Self::Sending, _) | (Self::Unknown, Self::Sending | Self::Accepted | Self::Abandoned) => Ok(to),
+            _ => Err(OutboxError::IllegalMove { from: self.word(), to: to.word() }),
+        }
+    }
+}
+
+/// One row of `delivery`.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// Row id.
+    pub id: i64,
+    /// Whose attempt it is.
+    pub usage_record_id: i64,
+    /// Which revision of the record.
+    pub revision: i64,
+    /// The key it leaves under, every time.
+    pub idempotency_key: String,
+    /// What it sets.
+    pub quantity: i64,
+    /// At which timestamp, seconds.
+    pub timestamp_s: i64,
+    /// Where it is.
+    pub state: DeliveryState,
+    /// How often it left.
+    pub sends: i64,
+    /// When it left first.
+    pub first_sent: Timestamp,
+    /// When an answer settled it.
+    pub settled: Option<Timestamp>,
+    /// The provider's request id.
+    pub request_id: Option<String>,
+    /// What went wrong.
+    pub error: Option<String>,
+}
+
+/// The attempt in flight, where there is one.
+pub(super) fn in_flight(connection: &Connection, record: i64) -> Result<Option<Delivery>, OutboxError> {
+    one(connection, "WHERE usage_record_id = ?1 AND state IN ('sending', 'unknown')", record)
+}
+
+/// The newest attempt that was accepted, of a later revision than this.
+pub(super) fn last_accepted(connection: &Connection, record: i64, after: i64) -> Result<Option<Delivery>, OutboxError> {
+    let newest =
+        one(connection, "WHERE usage_record_id = ?1 AND state = 'accepted' ORDER BY revision DESC LIMIT 1", record)?;
+    Ok(newest.filter(|delivery| delivery.revision > after))
+}
+
+/// One attempt.
+pub(super) fn by_id(connection: &Connection, id: i64) -> Result<Option<Delivery>, OutboxError> {
+    one(connection, "WHERE id = ?1", id)
+}
+
+/// The newest attempt of all records, for `status`.
+pub fn last_sent(connection: &Connection) -> Result<Option<Delivery>, OutboxError> {
+    one(connection, "WHERE ?1 = 0 ORDER BY ifnull(settled_us, first_sent_us) DESC, id DESC LIMIT 1", 0)
+}
+
+/// The largest quantity that any attempt of this record may have left standing; `None` where nothing ever left.
+pub(super) fn largest_possible(connection: &Connection, record: i64) -> Result<Option<i64>, OutboxError> {
+    let sql = "SELECT max(quantity) FROM delivery WHERE usage_record_id = ?1 AND state <> 'refused'";
+    Ok(connection.prepare_cached(sql)?.query_row([record], |row| row.get(0))?)
+}
+
+/// Moves an attempt to another state, where that is legal.
+pub(super) fn set_state(
+    tx: &Tx<'_>,
+    delivery: &Delivery,
+    to: DeliveryState,
+    now: Timestamp,
+    error: Option<&str>,
+) -> Result<(), OutboxError> {
+    let to = delivery.state.go(to)?;
+    tx.execute(
+        "UPDATE delivery SET state = ?2, settled_us = ?3, error = ?4 WHERE id = ?1",
+        (delivery.id, to.word(), now.micros(), error),
+    )?;
+    Ok(())
+}
+
+fn one(connection: &Connection, rest: &str, bound: i64) -> Result<Option<Delivery>, OutboxError> {
+    let sql = format!(
+        "SELECT id, usage_record_id, revision, idempotency_key, quantity, timestamp_s, state, sends, first_sent_us,
+                settled_us, request_id, error FROM delivery {rest}"
+    );
+    let found = connection.prepare_cached(&sql)?.query_row([bound], raw).optional()?;
+    found.map(|(delivery, state)| Ok(Delivery { state: DeliveryState::of(state)?, ..delivery })).transpose()
+}
+
+fn raw(row: &Row<'_>) -> rusqlite::Result<(Delivery, String)> {
+    let delivery = Delivery {
+        id: row.get(0)?,
+        usage_record_id: row.get(1)?,
+        revision: row.get(2)?,
+        idempotency_key: row.get(3)?,
+        quantity: row.get(4)?,
+        timestamp_s: row.get(5)?,
+        state: DeliveryState::Sending,
+        sends: row.get(7)?,
+        first_sent: Timestamp::from_micros(row.get(8)?),
+        settled: row.get::<_, Option<i64>>(9)?.map(Timestamp::from_micros),
+        request_id: row.get(10)?,
+        error: row.get(11)?,
+    };
+    Ok((delivery, row.get(6)?))
+}

@@ -1,0 +1,127 @@
+//! What waits for a human, with the reason, and how it is settled.
+
+use serde_json::json;
+
+use super::{OutboxError, record};
+use crate::model::Timestamp;
+use crate::store::{Tx, audit};
+
+/// Why a record waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Held {
+    /// Rule S4: something stood before this ledger ever pushed or read.
+    SomethingStands {
+        /// What stands.
+        total: i64,
+    },
+    /// Rule S5: more stands than this ledger can have caused.
+    HigherThanCaused {
+        /// What stands.
+        total: i64,
+        /// The most this ledger may have caused.
+        caused: i64,
+    },
+    /// Rule S5: where adopted units lie could not be told.
+    ProbeUnclear {
+        /// What stands.
+        total: i64,
+        /// What we set.
+        sent: i64,
+        /// What was adopted.
+        adopted: i64,
+    },
+    /// Rule R5: item, price or plan changed inside the period.
+    Segment {
+        /// What changed, a sentence.
+        what: String,
+    },
+    /// The item is not at the provider any more.
+    Missing {
+        /// The provider's words.
+        what: String,
+    },
+}
+
+impl Held {
+    /// A stable word.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::SomethingStands { .. } => "something_stands",
+            Self::HigherThanCaused { .. } => "higher_than_caused",
+            Self::ProbeUnclear { .. } => "probe_unclear",
+            Self::Segment { .. } => "segment_changed",
+            Self::Missing { .. } => "item_missing",
+        }
+    }
+
+    /// One sentence.
+    #[must_use]
+    pub fn because(&self) -> String {
+        match self {
+            Self::SomethingStands { total } => {
+                format!("{total} units stood there before this VM ever pushed or read (rule S4)")
+            }
+            Self::HigherThanCaused { total, caused } => format!(
+                "{total} units stand there and this ledger caused at most {caused}: it was restored from an older copy, or somebody else writes to the item (rule S5)"
+            ),
+            Self::ProbeUnclear { total, sent, adopted } => format!(
+                "{total} units stand there after {sent} were set beside {adopted} adopted ones: where those lie cannot be told (rule S5)"
+            ),
+            Self::Segment { what } => format!("{what} (rule R5)"),
+            Self::Missing { what } => format!("the item cannot be billed any more: {what}"),
+        }
+    }
+}
+
+/// Whether units that were not billed while held for this reason may be carried into a later period. Not where they may
+/// have been billed already, under another price or by another writer.
+#[must_use]
+pub(super) fn may_be_carried(code: &str) -> bool {
+    code == "higher_than_caused"
+}
+
+/// Holds a record. The first reason stays until it is released.
+pub fn hold(tx: &Tx<'_>, id: i64, held: &Held, now: Timestamp) -> Result<(), OutboxError> {
+    let record = record::by_id(tx, id)?;
+    if record.held.is_some() {
+        return Ok(());
+    }
+    tx.execute(
+        "UPDATE usage_record SET held_code = ?2, held_because = ?3, next_attempt_us = NULL WHERE id = ?1",
+        (id, held.code(), held.because()),
+    )?;
+    let detail = json!({"code": held.code(), "because": held.because()});
+    audit::append(tx, now, "usaged", "hold", record.item.as_str(), &detail)?;
+    Ok(())
+}
+
+/// A human settles what is held (rule S5), knowing that `total` stands now. With `adopt`, what stands above our target
+/// stays and our later usage goes on top of it; without, our total is set over it. Either way the next push reads first.
+pub fn release(
+    tx: &Tx<'_>,
+    id: i64,
+    total: i64,
+    adopt: bool,
+    because: &str,
+    actor: &str,
+    now: Timestamp,
+) -> Result<(), OutboxError> {
+    let record = record::by_id(tx, id)?;
+    let was = record.held.as_ref().map(|(code, _)| code.as_str());
+    // What stood before us is all somebody else's; later, only what goes beyond our own total is.
+    let ours = if was == Some("something_stands") { 0 } else { record.target };
+    let excess = if adopt { total.saturating_sub(ours).max(0) } else { 0 };
+    // Noted as standing, so that the read before the next push finds what was released and does not hold it again.
+    tx.execute(
+        "UPDATE usage_record SET held_code = NULL, held_because = NULL, standing = ?2, standing_us = ?3,
+                adopted = adopted + ?4, target = target + ?4, probing_from = CASE WHEN ?4 > 0 THEN revision ELSE probing_from END,
+                attempts = 0, next_attempt_us = NULL, read_generation = NULL
+         WHERE id = ?1",
+        (id, total, now.micros(), excess),
+    )?;
+    record::note_difference(tx, id, now)?;
+    let detail = json!({"was": was, "adopt": adopt, "stands": total, "adopted_more": excess, "because": because});
+    audit::append(tx, now, actor, "release", record.item.as_str(), &detail)?;
+    Ok(())
+}

@@ -1,0 +1,345 @@
+//! `UsageRecord`: an item in a period, what should stand on it and what does.
+
+use std::time::Duration;
+
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Row};
+use rust_decimal::Decimal;
+
+use super::OutboxError;
+use crate::model::{CustomerId, ItemId, MeterName, PriceId, Span, SubscriptionId, Timestamp};
+use crate::store::Tx;
+
+/// Rule S6: by the provider's clock nothing is sent later than this before a period's end, time-out included.
+const SPARE_BEFORE_END: Duration = Duration::from_secs(120);
+
+/// Where a period is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordState {
+    /// Current at the provider.
+    Open,
+    /// Over; what stands is being read until two reads agree (rule S6).
+    Ending,
+    /// What stands is settled; the rest was carried (rule R6).
+    Closed,
+}
+
+impl RecordState {
+    /// The word in the table.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Ending => "ending",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// One row of `usage_record`.
+#[derive(Debug, Clone)]
+pub struct UsageRecord {
+    /// Row id.
+    pub id: i64,
+    /// Who pays.
+    pub customer: CustomerId,
+    /// On which subscription.
+    pub subscription: SubscriptionId,
+    /// On which item.
+    pub item: ItemId,
+    /// For which meter.
+    pub meter: MeterName,
+    /// In which period.
+    pub period: Span,
+    /// T of rule S3, seconds.
+    pub timestamp_s: i64,
+    /// At which price.
+    pub price: PriceId,
+    /// A unit's price in the currency's smallest unit, where it has one.
+    pub unit_amount: Option<Decimal>,
+    /// Where the period is in its life.
+    pub state: RecordState,
+    /// False in a trial or pause: nothing is carried out of it.
+    pub billable: bool,
+    /// Plan it was rated by last; empty before the first rating.
+    pub plan: String,
+    /// Whether the unreduced total is reported.
+    pub gross: bool,
+    /// Millionths of the base unit.
+    pub used: i64,
+    /// Likewise; `None` is unlimited.
+    pub included: Option<i64>,
+    /// Billed units, as everything below.
+    pub overage: i64,
+    /// Brought from earlier periods.
+    pub carried_in: i64,
+    /// Taken over from what stood already.
+    pub adopted: i64,
+    /// The part of `adopted` that stands at another timestamp.
+    pub adopted_elsewhere: i64,
+    /// Set while it is still to be found out where adopted units stand: the revision they were adopted at.
+    pub probing_from: Option<i64>,
+    /// What should stand.
+    pub target: i64,
+    /// Since when target and standing differ.
+    pub differs_since: Option<Timestamp>,
+    /// Grows with every changed quantity that is sent.
+    pub revision: i64,
+    /// What stands, as far as known; `None` before any read.
+    pub standing: Option<i64>,
+    /// Generation of the last read.
+    pub read_generation: Option<i64>,
+    /// The last read that did not match.
+    pub drift: Option<String>,
+    /// First closing read, with its time.
+    pub close_read: Option<(i64, Timestamp)>,
+    /// After closing: neither billed nor carried.
+    pub held_units: i64,
+    /// Failed attempts since the last success.
+    pub attempts: u32,
+    /// Not to be tried before.
+    pub next_attempt: Option<Timestamp>,
+    /// What the last attempt said.
+    pub last_error: Option<String>,
+    /// Why it waits for a human: code and sentence.
+    pub held: Option<(String, String)>,
+}
+
+/// What is needed to know an item and a period.
+#[derive(Debug, Clone)]
+pub struct NewRecord {
+    /// Who pays.
+    pub customer: CustomerId,
+    /// On which subscription.
+    pub subscription: SubscriptionId,
+    /// On which item.
+    pub item: ItemId,
+    /// When the item was made, seconds.
+    pub item_created_s: i64,
+    /// For which meter.
+    pub meter: MeterName,
+    /// In which period.
+    pub period: Span,
+    /// At which price.
+    pub price: PriceId,
+    /// A unit's price.
+    pub unit_amount: Option<Decimal>,
+    /// False in a trial or pause.
+    pub billable: bool,
+}
+
+/// A rating's result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rated {
+    /// By which plan.
+    pub plan: String,
+    /// Whether the unreduced total is reported.
+    pub gross: bool,
+    /// Millionths of the base unit.
+    pub used: i64,
+    /// Likewise; `None` is unlimited.
+    pub included: Option<i64>,
+    /// Billed units.
+    pub overage: i64,
+    /// Billed units.
+    pub carried_in: i64,
+}
+
+impl UsageRecord {
+    /// The part of the target that does not stand at our timestamp and is not ours to send.
+    #[must_use]
+    pub const fn not_ours(&self) -> i64 {
+        if self.probing_from.is_some() { self.adopted } else { self.adopted_elsewhere }
+    }
+
+    /// What our own record at T should say.
+    #[must_use]
+    pub const fn quantity_to_send(&self) -> i64 {
+        self.target.saturating_sub(self.not_ours())
+    }
+
+    /// Whether what stands is not what should.
+    #[must_use]
+    pub fn differs(&self) -> bool {
+        self.standing != Some(self.target) && (self.standing.is_some() || self.target != 0)
+    }
+
+    /// The last moment, by the provider's clock, at which a push for this period may start (rules S6, S12).
+    #[must_use]
+    pub fn last_send(&self, timeout: Duration) -> Timestamp {
+        let spare = SPARE_BEFORE_END.saturating_add(timeout).as_micros();
+        self.period.to.minus(i64::try_from(spare).unwrap_or(i64::MAX))
+    }
+}
+
+/// Rule S3: T = max(period start, item created) + 1 s. Computed, so that a rebuilt ledger finds the same.
+const fn timestamp_s(period_from_s: i64, item_created_s: i64) -> i64 {
+    let later = if period_from_s > item_created_s { period_from_s } else { item_created_s };
+    later.saturating_add(1)
+}
+
+/// Finds or makes the row of this item and period. An existing row keeps what is known of it, but for its end and
+/// whether it is billable, which the provider may change.
+pub fn ensure(tx: &Tx<'_>, new: &NewRecord) -> Result<i64, OutboxError> {
+    let (from_s, to_s) = (new.period.from.secs(), new.period.to.secs());
+    tx.execute(
+        "INSERT INTO usage_record (customer, subscription, item, meter, period_from_s, period_to_s, timestamp_s, price,
+                                   unit_amount, billable)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+         ON CONFLICT (item, period_from_s) DO UPDATE SET
+             period_to_s = CASE WHEN state = 'open' THEN excluded.period_to_s ELSE period_to_s END,
+             billable    = CASE WHEN state = 'closed' THEN billable ELSE excluded.billable END",
+        (
+            new.customer.as_str(),
+            new.subscription.as_str(),
+            new.item.as_str(),
+            new.meter.as_str(),
+            from_s,
+            to_s,
+            timestamp_s(from_s, new.item_created_s),
+            new.price.as_str(),
+            new.unit_amount.map(|amount| amount.to_string()),
+            new.billable,
+        ),
+    )?;
+    Ok(tx.query_row(
+        "SELECT id FROM usage_record WHERE item = ?1 AND period_from_s = ?2",
+        (new.item.as_str(), from_s),
+        |row| row.get(0),
+    )?)
+}
+
+/// The period is over, at `at` if that is earlier than was thought. Nothing is sent for it any more.
+pub fn end_period(tx: &Tx<'_>, id: i64, at: Timestamp) -> Result<(), OutboxError> {
+    tx.execute(
+        "UPDATE usage_record SET state = 'ending', period_to_s = min(period_to_s, max(?2, period_from_s)),
+                next_attempt_us = NULL, attempts = 0
+         WHERE id = ?1 AND state = 'open'",
+        (id, at.secs()),
+    )?;
+    Ok(())
+}
+
+/// Stores what a period comes to. The target follows from it here and nowhere else.
+pub fn save_rating(tx: &Tx<'_>, id: i64, rated: &Rated, now: Timestamp) -> Result<(), OutboxError> {
+    tx.prepare_cached(
+        "UPDATE usage_record SET plan = ?2, gross = ?3, used = ?4, included = ?5, overage = ?6, carried_in = ?7,
+                target = ?6 + ?7 + adopted, rated_us = ?8
+         WHERE id = ?1",
+    )?
+    .execute((
+        id,
+        &rated.plan,
+        rated.gross,
+        rated.used,
+        rated.included,
+        rated.overage,
+        rated.carried_in,
+        now.micros(),
+    ))?;
+    note_difference(tx, id, now)
+}
+
+/// Keeps since when target and standing differ, which is the age `status` shows.
+pub(super) fn note_difference(tx: &Tx<'_>, id: i64, now: Timestamp) -> Result<(), OutboxError> {
+    tx.prepare_cached(
+        "UPDATE usage_record SET differs_since_us =
+             CASE WHEN target = ifnull(standing, 0) THEN NULL ELSE ifnull(differs_since_us, ?2) END
+         WHERE id = ?1",
+    )?
+    .execute((id, now.micros()))?;
+    Ok(())
+}
+
+/// One row.
+pub fn by_id(connection: &Connection, id: i64) -> Result<UsageRecord, OutboxError> {
+    let sql = format!("{SELECT} WHERE id = ?1");
+    let found = connection.prepare_cached(&sql)?.query_row([id], raw).optional()?;
+    found.ok_or(OutboxError::NoSuchRecord(id))
+}
+
+/// Rows that are open or ending, oldest period first.
+pub fn unfinished(connection: &Connection) -> Result<Vec<UsageRecord>, OutboxError> {
+    many(connection, &format!("{SELECT} WHERE state <> 'closed' ORDER BY period_from_s, id"), None)
+}
+
+/// Closed rows whose period ended at or after this moment, oldest period first.
+pub fn closed_since(connection: &Connection, since: Timestamp) -> Result<Vec<UsageRecord>, OutboxError> {
+    let sql = format!("{SELECT} WHERE state = 'closed' AND period_to_s >= ?1 ORDER BY period_from_s, id");
+    many(connection, &sql, Some(since.secs()))
+}
+
+fn many(connection: &Connection, sql: &str, bound: Option<i64>) -> Result<Vec<UsageRecord>, OutboxError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = match bound {
+        Some(bound) => statement.query_map([bound], raw)?,
+        None => statement.query_map([], raw)?,
+    };
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+const SELECT: &str = "SELECT id, customer, subscription, item, meter, period_from_s, period_to_s, timestamp_s, price,
+    unit_amount, state, billable, plan, gross, used, included, overage, carried_in, adopted, adopted_elsewhere, probing_from,
+    target, differs_since_us, revision, standing, read_generation, drift, close_read, close_read_us, held_units,
+    attempts, next_attempt_us, last_error, held_code, held_because FROM usage_record";
+
+fn raw(row: &Row<'_>) -> rusqlite::Result<UsageRecord> {
+    let close_read: Option<i64> = row.get("close_read")?;
+    let close_read_us: Option<i64> = row.get("close_read_us")?;
+    let held_code: Option<String> = row.get("held_code")?;
+    let held_because: Option<String> = row.get("held_because")?;
+    let unit_amount: Option<String> = row.get("unit_amount")?;
+    Ok(UsageRecord {
+        id: row.get("id")?,
+        customer: parsed(row, "customer")?,
+        subscription: parsed(row, "subscription")?,
+        item: parsed(row, "item")?,
+        meter: parsed(row, "meter")?,
+        period: Span::new(
+            Timestamp::from_secs(row.get("period_from_s")?),
+            Timestamp::from_secs(row.get("period_to_s")?),
+        ),
+        timestamp_s: row.get("timestamp_s")?,
+        price: parsed(row, "price")?,
+        unit_amount: unit_amount.map(|text| text.parse().map_err(unreadable)).transpose()?,
+        state: match row.get::<_, String>("state")?.as_str() {
+            "open" => RecordState::Open,
+            "ending" => RecordState::Ending,
+            _ => RecordState::Closed,
+        },
+        billable: row.get("billable")?,
+        plan: row.get("plan")?,
+        gross: row.get("gross")?,
+        used: row.get("used")?,
+        included: row.get("included")?,
+        overage: row.get("overage")?,
+        carried_in: row.get("carried_in")?,
+        adopted: row.get("adopted")?,
+        adopted_elsewhere: row.get("adopted_elsewhere")?,
+        probing_from: row.get("probing_from")?,
+        target: row.get("target")?,
+        differs_since: row.get::<_, Option<i64>>("differs_since_us")?.map(Timestamp::from_micros),
+        revision: row.get("revision")?,
+        standing: row.get("standing")?,
+        read_generation: row.get("read_generation")?,
+        drift: row.get("drift")?,
+        close_read: close_read.zip(close_read_us.map(Timestamp::from_micros)),
+        held_units: row.get("held_units")?,
+        attempts: row.get("attempts")?,
+        next_attempt: row.get::<_, Option<i64>>("next_attempt_us")?.map(Timestamp::from_micros),
+        last_error: row.get("last_error")?,
+        held: held_code.zip(held_because),
+    })
+}
+
+fn parsed<T>(row: &Row<'_>, column: &str) -> rusqlite::Result<T>
+where
+    T: std::str::FromStr,
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    row.get::<_, String>(column)?.parse().map_err(unreadable)
+}
+
+fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(error))
+}

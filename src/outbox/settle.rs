@@ -1,0 +1,154 @@
+//! Settling an attempt: what its answer, or the lack of one, makes of it.
+
+use serde_json::json;
+
+use super::delivery::{self, Delivery, DeliveryState};
+use super::{OutboxError, record};
+use crate::model::Timestamp;
+use crate::store::{Tx, audit};
+
+/// How an attempt ended, as far as its answer tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It stands.
+    Accepted,
+    /// This send certainly did nothing, and a later one may.
+    NotDone,
+    /// This send certainly did nothing, and no later one of this content will.
+    NeverDone,
+    /// It may have done it.
+    Unknown,
+    /// It may have done it, and its key leads nowhere any more.
+    KeySpent,
+}
+
+/// What came back with the answer.
+#[derive(Debug, Clone, Default)]
+pub struct Told {
+    /// HTTP status.
+    pub status: Option<u16>,
+    /// The provider's request id.
+    pub request_id: Option<String>,
+    /// What went wrong, in a sentence.
+    pub error: Option<String>,
+}
+
+/// What to do next about the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// Nothing until it differs again.
+    Done,
+    /// Read what stands, to learn where adopted units lie (rule S5).
+    ReadBack,
+    /// Try again at the time that was given.
+    TryAgain,
+}
+
+/// Writes down how an attempt ended. `again_at` is when a failed one is tried next.
+pub fn settle(
+    tx: &Tx<'_>,
+    delivery: &Delivery,
+    fate: Fate,
+    told: &Told,
+    again_at: Timestamp,
+    now: Timestamp,
+) -> Result<After, OutboxError> {
+    // Read again: a read that saw it standing may have settled it meanwhile.
+    let Some(current) = delivery::by_id(tx, delivery.id)? else { return Ok(After::TryAgain) };
+    let to = state_after(fate, current.sends);
+    delivery::set_state(tx, &current, to, now, told.error.as_deref())?;
+    tx.execute(
+        "UPDATE delivery SET http_status = ?2, request_id = ifnull(?3, request_id) WHERE id = ?1",
+        (current.id, told.status, &told.request_id),
+    )?;
+    audit_answer(tx, &current, to, told, now)?;
+    let after = if to == DeliveryState::Accepted {
+        accept(tx, &current, now)?
+    } else {
+        fail(tx, &current, to, told, again_at)?;
+        After::TryAgain
+    };
+    record::note_difference(tx, current.usage_record_id, now)?;
+    Ok(after)
+}
+
+/// A first send that did nothing is over. A later one says nothing about the first, which may still have done it.
+const fn state_after(fate: Fate, sends: i64) -> DeliveryState {
+    match (fate, sends) {
+        (Fate::Accepted, _) => DeliveryState::Accepted,
+        (Fate::NotDone | Fate::NeverDone, ..=1) => DeliveryState::Refused,
+        (Fate::NotDone | Fate::Unknown, _) => DeliveryState::Unknown,
+        (Fate::NeverDone | Fate::KeySpent, _) => DeliveryState::Abandoned,
+    }
+}
+
+fn accept(tx: &Tx<'_>, delivery: &Delivery, now: Timestamp) -> Result<After, OutboxError> {
+    let record = record::by_id(tx, delivery.usage_record_id)?;
+    let standing = delivery.quantity.saturating_add(record.not_ours());
+    // While probing, the total is only assumed; the read that follows says what it is.
+    tx.execute(
+        "UPDATE usage_record SET standing = ?2, standing_us = ?3, attempts = 0, next_attempt_us = NULL, last_error = NULL,
+                read_generation = CASE WHEN probing_from IS NOT NULL THEN NULL ELSE read_generation END
+         WHERE id = ?1",
+        (record.id, standing, now.micros()),
+    )?;
+    Ok(if record.probing_from.is_some() { After::ReadBack } else { After::Done })
+}
+
+fn fail(
+    tx: &Tx<'_>,
+    delivery: &Delivery,
+    to: DeliveryState,
+    told: &Told,
+    again_at: Timestamp,
+) -> Result<(), OutboxError> {
+    // What was abandoned may stand: nothing more is sent before a read.
+    tx.execute(
+        "UPDATE usage_record SET attempts = attempts + 1, next_attempt_us = ?2, last_error = ?3,
+                read_generation = CASE WHEN ?4 THEN NULL ELSE read_generation END
+         WHERE id = ?1",
+        (delivery.usage_record_id, again_at.micros(), &told.error, to == DeliveryState::Abandoned),
+    )?;
+    Ok(())
+}
+
+fn audit_answer(
+    tx: &Tx<'_>,
+    delivery: &Delivery,
+    to: DeliveryState,
+    told: &Told,
+    now: Timestamp,
+) -> Result<(), OutboxError> {
+    let record = record::by_id(tx, delivery.usage_record_id)?;
+    let detail = json!({
+        "key": delivery.idempotency_key, "quantity": delivery.quantity, "status": told.status,
+        "request_id": told.request_id, "error": told.error,
+    });
+    let action = format!("push.{}", to.word());
+    audit::append(tx, now, "usaged", &action, record.item.as_str(), &detail)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_answer_is_neither_success_nor_failure() {
+        assert_eq!(state_after(Fate::Unknown, 1), DeliveryState::Unknown);
+        assert_eq!(state_after(Fate::Unknown, 5), DeliveryState::Unknown);
+    }
+
+    #[test]
+    fn a_refusal_of_a_resend_says_nothing_about_the_first_send() {
+        assert_eq!(state_after(Fate::NotDone, 1), DeliveryState::Refused);
+        assert_eq!(state_after(Fate::NotDone, 2), DeliveryState::Unknown);
+        assert_eq!(state_after(Fate::NeverDone, 1), DeliveryState::Refused);
+        assert_eq!(state_after(Fate::NeverDone, 2), DeliveryState::Abandoned);
+    }
+
+    #[test]
+    fn s2_a_stored_failure_spends_its_key() {
+        assert_eq!(state_after(Fate::KeySpent, 1), DeliveryState::Abandoned);
+    }
+}
