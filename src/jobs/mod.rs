@@ -1,1 +1,42 @@
-//! jobs.
+//! Where the rooms meet. One file per job; each is a reconciler: safe to run at any time, and again.
+//!
+//! Owns: no table but `job_run`. After a crash: the next run of a job finds what the last left and goes on from there.
+//! A schedule, a command and a start activate the same job. Does not know: who asked, or how it is answered.
+
+mod close;
+mod compact;
+mod context;
+mod deliver;
+mod doctor;
+mod error;
+mod identity;
+mod link;
+mod periods;
+mod push;
+mod record;
+mod refresh;
+mod release;
+mod roll_up;
+mod run;
+mod sample;
+mod start;
+mod status;
+mod sync;
+mod usage;
+
+pub use compact::compact;
+pub use context::{Context, Settings};
+pub use doctor::doctor;
+pub use error::JobError;
+pub use identity::accept_identity;
+pub use link::link;
+pub use push::{Pushed, Which, push};
+pub use record::{record, void};
+pub use release::release;
+pub use roll_up::{Rating, rate, roll_up};
+pub use run::{JobRun, last_run, runs};
+pub use sample::{Sampled, note_stop, sample};
+pub use start::{Parts, know_meters, start};
+pub use status::{Running, status};
+pub use sync::sync;
+pub use usage::usage;

@@ -64,6 +64,20 @@ impl Unit {
         Self { label: label.to_owned(), micros: seconds * 1_000_000 }
     }
 
+    /// A quantity in this unit, rounded towards zero to six places. For eyes: rating uses the exact figure.
+    #[must_use]
+    pub fn decimal(&self, quantity: Micros) -> String {
+        let scaled = (i128::from(quantity.get()) * 1_000_000).checked_div(i128::from(self.micros)).unwrap_or(0);
+        Micros::new(i64::try_from(scaled).unwrap_or(i64::MAX)).to_string()
+    }
+
+    /// The same as a JSON number.
+    #[must_use]
+    pub fn number(&self, quantity: Micros) -> serde_json::Number {
+        // Six places of what a VM uses fit a double; the exact integer travels beside it.
+        self.decimal(quantity).parse().unwrap_or_else(|_| serde_json::Number::from(0))
+    }
+
     /// Whether the base unit is the second.
     #[must_use]
     pub fn is_time(&self) -> bool {
@@ -112,4 +126,17 @@ pub struct Meter {
     pub max_per_record: Option<Micros>,
     /// Largest sum of push records in one clock hour, in base units (rule M9).
     pub max_per_hour: Option<Micros>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantities_are_shown_in_their_unit_rounded_towards_zero() {
+        assert_eq!(Unit::of("hours").decimal(Micros::new(5_400_000_000)), "1.5");
+        assert_eq!(Unit::of("hours").decimal(Micros::new(3_599_999_999)), "0.999999");
+        assert_eq!(Unit::of("credits").decimal(Micros::new(2_000_000)), "2");
+        assert_eq!(Unit::of("hours").number(Micros::new(5_400_000_000)).to_string(), "1.5");
+    }
 }

@@ -343,3 +343,13 @@ where
 fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(error))
 }
+
+/// What this ledger noted as standing on an item in the period that began then; `None` where it never did.
+pub fn known_standing(connection: &Connection, item: &ItemId, period_from: Timestamp) -> Result<Option<i64>, OutboxError> {
+    let sql = "SELECT standing FROM usage_record WHERE item = ?1 AND period_from_s = ?2";
+    let found = connection
+        .prepare_cached(sql)?
+        .query_row((item.as_str(), period_from.secs()), |row| row.get::<_, Option<i64>>(0))
+        .optional()?;
+    Ok(found.flatten())
+}

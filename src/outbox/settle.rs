@@ -112,6 +112,15 @@ fn fail(
     Ok(())
 }
 
+/// A read before a push failed: the row waits.
+pub fn postpone(tx: &Tx<'_>, id: i64, again_at: Timestamp, why: &str) -> Result<(), OutboxError> {
+    tx.execute(
+        "UPDATE usage_record SET attempts = attempts + 1, next_attempt_us = ?2, last_error = ?3 WHERE id = ?1",
+        (id, again_at.micros(), why),
+    )?;
+    Ok(())
+}
+
 fn audit_answer(
     tx: &Tx<'_>,
     delivery: &Delivery,

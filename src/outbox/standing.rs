@@ -74,7 +74,7 @@ pub fn note_read(
 
 fn note(tx: &Tx<'_>, id: i64, total: i64, generation: &Generation, now: Timestamp) -> Result<(), OutboxError> {
     tx.execute(
-        "UPDATE usage_record SET standing = ?2, standing_us = ?3, read_generation = ?4 WHERE id = ?1",
+        "UPDATE usage_record SET standing = ?2, standing_us = ?3, read_generation = ?4, next_attempt_us = NULL WHERE id = ?1",
         (id, total, now.micros(), generation.id),
     )?;
     record::note_difference(tx, id, now)

@@ -34,12 +34,13 @@ pub fn allowance(
         return Ok(Some(Allowance::Unlimited));
     }
     match rule {
-        AllowanceRule::Latest => whole(last.included, unit).map(Some),
+        AllowanceRule::Latest => whole_allowance(last.included, unit).map(Some),
         AllowanceRule::Prorated => prorated(plans, period, unit).map(Some),
     }
 }
 
-fn whole(included: Included, unit: &Unit) -> Result<Allowance, RatingError> {
+/// What a plan includes for a whole period.
+pub fn whole_allowance(included: Included, unit: &Unit) -> Result<Allowance, RatingError> {
     match included {
         Included::Unlimited => Ok(Allowance::Unlimited),
         Included::Units(units) => {

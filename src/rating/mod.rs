@@ -7,6 +7,6 @@ mod allowance;
 mod estimate;
 mod overage;
 
-pub use allowance::{Allowance, InForce, allowance};
+pub use allowance::{Allowance, InForce, allowance, whole_allowance};
 pub use estimate::{cost, estimate};
 pub use overage::{RatingError, overage};

@@ -5,6 +5,7 @@
 
 mod doctor;
 mod error;
+mod identity;
 mod link;
 mod record;
 mod status;
@@ -13,6 +14,7 @@ mod usage;
 
 pub use doctor::{Check, DoctorReport, Verdict};
 pub use error::ErrorBody;
+pub use identity::{IdentityReport, IdentityRequest};
 pub use link::{LinkReport, LinkRequest, LinkedItem, ReleaseReport, ReleaseRequest};
 pub use record::{RecordAnswer, RecordInput, RecordOutcome, RecordReport, VoidReport, VoidRequest};
 pub use status::{

@@ -1,0 +1,62 @@
+//! Close ended periods: read what stands until two reads agree (rule S6).
+
+use std::sync::Arc;
+
+use super::{Context, JobError};
+use crate::model::{Problem, Timestamp};
+use crate::outbox::{self, Closing, RecordState, UsageRecord};
+use crate::provider::Summary;
+
+/// When a period that could not be read is tried again.
+const AGAIN_US: i64 = 600 * 1_000_000;
+
+/// Looks at every ended period. Returns how many were closed, and when the next look is due.
+pub(super) async fn close(context: &Arc<Context>) -> Result<(u32, Option<Timestamp>), JobError> {
+    let mut closed = 0;
+    let mut next: Option<Timestamp> = None;
+    let records = context.store.read(|c| outbox::unfinished(c)).await?;
+    for record in records.into_iter().filter(|record| record.state == RecordState::Ending) {
+        let again = match close_one(context, &record).await {
+            Ok(Closing::Closed) => {
+                closed += 1;
+                continue;
+            }
+            Ok(Closing::Again(at)) => at,
+            Err(error) => {
+                context.raise(Problem::needs_someone(
+                    "period_unreadable",
+                    format!("what was billed on {} until {} cannot be read: {error}", record.item, record.period.to),
+                    error.hint().unwrap_or_else(|| "it is tried again by itself".to_owned()),
+                ));
+                context.now().plus(AGAIN_US)
+            }
+        };
+        next = Some(next.map_or(again, |earlier| earlier.min(again)));
+    }
+    if next.is_none() {
+        context.clear("period_unreadable");
+    }
+    Ok((closed, next))
+}
+
+async fn close_one(context: &Arc<Context>, record: &UsageRecord) -> Result<Closing, JobError> {
+    let answer = context.settings().provider.read_summaries(&record.item).await;
+    context.note_date(&answer);
+    let summaries = answer.value?;
+    let total = total_of(&summaries, record).ok_or_else(|| {
+        JobError::refused("period_not_listed", "the provider's summaries do not list this period", "it is tried again by itself")
+    })?;
+    let (id, now) = (record.id, context.now());
+    let closing = context.store.write(move |tx| outbox::note_close_read(tx, id, total, now)).await?;
+    if closing == Closing::Closed {
+        tracing::info!(target: "usaged::flow", item = %record.item, total, period_to = %record.period.to, "period closed");
+    }
+    Ok(closing)
+}
+
+/// What stands in the period our timestamp lies in.
+fn total_of(summaries: &[Summary], record: &UsageRecord) -> Option<i64> {
+    let timestamp = Timestamp::from_secs(record.timestamp_s);
+    let covers = |summary: &&Summary| summary.period.is_some_and(|p| p.from < timestamp && timestamp <= p.to);
+    summaries.iter().find(covers).map(|summary| i64::try_from(summary.total).unwrap_or(i64::MAX))
+}

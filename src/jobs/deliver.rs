@@ -1,0 +1,291 @@
+//! Deliver: bring what stands at the provider to what should stand. Claim and commit, then HTTP with no transaction open,
+//! then settle and commit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::{Context, JobError};
+use crate::model::{ItemId, Problem, Timestamp};
+use crate::outbox::{self, After, Claim, Delivery, Fate, Held, ReadVerdict, RecordState, Told, UsageRecord};
+use crate::provider::{Answer, Outcome, ReadError, Refusal, RefusalKind, SetUsage, Summary};
+
+/// How long something that needs a person waits before it is looked at again by itself.
+const PERMANENT_AGAIN: Duration = Duration::from_secs(3_600);
+
+/// Which rows to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// All, but for those that wait out a failure.
+    Scheduled,
+    /// Those whose retry is due; all in the last minutes of a period.
+    Due,
+    /// All, at once: somebody asked.
+    Now,
+    /// One item's, at once.
+    Item(ItemId),
+}
+
+/// What became of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Delivered {
+    /// What should stand, stands; nothing was sent.
+    Stood,
+    /// It was set.
+    Set(i64),
+    /// It waits for a human.
+    Held,
+    /// It is tried again later.
+    Later,
+    /// The period has rolled, or the item is not known: the subscription has to be read again.
+    NeedsRefresh(Option<String>),
+    /// Too close to the end of the period, or after it (rule S6).
+    TooLate,
+}
+
+/// Delivers rows; falls before rises (rule S1), rises side by side, so that a stuck item never blocks another.
+pub(super) async fn deliver(context: &Arc<Context>, which: &Which) -> Result<Vec<(i64, Delivered)>, JobError> {
+    if context.identity_changed() {
+        return Ok(Vec::new());
+    }
+    let now = context.now();
+    let records = context.store.read(|c| outbox::unfinished(c)).await?;
+    let (falls, rises): (Vec<_>, Vec<_>) = records
+        .into_iter()
+        .filter(|record| record.state == RecordState::Open && is_wanted(record, which, now))
+        .partition(|record| record.standing.is_some_and(|standing| record.target < standing));
+    let mut delivered = Vec::new();
+    for record in falls {
+        let done = deliver_one(context, record.id).await?;
+        delivered.push((record.id, done));
+    }
+    let mut rising = JoinSet::new();
+    for record in rises {
+        let context = Arc::clone(context);
+        rising.spawn(async move { (record.id, deliver_one(&context, record.id).await) });
+    }
+    while let Some(joined) = rising.join_next().await {
+        match joined {
+            Ok((id, done)) => delivered.push((id, done?)),
+            Err(error) => tracing::error!("a delivery ended early: {error}"),
+        }
+    }
+    Ok(delivered)
+}
+
+fn is_wanted(record: &UsageRecord, which: &Which, now: Timestamp) -> bool {
+    match which {
+        Which::Scheduled => record.next_attempt.is_none_or(|at| at <= now),
+        Which::Now => true,
+        Which::Due => record.next_attempt.is_some_and(|at| at <= now),
+        Which::Item(item) => record.item == *item,
+    }
+}
+
+/// Brings one row to rest. Each turn of the loop is one request.
+pub(super) async fn deliver_one(context: &Arc<Context>, id: i64) -> Result<Delivered, JobError> {
+    let mut read_just_now = false;
+    // Read, push, read back, push: no row needs more than this in one go.
+    for _ in 0..6 {
+        if is_too_late(context, id).await? {
+            return Ok(Delivered::TooLate);
+        }
+        let generation = context.generation();
+        let now = context.now();
+        let claim = context.store.write(move |tx| outbox::claim(tx, id, &generation, read_just_now, now)).await?;
+        match claim {
+            Claim::Nothing => return Ok(Delivered::Stood),
+            Claim::Held => return Ok(Delivered::Held),
+            Claim::Over => return Ok(Delivered::TooLate),
+            Claim::ReadFirst => {
+                if let Some(end) = read(context, id).await? {
+                    return Ok(end);
+                }
+                read_just_now = true;
+            }
+            Claim::Send(delivery) => {
+                read_just_now = false;
+                match send(context, id, &delivery).await? {
+                    Sent::Set => return Ok(Delivered::Set(delivery.quantity)),
+                    Sent::ReadBack => {}
+                    Sent::Ended(end) => return Ok(end),
+                }
+            }
+        }
+    }
+    Ok(Delivered::Later)
+}
+
+/// Rule S6, by the provider's clock. Without it nothing is sent.
+async fn is_too_late(context: &Context, id: i64) -> Result<bool, JobError> {
+    let record = context.store.read(move |c| outbox::by_id(c, id)).await?;
+    let timeout = context.settings().config.provider.timeout;
+    let provider_now = context.provider_now(context.clock.read());
+    Ok(provider_now.is_none_or(|now| now >= record.last_send(timeout)))
+}
+
+enum Sent {
+    Set,
+    ReadBack,
+    Ended(Delivered),
+}
+
+async fn send(context: &Arc<Context>, id: i64, delivery: &Delivery) -> Result<Sent, JobError> {
+    let record = context.store.read(move |c| outbox::by_id(c, id)).await?;
+    let Ok(quantity) = u64::try_from(delivery.quantity) else {
+        return Err(JobError::refused("negative_total", format!("the total of {} is negative", record.item), "report this"));
+    };
+    tracing::info!(target: "usaged::flow", item = %record.item, quantity, key = %delivery.idempotency_key, "pushed");
+    let set = SetUsage {
+        item: record.item.clone(),
+        quantity,
+        timestamp_s: delivery.timestamp_s,
+        idempotency_key: delivery.idempotency_key.clone(),
+    };
+    let answer = context.settings().provider.set_usage(&set).await;
+    context.note_date(&answer);
+    let now = context.now();
+    let (fate, why, asked) = judge(&answer);
+    let wait = wait_for(context, &record, why.as_ref(), asked);
+    let again_at = now.plus(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX));
+    let told = Told {
+        status: answer.status,
+        request_id: answer.request_id.clone(),
+        error: why.as_ref().map(|why| why.message.clone()),
+    };
+    let claimed = delivery.clone();
+    let after = context.store.write(move |tx| outbox::settle(tx, &claimed, fate, &told, again_at, now)).await?;
+    report(context, &record, &answer, quantity, why.as_ref());
+    Ok(match (after, why) {
+        (After::Done, _) => Sent::Set,
+        (After::ReadBack, _) => Sent::ReadBack,
+        (After::TryAgain, Some(why)) if asks_for_refresh(why.kind) => {
+            Sent::Ended(Delivered::NeedsRefresh((why.kind == RefusalKind::Missing).then_some(why.message)))
+        }
+        (After::TryAgain, _) => Sent::Ended(Delivered::Later),
+    })
+}
+
+const fn asks_for_refresh(kind: RefusalKind) -> bool {
+    matches!(kind, RefusalKind::TimestampRefused | RefusalKind::Missing)
+}
+
+/// The provider's answer in the outbox's words.
+fn judge(answer: &Answer<Outcome>) -> (Fate, Option<Refusal>, Option<Duration>) {
+    match &answer.value {
+        Outcome::Accepted => (Fate::Accepted, None, None),
+        Outcome::Unavailable { retry_after, why } => {
+            // The same key in flight means that our own earlier send is still being worked on.
+            let fate = if why.kind == RefusalKind::InFlight { Fate::Unknown } else { Fate::NotDone };
+            (fate, Some(why.clone()), *retry_after)
+        }
+        Outcome::Unknown { needs_new_key, retry_after, why } => {
+            let fate = if *needs_new_key { Fate::KeySpent } else { Fate::Unknown };
+            (fate, Some(why.clone()), *retry_after)
+        }
+        Outcome::Refused(why) => {
+            let fate = match why.kind {
+                RefusalKind::IdempotencyMismatch => Fate::KeySpent,
+                RefusalKind::KeyRefused | RefusalKind::NotPermitted => Fate::NotDone,
+                _ => Fate::NeverDone,
+            };
+            (fate, Some(why.clone()), None)
+        }
+    }
+}
+
+fn wait_for(context: &Context, record: &UsageRecord, why: Option<&Refusal>, asked: Option<Duration>) -> Duration {
+    let permanent = why.is_some_and(|why| {
+        use RefusalKind::{KeyRefused, NotPermitted, Other, WrongKind};
+        matches!(why.kind, KeyRefused | NotPermitted | WrongKind | Other)
+    });
+    if permanent { PERMANENT_AGAIN } else { outbox::retry_delay(record.attempts, asked, &mut context.live().dice) }
+}
+
+fn report(context: &Context, record: &UsageRecord, answer: &Answer<Outcome>, quantity: u64, why: Option<&Refusal>) {
+    let request_id = answer.request_id.as_deref().unwrap_or("-");
+    let item = &record.item;
+    match (&answer.value, why) {
+        (Outcome::Refused(_), Some(why)) => {
+            tracing::error!(target: "usaged::flow", %item, quantity, request_id, "refused: {}", why.message);
+            context.raise(Problem::needs_someone(
+                "push_refused",
+                format!("the provider refused to set {item} to {quantity}: {}", why.message),
+                why.kind.hint(),
+            ));
+        }
+        (_, Some(why)) => {
+            tracing::warn!(target: "usaged::flow", %item, quantity, request_id, "not known to stand yet: {}", why.message);
+        }
+        (_, None) => {
+            tracing::info!(target: "usaged::flow", %item, quantity, request_id, "accepted");
+            context.clear("push_refused");
+        }
+    }
+}
+
+/// Reads what stands now and notes it; `Some` ends the delivery of this row.
+async fn read(context: &Arc<Context>, id: i64) -> Result<Option<Delivered>, JobError> {
+    let record = context.store.read(move |c| outbox::by_id(c, id)).await?;
+    let answer = context.settings().provider.read_summaries(&record.item).await;
+    context.note_date(&answer);
+    let now = context.now();
+    let summaries = match answer.value {
+        Ok(summaries) => summaries,
+        Err(error) => {
+            context.raise(Problem::needs_someone(
+                "standing_unreadable",
+                format!("what stands on {} cannot be read, so nothing is sent for it: {error}", record.item),
+                error.refusal.kind.hint(),
+            ));
+            return unread(context, &record, &error).await.map(Some);
+        }
+    };
+    context.clear("standing_unreadable");
+    let Some(total) = current_total(&summaries, record.timestamp_s) else {
+        return Ok(Some(Delivered::NeedsRefresh(None)));
+    };
+    let generation = context.generation();
+    let verdict = context.store.write(move |tx| outbox::note_read(tx, id, total, &generation, now)).await?;
+    Ok(match verdict {
+        ReadVerdict::Held(held) => {
+            tracing::warn!(target: "usaged::flow", item = %record.item, "held: {}", held.because());
+            Some(Delivered::Held)
+        }
+        ReadVerdict::Lower { noted } => {
+            tracing::warn!(target: "usaged::flow", item = %record.item, total, noted, "less stands than was noted; it is set again");
+            None
+        }
+        _ => None,
+    })
+}
+
+/// A read that failed has the row wait, as a push that failed does.
+async fn unread(context: &Context, record: &UsageRecord, error: &ReadError) -> Result<Delivered, JobError> {
+    if error.refusal.kind == RefusalKind::Missing {
+        return Ok(Delivered::NeedsRefresh(Some(error.to_string())));
+    }
+    let now = context.now();
+    let wait = wait_for(context, record, Some(&error.refusal), error.retry_after);
+    let again_at = now.plus(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX));
+    let (id, why) = (record.id, error.to_string());
+    context.store.write(move |tx| outbox::postpone(tx, id, again_at, &why)).await?;
+    Ok(Delivered::Later)
+}
+
+/// What stands in the current period. `None` where the current period is not the one our timestamp lies in.
+pub(super) fn current_total(summaries: &[Summary], timestamp_s: i64) -> Option<i64> {
+    let Some(current) = summaries.iter().find(|summary| summary.invoice.is_none()) else { return Some(0) };
+    let timestamp = Timestamp::from_secs(timestamp_s);
+    // Start-exclusive, end-inclusive, as the provider counts.
+    let is_ours = current.period.is_none_or(|period| period.from < timestamp && timestamp <= period.to);
+    is_ours.then(|| i64::try_from(current.total).unwrap_or(i64::MAX))
+}
+
+/// The item was not found twice in a row.
+pub(super) async fn hold_missing(context: &Context, id: i64, what: String) -> Result<(), JobError> {
+    let now = context.now();
+    context.store.write(move |tx| outbox::hold(tx, id, &Held::Missing { what }, now)).await?;
+    Ok(())
+}

@@ -1,0 +1,185 @@
+//! Doctor: look at everything that can be wrong, each with a verdict and a fix.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use sysinfo::Disks;
+
+use super::{Context, JobError};
+use crate::account;
+use crate::config;
+use crate::model::Source;
+use crate::outbox;
+use crate::provider::Provider;
+use crate::wire::{Check, DoctorReport, SCHEMA, Verdict};
+
+/// Less than this beside the database is worth a look.
+const DISK_LOW: u64 = 200 * 1_024 * 1_024;
+
+/// Runs every check. Reads the provider, and sends nothing to it.
+pub async fn doctor(context: &Arc<Context>) -> Result<DoctorReport, JobError> {
+    let mut checks = vec![database(context).await, disk(context.store.path()), clock(context)];
+    checks.extend(meters(context));
+    checks.push(plans(context).await?);
+    checks.push(link(context).await?);
+    checks.push(identity(context));
+    checks.push(provider(context).await?);
+    checks.push(books(context).await?);
+    Ok(DoctorReport { schema: SCHEMA, checks })
+}
+
+fn check(name: &str, verdict: Verdict, found: impl Into<String>, fix: &str) -> Check {
+    Check { name: name.to_owned(), verdict, found: found.into(), fix: fix.to_owned() }
+}
+
+async fn database(context: &Context) -> Check {
+    let found = context
+        .store
+        .read(|c| Ok::<String, JobError>(c.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?))
+        .await;
+    match found {
+        Ok(said) if said == "ok" => check("database", Verdict::Ok, "usage.db is sound", ""),
+        Ok(said) => check("database", Verdict::Fail, format!("usage.db is damaged: {said}"), "keep the file, and restore a backup"),
+        Err(error) => check("database", Verdict::Fail, error.to_string(), "see the journal: journalctl -u usaged"),
+    }
+}
+
+fn disk(path: &Path) -> Check {
+    let disks = Disks::new_with_refreshed_list();
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let mounted = disks.iter().filter(|disk| real.starts_with(disk.mount_point()));
+    let Some(disk) = mounted.max_by_key(|disk| disk.mount_point().as_os_str().len()) else {
+        return check("disk", Verdict::Skipped, "the file system of usage.db is not listed", "");
+    };
+    let free = disk.available_space();
+    let found = format!("{} MB free beside usage.db", free.div_euclid(1_000_000));
+    if free < DISK_LOW {
+        check("disk", Verdict::Warn, found, "free space; on a full disk records are answered with 503")
+    } else {
+        check("disk", Verdict::Ok, found, "")
+    }
+}
+
+fn clock(context: &Context) -> Check {
+    use crate::clock::trust::Placement;
+    match context.placement(context.clock.read(), None) {
+        Placement::Known { by, wall_ahead_us: None, .. } => check("clock", Verdict::Ok, format!("trusted by {}", by.word()), ""),
+        Placement::Known { wall_ahead_us: Some(ahead), .. } => {
+            let found = format!("the wall clock is {} s from the provider's", ahead.div_euclid(1_000_000));
+            check("clock", Verdict::Fail, found, "timedatectl set-ntp true")
+        }
+        Placement::Waiting => check(
+            "clock",
+            Verdict::Warn,
+            "nobody vouches for the wall clock; usage waits to be placed, at most a day",
+            "if chrony or ntpd keeps it, write clock = \"trusted\" in usaged.toml",
+        ),
+    }
+}
+
+fn meters(context: &Context) -> Vec<Check> {
+    let settings = context.settings();
+    let reading = context.clock.read();
+    let measured = settings.config.meters.values().filter(|meter| meter.source != Source::Push);
+    measured
+        .map(|meter| {
+            let name = format!("meter {}", meter.name);
+            match context.machine.sample(meter, &context.incarnation, reading) {
+                Ok(_) => check(&name, Verdict::Ok, format!("measured by {}", meter.source.word()), ""),
+                Err(error) => check(&name, Verdict::Fail, error.to_string(), "correct its source in usaged.toml"),
+            }
+        })
+        .collect()
+}
+
+async fn plans(context: &Context) -> Result<Check, JobError> {
+    let settings = context.settings();
+    let Some(link) = context.store.read(|c| account::in_force(c)).await? else {
+        return Ok(check("plan", Verdict::Skipped, "this VM is not linked, so no plan applies", ""));
+    };
+    let Some(plan) = settings.config.plans.get(&link.plan) else {
+        let found = format!("the plan {} is linked and not configured", link.plan);
+        return Ok(check("plan", Verdict::Fail, found, "add it to usaged.toml, then: systemctl reload usaged"));
+    };
+    Ok(match config::plan_ready(plan, &settings.config.meters) {
+        Ok(()) => check("plan", Verdict::Ok, format!("{} states what it includes", plan.name), ""),
+        Err(why) => check("plan", Verdict::Fail, why.to_string(), &why.hint()),
+    })
+}
+
+async fn link(context: &Context) -> Result<Check, JobError> {
+    let link = context.store.read(|c| account::in_force(c)).await?;
+    let seed = context.settings().config.seed.clone();
+    Ok(match link {
+        None => check(
+            "link",
+            Verdict::Warn,
+            "this VM is not linked: usage is measured and not billed",
+            "usagectl link --customer cus_… --subscription sub_…",
+        ),
+        Some(link) if seed.subscription.as_ref().is_some_and(|seeded| *seeded != link.subscription) => check(
+            "link",
+            Verdict::Warn,
+            format!("linked to {}, while the environment names another subscription", link.subscription),
+            "usagectl link to change it; the environment only seeds the first link (rule R1)",
+        ),
+        Some(link) => check("link", Verdict::Ok, format!("{} on {}, plan {}", link.customer, link.subscription, link.plan), ""),
+    })
+}
+
+fn identity(context: &Context) -> Check {
+    if context.identity_changed() {
+        return check(
+            "identity",
+            Verdict::Fail,
+            "this ledger was made on another machine: nothing is sent",
+            "if this VM was moved: usagectl identity --because …; if it is a clone: stop usaged, move usage.db away, link again",
+        );
+    }
+    match context.machine.machine_id() {
+        Some(_) => check("identity", Verdict::Ok, "this ledger is this machine's", ""),
+        None => check("identity", Verdict::Warn, "this machine has no machine id, so a clone would not be noticed", "systemd-machine-id-setup"),
+    }
+}
+
+async fn provider(context: &Arc<Context>) -> Result<Check, JobError> {
+    let settings = context.settings();
+    if matches!(settings.provider, Provider::None) {
+        return Ok(check(
+            "provider",
+            Verdict::Warn,
+            "no provider is in force: nothing is billed",
+            "set provider.kind and a key, see usaged.toml",
+        ));
+    }
+    let key = settings.provider.key_kind().unwrap_or("none").to_owned();
+    let Some(link) = context.store.read(|c| account::in_force(c)).await? else {
+        return Ok(check("provider", Verdict::Skipped, format!("key {key}; nothing to read before a link"), ""));
+    };
+    let answer = settings.provider.read_subscription(&link.subscription).await;
+    context.note_date(&answer);
+    Ok(match answer.value {
+        Ok(view) if key.starts_with("sk_live") => check(
+            "provider",
+            Verdict::Warn,
+            format!("{} is {}; the key {key} may do everything on the account", view.id, view.status),
+            "give this VM a restricted key, rk_live_…, of its own",
+        ),
+        Ok(view) => check("provider", Verdict::Ok, format!("{} is {}, key {key}", view.id, view.status), ""),
+        Err(error) => check("provider", Verdict::Fail, error.to_string(), error.refusal.kind.hint()),
+    })
+}
+
+async fn books(context: &Context) -> Result<Check, JobError> {
+    let since = context.now().minus(400 * 86_400 * 1_000_000);
+    let imbalances = context.store.read(move |c| outbox::imbalances(c, since)).await?;
+    Ok(match imbalances.first() {
+        None => check("books", Verdict::Ok, "every closed period balances (rule R7)", ""),
+        Some(first) => check(
+            "books",
+            Verdict::Fail,
+            format!("usage record {}: {} accounted for, {} owed", first.record, first.accounted, first.owed),
+            "please report this with the output of usagectl sync --month",
+        ),
+    })
+}

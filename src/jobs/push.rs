@@ -1,0 +1,155 @@
+//! The reconciler of the whole flow: sample, read, roll up, deliver, close. A schedule, a retry, a command, a start and a
+//! stop all activate this one job.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::deliver::{self, Delivered};
+pub use super::deliver::Which;
+use super::{Context, JobError, close, refresh, roll_up, run, sample};
+use crate::model::Timestamp;
+use crate::outbox::{self, RecordState, UsageRecord};
+use crate::provider::Provider;
+
+/// A read subscription is believed this long within one generation.
+const REFRESH_EVERY_US: i64 = 6 * 3_600 * 1_000_000;
+/// The last push of a period starts this much before nothing may be sent any more, plus the VM's own offset.
+const FINAL_LEAD_US: i64 = 60 * 1_000_000;
+/// The VM's own offset of the last push is drawn from this.
+const FINAL_SPREAD: Duration = Duration::from_secs(600);
+/// After a period's end its successor is read.
+const AFTER_END_US: i64 = 30 * 1_000_000;
+
+/// What a push came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Pushed {
+    /// Rows that were set.
+    pub set: u32,
+    /// Rows that wait or are tried later.
+    pub waiting: u32,
+    /// When the job wants to run again by itself: a retry, the last push of a period, a closing read.
+    pub next: Option<Timestamp>,
+}
+
+/// Runs it. `because` is a word for `status`.
+pub async fn push(context: &Arc<Context>, because: &str, which: Which) -> Result<Pushed, JobError> {
+    let _one_at_a_time = context.pushing.lock().await;
+    let (why, started) = (because.to_owned(), context.now());
+    context.store.write(move |tx| run::begin(tx, "push", &why, started)).await?;
+    let pushed = reconcile(context, which).await;
+    let result = match &pushed {
+        Ok(pushed) => format!("{} set, {} waiting", pushed.set, pushed.waiting),
+        Err(error) => format!("failed: {error}"),
+    };
+    let finished = context.now();
+    context.store.write(move |tx| run::finish(tx, "push", &result, finished)).await?;
+    pushed
+}
+
+async fn reconcile(context: &Arc<Context>, which: Which) -> Result<Pushed, JobError> {
+    sample::sample(context).await?;
+    let bills = !matches!(context.settings().provider, Provider::None);
+    let refreshed = if bills && needs_refresh(context).await? { refresh::refresh(context).await } else { Ok(()) };
+    roll_up::roll_up(context).await?;
+    if !bills {
+        return Ok(Pushed::default());
+    }
+    // Without the provider's clock nothing may be sent; with it, a subscription that cannot be read stops no other.
+    if context.provider_now(context.clock.read()).is_none() {
+        refreshed?;
+    }
+    let which = if which == Which::Due && is_final(context).await? { Which::Scheduled } else { which };
+    let delivered = deliver_twice(context, &which).await?;
+    let (closed, next_close) = close::close(context).await?;
+    if closed > 0 {
+        // What the closed periods hand on belongs to the open ones' targets.
+        roll_up::roll_up(context).await?;
+    }
+    let set = delivered.iter().filter(|(_, done)| matches!(done, Delivered::Set(_))).count();
+    let stood = delivered.iter().filter(|(_, done)| *done == Delivered::Stood).count();
+    let next = earliest([next_close, next_wake(context).await?]);
+    Ok(Pushed { set: count(set), waiting: count(delivered.len() - set - stood), next })
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+/// A period that has rolled, or an item that is not found, has the subscription read again, and is tried once more.
+async fn deliver_twice(context: &Arc<Context>, which: &Which) -> Result<Vec<(i64, Delivered)>, JobError> {
+    let mut delivered = deliver::deliver(context, which).await?;
+    if !delivered.iter().any(|(_, done)| matches!(done, Delivered::NeedsRefresh(_))) {
+        return Ok(delivered);
+    }
+    refresh::refresh(context).await.or_else(|error| if error.is_missing() { Ok(()) } else { Err(error) })?;
+    roll_up::roll_up(context).await?;
+    for (id, done) in &mut delivered {
+        if matches!(done, Delivered::NeedsRefresh(_)) {
+            *done = deliver::deliver_one(context, *id).await?;
+            if let Delivered::NeedsRefresh(Some(what)) = done {
+                deliver::hold_missing(context, *id, what.clone()).await?;
+                *done = Delivered::Held;
+            }
+        }
+    }
+    Ok(delivered)
+}
+
+/// Subscriptions are read first after a start, after a wall-clock jump, once a period is over, and now and then.
+async fn needs_refresh(context: &Context) -> Result<bool, JobError> {
+    let reading = context.clock.read();
+    let Some(provider_now) = context.provider_now(reading) else { return Ok(true) };
+    {
+        let live = context.live();
+        if live.subscriptions_read_in != Some(live.generation.id) {
+            return Ok(true);
+        }
+        let read_at = live.subscriptions_read_boottime_us.unwrap_or(0);
+        if reading.boottime_us.saturating_sub(read_at) >= REFRESH_EVERY_US {
+            return Ok(true);
+        }
+    }
+    let records = context.store.read(|c| outbox::unfinished(c)).await?;
+    let over = |record: &UsageRecord| record.state == RecordState::Open && provider_now >= record.period.to;
+    let begun = context.store.read(|c| crate::account::in_force(c)).await?;
+    let none_open = !records.iter().any(|record| record.state == RecordState::Open);
+    Ok(records.iter().any(over) || begun.is_some_and(|link| none_open && link.from <= provider_now))
+}
+
+/// Whether a period is so near its end that this is its last push.
+async fn is_final(context: &Context) -> Result<bool, JobError> {
+    let Some(provider_now) = context.provider_now(context.clock.read()) else { return Ok(false) };
+    let records = context.store.read(|c| outbox::unfinished(c)).await?;
+    Ok(open(&records).any(|record| provider_now >= final_push(context, record)))
+}
+
+fn open(records: &[UsageRecord]) -> impl Iterator<Item = &UsageRecord> {
+    records.iter().filter(|record| record.state == RecordState::Open)
+}
+
+/// When the last push of a row's period starts.
+fn final_push(context: &Context, record: &UsageRecord) -> Timestamp {
+    let offset = context.steady_offset(FINAL_SPREAD).as_micros();
+    let timeout = context.settings().config.provider.timeout;
+    record.last_send(timeout).minus(FINAL_LEAD_US).minus(i64::try_from(offset).unwrap_or(0))
+}
+
+/// The earliest of retries, last pushes and ends of periods that lie ahead.
+async fn next_wake(context: &Context) -> Result<Option<Timestamp>, JobError> {
+    let now = context.now();
+    let timeout = context.settings().config.provider.timeout;
+    let records = context.store.read(|c| outbox::unfinished(c)).await?;
+    let wakes = open(&records).flat_map(|record| {
+        let may_send = record.held.is_none() && now < record.last_send(timeout);
+        let retry = record.next_attempt.filter(|_| may_send).map(|at| at.max(now));
+        let last = Some(final_push(context, record)).filter(|at| *at > now);
+        // A period that is over and whose successor is not there yet is looked at again, not at once.
+        let over = Some(record.period.to.max(now).plus(AFTER_END_US));
+        [retry, last, over]
+    });
+    Ok(earliest(wakes))
+}
+
+fn earliest(times: impl IntoIterator<Item = Option<Timestamp>>) -> Option<Timestamp> {
+    times.into_iter().flatten().min()
+}

@@ -1,0 +1,84 @@
+//! Read the subscriptions: periods, prices, statuses, and the provider's clock.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::periods::{self, Gap};
+use super::{Context, JobError};
+use crate::account;
+use crate::model::{Problem, Span, SubscriptionId};
+use crate::outbox;
+use crate::provider::Provider;
+
+/// Reads every subscription this ledger has to do with. The first call after a start (rule M5).
+pub(super) async fn refresh(context: &Arc<Context>) -> Result<(), JobError> {
+    if matches!(context.settings().provider, Provider::None) {
+        return Ok(());
+    }
+    let generation = context.generation();
+    let mut failed = None;
+    for subscription in context.store.read(subscriptions).await? {
+        if let Err(error) = refresh_one(context, &subscription).await {
+            // One subscription that cannot be read does not keep the others from being served.
+            failed.get_or_insert(error);
+        }
+    }
+    match failed {
+        Some(error) => Err(error),
+        None => {
+            let read_at = context.clock.read().boottime_us;
+            let mut live = context.live();
+            live.subscriptions_read_in = Some(generation.id);
+            live.subscriptions_read_boottime_us = Some(read_at);
+            Ok(())
+        }
+    }
+}
+
+/// The one that is linked, and those with rows that are not finished.
+fn subscriptions(connection: &rusqlite::Connection) -> Result<BTreeSet<SubscriptionId>, JobError> {
+    let mut found: BTreeSet<_> = outbox::unfinished(connection)?.into_iter().map(|record| record.subscription).collect();
+    found.extend(account::in_force(connection)?.map(|link| link.subscription));
+    Ok(found)
+}
+
+async fn refresh_one(context: &Arc<Context>, subscription: &SubscriptionId) -> Result<(), JobError> {
+    let answer = context.settings().provider.read_subscription(subscription).await;
+    context.note_date(&answer);
+    let view = match answer.value {
+        Ok(view) => view,
+        Err(error) => {
+            context.raise(Problem::needs_someone(
+                "subscription_unreadable",
+                format!("the subscription {subscription} cannot be read: {error}"),
+                error.refusal.kind.hint(),
+            ));
+            return Err(error.into());
+        }
+    };
+    context.clear("subscription_unreadable");
+    let now = context.now();
+    let gaps = context.store.write(move |tx| periods::apply(tx, &view, now)).await?;
+    for gap in gaps {
+        fill_gap(context, gap).await?;
+    }
+    Ok(())
+}
+
+async fn fill_gap(context: &Arc<Context>, gap: Gap) -> Result<(), JobError> {
+    let answer = context.settings().provider.read_summaries(&gap.item.item).await;
+    context.note_date(&answer);
+    let told: Vec<Span> = answer.value?.into_iter().filter_map(|summary| summary.period).collect();
+    let (item, span) = (gap.item.item.clone(), gap.span);
+    let tiled = context.store.write(move |tx| periods::fill(tx, &gap, &told)).await?;
+    if tiled {
+        context.clear("periods_unknown");
+    } else {
+        context.raise(Problem::needs_someone(
+            "periods_unknown",
+            format!("the provider does not tell the periods of {item} between {} and {}: their usage is not billed", span.from, span.to),
+            "compare usagectl usage of that time with the invoices",
+        ));
+    }
+    Ok(())
+}

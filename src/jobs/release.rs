@@ -1,0 +1,36 @@
+//! Release: a human settles what is held (rule S5).
+
+use std::sync::Arc;
+
+use super::deliver::current_total;
+use super::{Context, JobError};
+use crate::model::ItemId;
+use crate::outbox::{self, RecordState};
+use crate::wire::{ReleaseReport, ReleaseRequest, SCHEMA};
+
+/// Reads what stands now, and lets the held row go on from there.
+pub async fn release(context: &Arc<Context>, request: &ReleaseRequest, actor: &str) -> Result<ReleaseReport, JobError> {
+    let _one_at_a_time = context.pushing.lock().await;
+    let item = ItemId::new(&*request.item)
+        .map_err(|error| JobError::refused("bad_id", error.to_string(), "usagectl status names the item"))?;
+    let wanted = item.clone();
+    let records = context.store.read(|c| outbox::unfinished(c)).await?;
+    let is_held = |r: &&outbox::UsageRecord| r.item == wanted && r.state == RecordState::Open && r.held.is_some();
+    let Some(record) = records.iter().find(is_held) else {
+        return Err(JobError::refused("not_held", format!("nothing is held for {item}"), "usagectl status lists what is held"));
+    };
+    let answer = context.settings().provider.read_summaries(&item).await;
+    context.note_date(&answer);
+    let total = current_total(&answer.value?, record.timestamp_s).ok_or_else(|| {
+        JobError::refused("period_rolled", "the provider has begun another period", "usagectl sync, then look again")
+    })?;
+    let (id, adopt, now) = (record.id, request.adopt, context.now());
+    let (because, actor) = (request.because.clone(), actor.to_owned());
+    context.store.write(move |tx| outbox::release(tx, id, total, adopt, &because, &actor, now)).await?;
+    let what = if adopt {
+        format!("the {total} units that stand on {item} stay; later usage goes on top of them")
+    } else {
+        format!("the next push sets our own total over the {total} units that stand on {item}")
+    };
+    Ok(ReleaseReport { schema: SCHEMA, item: item.to_string(), what })
+}

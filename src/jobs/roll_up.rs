@@ -1,0 +1,195 @@
+//! Roll up, rate, enqueue: from buckets to what should stand, in one transaction.
+
+use rusqlite::Connection;
+
+use super::{Context, JobError};
+use crate::account::{self, Item, Link};
+use crate::config::Config;
+use crate::ledger;
+use crate::model::{Included, Meter, Micros, Problem, Timestamp};
+use crate::outbox::{self, Rated, RecordState, UsageRecord};
+use crate::rating::{self, Allowance, InForce};
+use crate::store::Tx;
+
+/// Closed periods are rated again for as long as a single credit can be taken back.
+const RERATE_DAYS: i64 = 400;
+
+const NOT_READY: &str = "plan_not_ready";
+
+/// Brings every target in line with what was used. Safe at any moment.
+pub async fn roll_up(context: &Context) -> Result<(), JobError> {
+    let settings = context.settings();
+    let now = context.now();
+    let unrated = context.store.write(move |tx| rate_all(tx, &settings.config, now)).await?;
+    match unrated.first() {
+        Some(first) => context.raise(Problem::needs_someone(
+            NOT_READY,
+            first.clone(),
+            "complete the plan in usaged.toml, then: systemctl reload usaged",
+        )),
+        None => context.clear(NOT_READY),
+    }
+    Ok(())
+}
+
+/// Returns why rows could not be rated; those keep their last target.
+fn rate_all(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<Vec<String>, JobError> {
+    let links = linked_items(tx)?;
+    let mut unrated = Vec::new();
+    let since = now.minus(RERATE_DAYS * 86_400 * 1_000_000);
+    // Closed periods first, oldest first: what they hand on is part of the next one's target.
+    for closed in outbox::closed_since(tx, since)? {
+        rate_one(tx, config, &links, &closed, now, &mut unrated)?;
+        let rated = outbox::by_id(tx, closed.id)?;
+        outbox::settle_closed(tx, &rated, now)?;
+    }
+    for record in outbox::unfinished(tx)? {
+        rate_one(tx, config, &links, &record, now, &mut unrated)?;
+    }
+    tracing::debug!(target: "usaged::flow", "rolled up");
+    Ok(unrated)
+}
+
+fn rate_one(
+    tx: &Tx<'_>,
+    config: &Config,
+    links: &[(Link, Vec<Item>)],
+    record: &UsageRecord,
+    now: Timestamp,
+    unrated: &mut Vec<String>,
+) -> Result<(), JobError> {
+    match rate(tx, config, links, record) {
+        Ok(rating) => {
+            let carried_in = outbox::carried_in(tx, record.id)?;
+            let rated = Rated {
+                plan: rating.plan,
+                gross: rating.gross,
+                used: rating.used.get(),
+                included: rating.included.map(Micros::get),
+                overage: rating.overage,
+                carried_in,
+            };
+            outbox::save_rating(tx, record.id, &rated, now)?;
+        }
+        Err(JobError::Refused { code: NOT_READY, what, .. }) => unrated.push(what),
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+/// What a period comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rating {
+    /// By which plan.
+    pub plan: String,
+    /// Whether the unreduced total is reported.
+    pub gross: bool,
+    /// Usage of the links that bill on this item.
+    pub used: Micros,
+    /// What is included; `None` is unlimited.
+    pub included: Option<Micros>,
+    /// Billed units above it.
+    pub overage: i64,
+}
+
+/// All links with their items, oldest first.
+pub(super) fn linked_items(connection: &Connection) -> Result<Vec<(Link, Vec<Item>)>, JobError> {
+    let links = account::all(connection)?;
+    links
+        .into_iter()
+        .map(|link| {
+            let items = account::items_of(connection, link.id)?;
+            Ok((link, items))
+        })
+        .collect()
+}
+
+/// Rates one row from the ledger. [`JobError::Refused`] says why it cannot be rated.
+pub fn rate(
+    connection: &Connection,
+    config: &Config,
+    links: &[(Link, Vec<Item>)],
+    record: &UsageRecord,
+) -> Result<Rating, JobError> {
+    let Some(meter) = config.meters.get(&record.meter) else {
+        return Err(not_ready(format!("the meter {} is billed and not configured", record.meter)));
+    };
+    let billing: Vec<&Link> = links
+        .iter()
+        .filter(|(link, items)| link.customer == record.customer && bills(items, record))
+        .map(|(link, _)| link)
+        .collect();
+    let used = used_by(connection, meter, &billing, record)?;
+    let (plan, allowance) = match record.state {
+        // P's own plan: what was included when it closed stays (rule R6).
+        RecordState::Closed => {
+            let included = record.included.map_or(Allowance::Unlimited, |micros| Allowance::Included(Micros::new(micros)));
+            (record.plan.clone(), included)
+        }
+        _ => allowance(config, meter, &billing, record)?,
+    };
+    let overage = rating::overage(used, allowance, &meter.unit, meter.report, meter.rounding)?;
+    Ok(Rating {
+        plan,
+        gross: meter.report == crate::model::Report::Gross,
+        used,
+        included: match allowance {
+            Allowance::Included(micros) => Some(micros),
+            Allowance::Unlimited => None,
+        },
+        overage: overage.unwrap_or(0),
+    })
+}
+
+fn bills(items: &[Item], record: &UsageRecord) -> bool {
+    items.iter().any(|item| item.item == record.item && item.meter == record.meter)
+}
+
+/// Rule R1: usage counts where a link that bills on this item was in force.
+fn used_by(
+    connection: &Connection,
+    meter: &Meter,
+    billing: &[&Link],
+    record: &UsageRecord,
+) -> Result<Micros, JobError> {
+    let Some(id) = ledger::meters::id(connection, &meter.name)? else { return Ok(Micros::ZERO) };
+    let mut used = Micros::ZERO;
+    for link in billing {
+        if let Some(span) = link.span().overlap(record.period) {
+            let part = ledger::buckets::used(connection, id, span)?;
+            used = used.checked_add(part).ok_or(rating::RatingError::TooLarge)?;
+        }
+    }
+    Ok(used)
+}
+
+fn allowance(
+    config: &Config,
+    meter: &Meter,
+    billing: &[&Link],
+    record: &UsageRecord,
+) -> Result<(String, Allowance), JobError> {
+    let mut plans = Vec::new();
+    for link in billing {
+        let Some(span) = link.span().overlap(record.period) else { continue };
+        plans.push(InForce { span, included: included(config, link, meter)? });
+    }
+    let plan = billing.last().map(|link| link.plan.to_string()).unwrap_or_default();
+    let found = rating::allowance(&plans, config.allowance, record.period, &meter.unit)?;
+    Ok((plan, found.unwrap_or(Allowance::Included(Micros::ZERO))))
+}
+
+fn included(config: &Config, link: &Link, meter: &Meter) -> Result<Included, JobError> {
+    let Some(plan) = config.plans.get(&link.plan) else {
+        return Err(not_ready(format!("the plan {} is linked and not configured", link.plan)));
+    };
+    plan.meters.get(&meter.name).and_then(|terms| terms.included).ok_or_else(|| {
+        let what = "does not state how much it includes of";
+        not_ready(format!("the plan {} {what} {}; nothing more is sent for it", plan.name, meter.name))
+    })
+}
+
+/// Never a zero in place of an amount nobody stated: the last target stays until the plan is ready.
+fn not_ready(what: String) -> JobError {
+    JobError::refused(NOT_READY, what, "complete the plan in usaged.toml, then: systemctl reload usaged")
+}

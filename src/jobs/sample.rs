@@ -1,0 +1,169 @@
+//! Sample: read every counter once, and store what was used since the last time, with the coverage of that time.
+
+use std::sync::Arc;
+
+use super::{Context, JobError};
+use crate::clock::Reading;
+use crate::clock::trust::Placement;
+use crate::ledger::coverage::{self, How, Round};
+use crate::ledger::{self, placement, samples};
+use crate::model::{MeterName, Problem, Sample};
+use crate::outbox;
+
+/// A wall clock that moves this much against the time since boot has been set (rule S5); less is slewing.
+const JUMP_US: i64 = 60 * 1_000_000;
+
+/// What a round of samples came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sampled {
+    /// Usage of each meter since the last round, microseconds, in the order of their names.
+    pub used_us: Vec<(MeterName, i64)>,
+    /// Whether the clock is trusted, so that usage was placed.
+    pub placed: bool,
+}
+
+/// Takes a round. A failure loses nothing while the machine runs: the next round counts from the last stored one.
+pub async fn sample(context: &Arc<Context>) -> Result<Sampled, JobError> {
+    let reading = context.clock.read();
+    draw_after_jump(context, reading).await?;
+    let taken = read_counters(context, reading);
+    let job = Arc::clone(context);
+    let how = how(context);
+    let stored = context.store.write(move |tx| store(tx, &job, &taken, reading, how)).await;
+    match stored {
+        Ok((sampled, capped)) => {
+            context.live().has_sampled = HasSampled::Stored;
+            context.clear("database_unavailable");
+            context.note_capped(&capped);
+            tracing::debug!(target: "usaged::flow", "{}", sampled.in_words());
+            Ok(sampled)
+        }
+        Err(error) => {
+            context.note_unstored();
+            context.raise(Problem::needs_someone(
+                "database_unavailable",
+                format!("samples cannot be stored: {error}"),
+                "measuring goes on; running time is stored as soon as the database takes it again",
+            ));
+            Err(error)
+        }
+    }
+}
+
+impl Sampled {
+    fn in_words(&self) -> String {
+        let parts: Vec<String> = self.used_us.iter().map(|(meter, us)| format!("{meter} +{us} µs")).collect();
+        let waits = if self.placed { "" } else { ", waiting for a trusted clock" };
+        format!("sampled {}{waits}", parts.join(", "))
+    }
+}
+
+/// What this process has stored so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HasSampled {
+    /// Nothing yet.
+    Never,
+    /// The last round.
+    Stored,
+    /// Not the last round.
+    Unstored,
+}
+
+impl Context {
+    /// A round that could not be stored, after one that was.
+    fn note_unstored(&self) {
+        let mut live = self.live();
+        if live.has_sampled == HasSampled::Stored {
+            live.has_sampled = HasSampled::Unstored;
+        }
+    }
+
+    fn note_capped(&self, capped: &[String]) {
+        if let Some(first) = capped.first() {
+            self.raise(Problem::needs_someone(
+                "impossible_rate",
+                format!("{first} (rule M6)"),
+                "the excess was not counted; look for a counter that another program writes",
+            ));
+        }
+    }
+}
+
+fn how(context: &Context) -> How {
+    match context.live().has_sampled {
+        HasSampled::Never => How::Bridged,
+        HasSampled::Stored => How::Observed,
+        HasSampled::Unstored => How::Unstored,
+    }
+}
+
+/// A wall clock that was set means that this may be a copy brought back: what stands is read again before any push.
+async fn draw_after_jump(context: &Context, reading: Reading) -> Result<(), JobError> {
+    let over = reading.wall.micros().saturating_sub(reading.boottime_us);
+    let random = {
+        let mut live = context.live();
+        let before = live.wall_over_boottime_us.replace(over);
+        if before.is_none_or(|before| over.abs_diff(before) < JUMP_US.unsigned_abs()) {
+            return Ok(());
+        }
+        live.dice.u64(..)
+    };
+    let now = context.utc(reading);
+    tracing::warn!("the wall clock was set; what stands at the provider is read again before anything is sent");
+    let drawn = context.store.write(move |tx| outbox::draw(tx, random, "wall clock jumped", now)).await?;
+    context.live().generation = drawn;
+    Ok(())
+}
+
+/// Reads what can be read; a meter whose counter cannot is named, and the others are measured.
+fn read_counters(context: &Context, reading: Reading) -> Vec<Sample> {
+    let settings = context.settings();
+    let mut samples = Vec::new();
+    for meter in settings.config.meters.values() {
+        let code = format!("meter_unreadable_{}", meter.name);
+        match context.machine.sample(meter, &context.incarnation, reading) {
+            Ok(sample) => {
+                samples.extend(sample);
+                context.clear(&code);
+            }
+            Err(error) => context.raise(Problem::needs_someone(
+                &code,
+                format!("{} is not measured: {error}", meter.name),
+                "correct the meter's source in usaged.toml, then: systemctl reload usaged",
+            )),
+        }
+    }
+    samples
+}
+
+fn store(
+    tx: &crate::store::Tx<'_>,
+    context: &Context,
+    taken: &[Sample],
+    reading: Reading,
+    how: How,
+) -> Result<(Sampled, Vec<String>), JobError> {
+    let incarnation = &context.incarnation;
+    let waiting = placement::waiting(tx, &incarnation.boot_id)?;
+    let place = context.placement(reading, waiting.since_boottime_us);
+    placement::settle(tx, &place, &incarnation.boot_id)?;
+    let mut used_us = Vec::new();
+    let mut capped = Vec::new();
+    for sample in taken {
+        let taken = samples::take(tx, sample, reading, &place)?;
+        used_us.push((sample.meter.clone(), taken.usage.get()));
+        capped.extend(taken.capped.map(|capped| {
+            let (claimed, possible) = (capped.claimed_us, capped.possible_us);
+            format!("{} counted {claimed} µs where at most {possible} µs were possible", sample.meter)
+        }));
+    }
+    let every = context.settings().config.schedule.sample_every.as_micros();
+    let sample_every_us = i64::try_from(every).unwrap_or(i64::MAX);
+    coverage::note(tx, &Round { incarnation, now: reading, how, sample_every_us }, &place)?;
+    Ok((Sampled { used_us, placed: matches!(place, Placement::Known { .. }) }, capped))
+}
+
+/// Notes that this process ends, and whether the whole system does: then the time until the next boot is not lost.
+pub async fn note_stop(context: &Arc<Context>, system_going_down: bool) -> Result<(), JobError> {
+    Ok(context.store.write(move |tx| ledger::coverage::note_stop(tx, system_going_down)).await?)
+}

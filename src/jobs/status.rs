@@ -1,0 +1,342 @@
+//! Status: everything at a glance.
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+
+use super::usage::{self, Figures, Window};
+use super::{Context, JobError, Settings, run};
+use crate::account::{self, Item};
+use crate::clock::trust::Placement;
+use crate::ledger;
+use crate::model::{Meter, Problem, Timestamp};
+use crate::outbox::{self, RecordState, UsageRecord};
+use crate::provider::Provider;
+use crate::rating;
+use crate::wire::{
+    ClockStatus, CoverageStatus, DatabaseStatus, JobStatus, LinkStatus, MeterStatus, PushStatus, SCHEMA, Status,
+    UnsentStatus,
+};
+
+/// An unsent record this near its deadline is an alarm (rule S12).
+const NEAR_DEADLINE_US: i64 = 6 * 3_600 * 1_000_000;
+/// A record that has been failing for this many attempts needs someone.
+const MANY_ATTEMPTS: u32 = 8;
+
+/// What only the daemon knows.
+#[derive(Debug, Clone)]
+pub struct Running {
+    /// When it started.
+    pub since: Timestamp,
+    /// Whether it runs against the embedded sandbox.
+    pub sandbox: bool,
+    /// When the next push is due.
+    pub next_push: Option<Timestamp>,
+    /// When the next compaction is due.
+    pub next_compact: Option<Timestamp>,
+}
+
+/// Answers it.
+pub async fn status(context: &Arc<Context>, running: Running) -> Result<Status, JobError> {
+    let reading = context.clock.read();
+    let now = context.utc(reading);
+    let placement = context.placement(reading, None);
+    let settings = context.settings();
+    let problems = context.problems();
+    let boot_id = context.incarnation.boot_id.clone();
+    let path = context.store.path().to_owned();
+    let mut status = context
+        .store
+        .read(move |c| {
+            let window = usage::current_window(c, now)?;
+            let waiting = ledger::placement::waiting(c, &boot_id)?;
+            let mut problems = problems;
+            problems.extend(stored_problems(c, &settings, now)?);
+            let status = Status {
+                schema: SCHEMA,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                pid: std::process::id(),
+                now: now.to_string(),
+                since: running.since.to_string(),
+                mode: mode(&settings, running.sandbox).to_owned(),
+                problems,
+                link: account::in_force(c)?.map(|link| LinkStatus {
+                    customer: link.customer.to_string(),
+                    subscription: link.subscription.to_string(),
+                    plan: link.plan.to_string(),
+                    from: link.from.to_string(),
+                }),
+                period_from: window.span.from.to_string(),
+                period_to: window.span.to.to_string(),
+                meters: meters(c, &settings, &window, now)?,
+                last_sample: ledger::coverage::last_sample(c)?.map(|at| at.to_string()),
+                push: push(c, running.next_push)?,
+                unsent: unsent(c, &settings, now)?,
+                clock: clock(&placement, !waiting.quantities.is_empty()),
+                coverage: coverage(c, &window, now)?,
+                database: DatabaseStatus { path: path.display().to_string(), bytes: 0, schema: schema(c)? },
+                jobs: jobs(c, &running)?,
+            };
+            Ok::<_, JobError>(status)
+        })
+        .await?;
+    status.database.bytes = bytes(context.store.path());
+    status.problems.extend(clock_problem(&status.clock));
+    // Worst first; within one severity in the order they were found.
+    status.problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
+    Ok(status)
+}
+
+fn mode(settings: &Settings, sandbox: bool) -> &'static str {
+    match (sandbox, settings.provider.livemode()) {
+        (true, _) => "sandbox",
+        (false, Some(true)) => "live",
+        (false, Some(false)) => "test",
+        (false, None) => "unbilled",
+    }
+}
+
+fn schema(connection: &Connection) -> Result<i64, JobError> {
+    Ok(connection.query_row("PRAGMA user_version", [], |row| row.get(0))?)
+}
+
+/// The file with its WAL.
+fn bytes(path: &std::path::Path) -> u64 {
+    let wal = path.with_extension("db-wal");
+    [path, &wal].into_iter().filter_map(|path| path.metadata().ok()).map(|found| found.len()).sum()
+}
+
+fn meters(
+    connection: &Connection,
+    settings: &Settings,
+    window: &Window,
+    now: Timestamp,
+) -> Result<Vec<MeterStatus>, JobError> {
+    let link = account::in_force(connection)?;
+    let items = link.as_ref().map_or(Ok(Vec::new()), |link| account::items_of(connection, link.id))?;
+    let records = outbox::unfinished(connection)?;
+    let mut found = Vec::new();
+    for meter in settings.config.meters.values() {
+        let figures = usage::figures(connection, &settings.config, meter, window)?;
+        let item = items.iter().find(|item| item.meter == meter.name);
+        let record = records.iter().find(|record| {
+            record.state == RecordState::Open && item.is_some_and(|item| item.item == record.item)
+        });
+        let since = link.as_ref().map_or(window.span.from, |link| link.from);
+        found.push(meter_status(settings, meter, &figures, item, record, window, since, now)?);
+    }
+    Ok(found)
+}
+
+#[expect(clippy::too_many_arguments, reason = "it only puts side by side what was looked up")]
+fn meter_status(
+    settings: &Settings,
+    meter: &Meter,
+    figures: &Figures,
+    item: Option<&Item>,
+    record: Option<&UsageRecord>,
+    window: &Window,
+    since: Timestamp,
+    now: Timestamp,
+) -> Result<MeterStatus, JobError> {
+    let unit = &meter.unit;
+    let estimate = rating::estimate(figures.used, window.span, since, now);
+    let estimate_overage = match (estimate, figures.allowance) {
+        (Some(estimate), Some(allowance)) => {
+            rating::overage(estimate, allowance, unit, meter.report, meter.rounding)?
+        }
+        _ => None,
+    };
+    let price = figures.unit_amount;
+    let cost = estimate_overage.zip(price).and_then(|(units, price)| rating::cost(units, price));
+    Ok(MeterStatus {
+        name: meter.name.to_string(),
+        unit: unit.label.clone(),
+        used: unit.number(figures.used),
+        used_micros: figures.used.get(),
+        included: figures.included().map(|included| unit.number(included)),
+        unlimited: figures.is_unlimited(),
+        overage: figures.overage,
+        estimate: estimate.map(|estimate| unit.number(estimate)),
+        estimate_overage,
+        estimate_cost: cost.map(|cost| cost.normalize().to_string()),
+        currency: cost.and(figures.currency.clone()),
+        item: item.map(|item| item.item.to_string()),
+        stands: record.and_then(|record| record.standing),
+        not_billed_because: not_billed(settings, figures, item),
+    })
+}
+
+fn not_billed(settings: &Settings, figures: &Figures, item: Option<&Item>) -> Option<String> {
+    if matches!(settings.provider, Provider::None) {
+        return Some("no provider is configured, or its key is missing".to_owned());
+    }
+    if !figures.linked {
+        return Some("this VM is not linked".to_owned());
+    }
+    match item {
+        Some(_) => None,
+        None if figures.is_unlimited() => Some("unlimited in this plan".to_owned()),
+        None => Some("the plan does not mention it".to_owned()),
+    }
+}
+
+fn push(connection: &Connection, next: Option<Timestamp>) -> Result<PushStatus, JobError> {
+    let last = outbox::last_sent(connection)?;
+    let what = match &last {
+        Some(last) => Some(format!("{} to {}", outbox::by_id(connection, last.usage_record_id)?.item, last.quantity)),
+        None => None,
+    };
+    Ok(PushStatus {
+        last_at: last.as_ref().map(|last| last.settled.unwrap_or(last.first_sent).to_string()),
+        last_outcome: last.as_ref().map(|last| last.state.word().to_owned()),
+        last_what: what,
+        last_request_id: last.and_then(|last| last.request_id),
+        next_at: next.map(|next| next.to_string()),
+    })
+}
+
+fn unsent(connection: &Connection, settings: &Settings, now: Timestamp) -> Result<Vec<UnsentStatus>, JobError> {
+    let timeout = settings.config.provider.timeout;
+    let records = outbox::unfinished(connection)?;
+    let waits = |record: &&UsageRecord| record.differs() || record.held.is_some();
+    Ok(records
+        .iter()
+        .filter(waits)
+        .map(|record| {
+            let (state, why) = match (&record.held, record.attempts) {
+                (Some((_, because)), _) => ("held", Some(because.clone())),
+                (None, 0) => ("waiting", None),
+                (None, _) => ("retrying", record.last_error.clone()),
+            };
+            UnsentStatus {
+                meter: record.meter.to_string(),
+                item: record.item.to_string(),
+                target: record.target,
+                stands: record.standing,
+                age_s: record.differs_since.map_or(0, |since| now.since(since).div_euclid(1_000_000).max(0)),
+                deadline: record.last_send(timeout).to_string(),
+                attempts: i64::from(record.attempts),
+                next_attempt: record.next_attempt.map(|at| at.to_string()),
+                state: state.to_owned(),
+                why,
+            }
+        })
+        .collect())
+}
+
+fn clock(placement: &Placement, waiting: bool) -> ClockStatus {
+    match placement {
+        Placement::Known { by, wall_ahead_us, .. } => ClockStatus {
+            trusted_by: by.word().to_owned(),
+            ahead_s: wall_ahead_us.map(|us| us.div_euclid(1_000_000)),
+        },
+        Placement::Waiting => {
+            let word = if waiting { "nobody" } else { "nobody yet" };
+            ClockStatus { trusted_by: word.to_owned(), ahead_s: None }
+        }
+    }
+}
+
+fn clock_problem(clock: &ClockStatus) -> Option<Problem> {
+    let ahead = clock.ahead_s?;
+    Some(Problem::needs_someone(
+        "clock_wrong",
+        format!("this machine's clock is {} seconds {} the provider's", ahead.abs(), if ahead > 0 { "ahead of" } else { "behind" }),
+        "usage is placed by the provider's time meanwhile; correct the clock: timedatectl set-ntp true",
+    ))
+}
+
+fn coverage(connection: &Connection, window: &Window, now: Timestamp) -> Result<CoverageStatus, JobError> {
+    let (observed_bp, gaps) = usage::observed(connection, window, now)?;
+    Ok(CoverageStatus { observed_bp, gaps: u32::try_from(gaps.len()).unwrap_or(u32::MAX) })
+}
+
+fn jobs(connection: &Connection, running: &Running) -> Result<Vec<JobStatus>, JobError> {
+    let runs = run::runs(connection)?;
+    Ok([("push", running.next_push), ("compact", running.next_compact)]
+        .into_iter()
+        .map(|(name, next)| {
+            let last = runs.iter().find(|run| run.job == name);
+            JobStatus {
+                name: name.to_owned(),
+                last_at: last.map(|run| run.started.to_string()),
+                last_because: last.map(|run| run.because.clone()),
+                last_result: last.and_then(|run| run.result.clone()),
+                next_at: next.map(|next| next.to_string()),
+            }
+        })
+        .collect())
+}
+
+/// What needs someone, as the database tells it: so it survives a restart.
+fn stored_problems(connection: &Connection, settings: &Settings, now: Timestamp) -> Result<Vec<Problem>, JobError> {
+    let mut problems = Vec::new();
+    for record in outbox::unfinished(connection)? {
+        problems.extend(record_problem(&record, settings, now));
+    }
+    for carried in outbox::waiting_carries(connection)? {
+        let because = carried.held_because.unwrap_or_else(|| "no period has taken it yet".to_owned());
+        problems.push(Problem::note(
+            "carry_waits",
+            format!("{} units of {} wait to be carried: {because}", carried.units, carried.meter),
+            "usagectl sync --month YYYY-MM shows the period they come from",
+        ));
+    }
+    let since = now.minus(400 * 86_400 * 1_000_000);
+    for closed in outbox::closed_since(connection, since)? {
+        let due = outbox::credit_due(connection, closed.id)?;
+        if due > 0 {
+            problems.push(Problem::needs_someone(
+                "credit_due",
+                format!("{due} units too many were billed on {} until {}", closed.item, closed.period.to),
+                "give the customer a credit note for them",
+            ));
+        }
+        if closed.held_units > 0 {
+            problems.push(Problem::needs_someone(
+                "units_held",
+                format!("{} units on {} until {} were neither billed nor carried", closed.held_units, closed.item, closed.period.to),
+                "bill them by hand, or leave them",
+            ));
+        }
+    }
+    for imbalance in outbox::imbalances(connection, since)? {
+        problems.push(Problem::needs_someone(
+            "books_do_not_balance",
+            format!("usage record {}: {} accounted for, {} owed (rule R7)", imbalance.record, imbalance.accounted, imbalance.owed),
+            "please report this with the output of usagectl sync --month",
+        ));
+    }
+    Ok(problems)
+}
+
+fn record_problem(record: &UsageRecord, settings: &Settings, now: Timestamp) -> Option<Problem> {
+    let item = &record.item;
+    if let Some((code, because)) = &record.held {
+        return Some(Problem::needs_someone(
+            &format!("held_{code}"),
+            format!("{item} is held: {because}"),
+            format!("usagectl sync shows the figures; then usagectl release {item} --adopt or --overwrite --because …"),
+        ));
+    }
+    let deadline = record.last_send(settings.config.provider.timeout);
+    if record.state == RecordState::Open && record.differs() && record.attempts > 0 && deadline.since(now) < NEAR_DEADLINE_US {
+        return Some(Problem::needs_someone(
+            "deadline_near",
+            format!("{} units for {item} are not sent, and can be billed in this period only until {deadline}", record.target),
+            "usagectl sync --commit tries now and says why; what misses the deadline is carried into the next period",
+        ));
+    }
+    if record.attempts >= MANY_ATTEMPTS {
+        let error = record.last_error.as_deref().unwrap_or("no answer");
+        return Some(Problem::needs_someone(
+            "push_failing",
+            format!("setting {item} has failed {} times: {error}", record.attempts),
+            "usagectl doctor looks at key, network and provider",
+        ));
+    }
+    let drift = record.drift.as_ref()?;
+    let hint = "it was set again; see whether somebody else writes to the item";
+    Some(Problem::note("drift", format!("{item}: {drift}"), hint))
+}

@@ -1,0 +1,182 @@
+//! Sync: show what would be set and why; with `commit`, set it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{Months, NaiveDate};
+use rusqlite::Connection;
+
+use super::deliver::Which;
+use super::{Context, JobError, push, roll_up, sample};
+use crate::account;
+use crate::config::Config;
+use crate::model::{ItemId, Micros, Timestamp, Unit};
+use crate::outbox::{self, RecordState, UsageRecord};
+use crate::provider::Provider;
+use crate::wire::{SCHEMA, SyncLine, SyncReport, SyncRequest};
+
+/// Runs it.
+pub async fn sync(context: &Arc<Context>, request: &SyncRequest) -> Result<SyncReport, JobError> {
+    let until = request.month.as_deref().map(last_second).transpose()?;
+    let item = request.subscription_item.as_deref().map(ItemId::new).transpose().map_err(bad_item)?;
+    let bills = !matches!(context.settings().provider, Provider::None);
+    sample::sample(context).await?;
+    roll_up::roll_up(context).await?;
+    let before = lines(context, until, item.clone()).await?;
+    let may_send = before.iter().any(|line| line.record.state == RecordState::Open);
+    let mut notes = notes(context, bills, before.is_empty(), until).await?;
+    if !request.commit || !bills || !may_send {
+        let nothing_to_send = request.commit && (!bills || !may_send);
+        let lines = before.into_iter().map(|line| line.shown(None)).collect();
+        return Ok(SyncReport { schema: SCHEMA, committed: request.commit, refused: nothing_to_send, lines, notes });
+    }
+    let which = item.clone().map_or(Which::Now, Which::Item);
+    if let Err(error) = push::push(context, "sync", which).await {
+        notes.push(format!("the push failed: {error}"));
+    }
+    let was: BTreeMap<i64, i64> = before.iter().map(|line| (line.record.id, line.record.revision)).collect();
+    let after = lines(context, until, item).await?;
+    let refused = after.iter().any(|line| line.record.state != RecordState::Open || line.record.differs());
+    let lines = after.into_iter().map(|line| {
+        let revision_before = was.get(&line.record.id).copied();
+        line.shown(revision_before)
+    });
+    Ok(SyncReport { schema: SCHEMA, committed: true, refused, lines: lines.collect(), notes })
+}
+
+fn bad_item(error: crate::model::NameError) -> JobError {
+    JobError::refused("bad_id", error.to_string(), "usagectl sync shows the items")
+}
+
+/// Rule R2: a month means the period that holds its last second.
+pub(super) fn last_second(month: &str) -> Result<Timestamp, JobError> {
+    let bad = || JobError::refused("bad_month", format!("{month:?} is not a month"), "write it as 2026-11");
+    let first = NaiveDate::parse_from_str(&format!("{month}-01"), "%Y-%m-%d").map_err(|_| bad())?;
+    let next = first.checked_add_months(Months::new(1)).ok_or_else(bad)?;
+    let midnight = next.and_hms_opt(0, 0, 0).ok_or_else(bad)?.and_utc();
+    Ok(Timestamp::from_secs(midnight.timestamp() - 1))
+}
+
+async fn notes(
+    context: &Arc<Context>,
+    bills: bool,
+    none: bool,
+    until: Option<Timestamp>,
+) -> Result<Vec<String>, JobError> {
+    let mut notes = Vec::new();
+    if !bills {
+        notes.push("nothing is billed: no provider is configured, or its key is missing".to_owned());
+    }
+    if context.store.read(|c| account::in_force(c)).await?.is_none() {
+        notes.push("this VM is not linked; bind it with usagectl link --customer cus_… --subscription sub_…".to_owned());
+    } else if none {
+        notes.push(match until {
+            Some(_) => "no period of a linked item holds the last second of that month".to_owned(),
+            None => "no period is open".to_owned(),
+        });
+    }
+    Ok(notes)
+}
+
+/// A row with what is needed to show it.
+struct Line {
+    record: UsageRecord,
+    unit: Unit,
+    carried_out: i64,
+    credit_due: i64,
+}
+
+async fn lines(context: &Context, until: Option<Timestamp>, item: Option<ItemId>) -> Result<Vec<Line>, JobError> {
+    let settings = context.settings();
+    context.store.read(move |c| read_lines(c, &settings.config, until, item.as_ref())).await
+}
+
+fn read_lines(
+    connection: &Connection,
+    config: &Config,
+    until: Option<Timestamp>,
+    item: Option<&ItemId>,
+) -> Result<Vec<Line>, JobError> {
+    let records = match until {
+        None => outbox::unfinished(connection)?,
+        Some(until) => {
+            let mut all = outbox::closed_since(connection, until)?;
+            all.extend(outbox::unfinished(connection)?);
+            all.retain(|record| record.period.contains(until));
+            all
+        }
+    };
+    let wanted = records.into_iter().filter(|record| item.is_none_or(|item| record.item == *item));
+    wanted
+        .map(|record| {
+            Ok(Line {
+                unit: config.meters.get(&record.meter).map_or_else(|| Unit::of("units"), |meter| meter.unit.clone()),
+                carried_out: outbox::carried_out(connection, record.id)?,
+                credit_due: outbox::credit_due(connection, record.id)?,
+                record,
+            })
+        })
+        .collect()
+}
+
+impl Line {
+    /// `revision_before` is the revision before a push; `None` where nothing was sent.
+    fn shown(self, revision_before: Option<i64>) -> SyncLine {
+        let (action, why) = self.action(revision_before);
+        let record = self.record;
+        SyncLine {
+            meter: record.meter.to_string(),
+            item: record.item.to_string(),
+            period_from: record.period.from.to_string(),
+            period_to: record.period.to.to_string(),
+            timestamp: Timestamp::from_secs(record.timestamp_s).to_string(),
+            state: record.state.word().to_owned(),
+            used: self.unit.decimal(Micros::new(record.used)),
+            included: record.included.map_or_else(|| "unlimited".to_owned(), |included| self.unit.decimal(Micros::new(included))),
+            unit: self.unit.label.clone(),
+            overage: record.overage,
+            carried_in: record.carried_in,
+            adopted: record.adopted,
+            target: record.target,
+            stands: record.standing,
+            carried_out: self.carried_out,
+            credit_due: self.credit_due,
+            action: action.to_owned(),
+            why,
+        }
+    }
+
+    fn action(&self, revision_before: Option<i64>) -> (&'static str, String) {
+        let record = &self.record;
+        match (record.state, &record.held) {
+            (RecordState::Closed, _) => ("closed", self.closed()),
+            (RecordState::Ending, _) => ("closed", "the period is over; what stands is being read until two reads agree".to_owned()),
+            (RecordState::Open, Some((_, because))) => ("held", because.clone()),
+            (RecordState::Open, None) if !record.differs() => match revision_before {
+                Some(before) if before < record.revision => ("set", format!("{} stands now", record.target)),
+                _ => ("unchanged", format!("{} stands already", record.target)),
+            },
+            (RecordState::Open, None) => match (revision_before, &record.last_error) {
+                (None, _) => ("would set", self.difference()),
+                (Some(_), Some(error)) => ("waiting", error.clone()),
+                (Some(_), None) => ("waiting", "it is too near the end of the period; what is missing is carried".to_owned()),
+            },
+        }
+    }
+
+    fn difference(&self) -> String {
+        match self.record.standing {
+            Some(stands) => format!("{stands} stands, {} should", self.record.target),
+            None => format!("what stands was not read yet, {} should", self.record.target),
+        }
+    }
+
+    fn closed(&self) -> String {
+        let stands = self.record.standing.unwrap_or(0);
+        match (self.carried_out, self.record.held_units) {
+            (0, 0) => format!("{stands} stood when the period was closed"),
+            (0, held) => format!("{stands} stood when the period was closed, {held} are held"),
+            (carried, _) => format!("{stands} stood when the period was closed, {carried} were carried on"),
+        }
+    }
+}
