@@ -369,6 +369,12 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_body_of_just_one_mebibyte_is_read() {
+        let body = format!("{RECORD}{}", " ".repeat(1024 * 1024 - RECORD.len()));
+        assert_eq!(outcome_of(json(200, "", &body)).await.value, Outcome::Accepted);
+    }
+
+    #[tokio::test]
     async fn an_acceptance_of_something_else_is_unknown_and_uses_up_its_key() {
         for (asked, answered) in [
             ("\"quantity\":7", "\"quantity\":8"),
@@ -396,7 +402,7 @@ mod tests {
     async fn an_answer_that_the_provider_did_not_write_to_its_end_leaves_the_outcome_unknown() {
         use RefusalKind::{Network, ProviderFault, Unreadable};
         let html = "<html>Please log in to the network</html>";
-        let gigantic = "x".repeat(1024 * 1024 + 1);
+        let gigantic = format!("{RECORD}{}", " ".repeat(1024 * 1024 + 1 - RECORD.len()));
         let cases = [
             ("html 200", raw("HTTP/1.1 200 OK\r\nContent-Type: text/html", html), Unreadable, Some(200)),
             ("html 401", raw("HTTP/1.1 401 No\r\nContent-Type: text/html", html), Unreadable, Some(401)),
