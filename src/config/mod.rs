@@ -1,12 +1,40 @@
 //! What the operator decides: `/etc/usaged/usaged.toml`, the environment, and the files that hold secrets.
 //!
 //! Owns: reading, checking, defaults, near-miss suggestions. Does not know: what the settings are used for.
+//! Holds nothing between two readings: the same files and environment give the same [`Loaded`] or the same
+//! [`ConfigFaults`], at the start, on a reload and for `usaged check-config` alike. Either every setting is good or
+//! nothing of the file is used.
+
+mod check;
+mod environment;
+mod faults;
+mod load;
+mod meters;
+mod near;
+mod paths;
+mod plans;
+mod provider;
+mod ready;
+mod secrets;
+mod section;
+mod seed;
+mod values;
+
+pub use check::{Checked, check};
+pub use environment::{Environment, UserDirectories};
+pub use faults::{ConfigFaults, Fault};
+pub use load::{Loaded, load};
+pub use paths::{Overrides, PathsError, paths, sandbox_paths, sockets};
+pub use ready::{PlanIncomplete, plan_ready};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::{AllowanceRule, CustomerId, ItemId, Meter, MeterName, Plan, PlanName, SubscriptionId};
+
+/// The exit code of a daemon whose configuration is faulty (`EX_CONFIG`): systemd does not start it again.
+pub const EXIT_BAD_CONFIG: u8 = 78;
 
 /// Everything the daemon runs by, checked.
 #[derive(Debug, Clone)]
@@ -125,6 +153,19 @@ pub struct Paths {
     pub runtime: PathBuf,
     /// `/etc/usaged/usaged.toml`, `--config`, `USAGED_CONFIG`, or XDG.
     pub config: PathBuf,
+    /// What is done with the file at `config`.
+    pub reading: Reading,
+}
+
+/// What is done with the configuration file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// Somebody named it: it has to be there.
+    Named,
+    /// The usual place: without a file there, the defaults hold.
+    IfThere,
+    /// Not opened; the defaults hold.
+    Never,
 }
 
 impl Paths {

@@ -1,0 +1,191 @@
+//! The provider's key: found in one of three places, checked, and never shown.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use secrecy::SecretString;
+
+use super::{ApiKey, Environment, Fault};
+
+const CREDENTIAL: &str = "stripe_api_key";
+const VARIABLE: &str = "STRIPE_API_KEY";
+/// Longer than any key, so that a wrong file is not read to its end.
+const LONGEST: u64 = 4_096;
+
+/// The first that holds a key: the systemd credential, the file, the environment.
+pub(super) fn find(env: &Environment, key_file: Option<&Path>, faults: &mut Vec<Fault>) -> Option<ApiKey> {
+    let (key, from) = from_credential(env, faults)
+        .or_else(|| from_file(key_file?, faults))
+        .or_else(|| Some((env.text(VARIABLE, faults)?, format!("environment {VARIABLE}"))))?;
+    if let Some(trouble) = trouble_with(&key) {
+        faults.push(Fault::outside(&from, trouble, "copy the secret or restricted key from the Stripe dashboard"));
+        return None;
+    }
+    Some(ApiKey { secret: SecretString::from(key), from })
+}
+
+/// `STRIPE_WEBHOOK_SECRET`.
+pub(super) fn webhook_secret(env: &Environment, faults: &mut Vec<Fault>) -> Option<SecretString> {
+    env.text("STRIPE_WEBHOOK_SECRET", faults).map(SecretString::from)
+}
+
+/// systemd itself keeps others out of that directory, and shows an access list as group bits: the mode says nothing.
+fn from_credential(env: &Environment, faults: &mut Vec<Fault>) -> Option<(String, String)> {
+    let path = env.path("CREDENTIALS_DIRECTORY")?.join(CREDENTIAL);
+    let from = format!("credential {CREDENTIAL}");
+    let file = match open(&path) {
+        Ok(file) => file,
+        Err(why) if why.kind() == ErrorKind::NotFound => return None,
+        Err(why) => {
+            faults.push(unreadable(&from, &why.to_string()));
+            return None;
+        }
+    };
+    Some((contents(file, &from, faults)?, from))
+}
+
+fn from_file(path: &Path, faults: &mut Vec<Fault>) -> Option<(String, String)> {
+    let from = format!("file {}", path.display());
+    let opened = open(path).and_then(|file| Ok((file.metadata()?, file)));
+    let (about, file) = match opened {
+        Ok(opened) => opened,
+        Err(why) => {
+            faults.push(unreadable(&from, &format!("{why} (provider.key_file names it)")));
+            return None;
+        }
+    };
+    if !about.is_file() {
+        let hint = "let provider.key_file name a file that holds the key and nothing else";
+        faults.push(Fault::outside(from, "is not a regular file", hint));
+        return None;
+    }
+    let mode = std::os::unix::fs::MetadataExt::mode(&about) & 0o777;
+    if mode & 0o077 != 0 {
+        let what = format!("holds the key and is open to others (mode {mode:04o})");
+        faults.push(Fault::outside(from, what, format!("run: chmod 0600 {}", path.display())));
+        return None;
+    }
+    Some((contents(file, &from, faults)?, from))
+}
+
+/// Without blocking: a pipe in its place must not hold up the start.
+fn open(path: &Path) -> std::io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
+}
+
+/// Trimmed; a file of nothing but blanks is as good as none.
+fn contents(file: File, from: &str, faults: &mut Vec<Fault>) -> Option<String> {
+    let mut text = String::new();
+    if let Err(why) = file.take(LONGEST).read_to_string(&mut text) {
+        faults.push(unreadable(from, &why.to_string()));
+        return None;
+    }
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn unreadable(from: &str, why: &str) -> Fault {
+    Fault::outside(from, format!("cannot be read: {why}"), "make it readable for the user that usaged runs as")
+}
+
+/// What is wrong with the key, without a character of it.
+fn trouble_with(key: &str) -> Option<&'static str> {
+    let rest = ["sk_test_", "sk_live_", "rk_test_", "rk_live_"].iter().find_map(|prefix| key.strip_prefix(prefix));
+    match rest {
+        Some(rest) if !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') => None,
+        Some(_) => Some("holds a key with characters that no key has, or an empty one"),
+        None if key.starts_with("pk_") => Some("holds a publishable key, which may not report usage"),
+        None if key.starts_with("whsec_") => Some("holds a webhook secret, not an API key"),
+        None => Some("does not hold a Stripe API key: those begin with sk_test_, sk_live_, rk_test_ or rk_live_"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use secrecy::ExposeSecret;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn write(dir: &TempDir, name: &str, text: &str, mode: u32) -> std::path::PathBuf {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        path
+    }
+
+    fn found(env: &Environment, file: Option<&Path>) -> Result<Option<(String, String)>, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let key = find(env, file, &mut faults);
+        let key = key.map(|key| (key.secret.expose_secret().to_owned(), key.from));
+        if faults.is_empty() { Ok(key) } else { Err(faults) }
+    }
+
+    #[test]
+    fn the_credential_wins_over_the_file_and_the_file_over_the_environment() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = write(&dir, "key", "sk_test_file\n", 0o600);
+        let home = dir.path().to_str().unwrap();
+        let env = Environment::of(&[("CREDENTIALS_DIRECTORY", home), (VARIABLE, "sk_test_env")], None);
+        let from = |key: &str, from: &str| Ok(Some((key.to_owned(), from.to_owned())));
+
+        assert_eq!(found(&env, None), from("sk_test_env", "environment STRIPE_API_KEY"));
+        assert_eq!(found(&env, Some(&file)), from("sk_test_file", &format!("file {}", file.display())));
+        write(&dir, CREDENTIAL, "  rk_live_cred \n", 0o440);
+        assert_eq!(found(&env, Some(&file)), from("rk_live_cred", "credential stripe_api_key"));
+        write(&dir, CREDENTIAL, "\n", 0o440);
+        assert_eq!(found(&env, Some(&file)), from("sk_test_file", &format!("file {}", file.display())));
+    }
+
+    #[test]
+    fn an_empty_key_is_no_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = write(&dir, "key", " \n", 0o600);
+        let env = Environment::of(&[(VARIABLE, "")], None);
+        assert_eq!(found(&env, Some(&file)), Ok(None));
+        assert_eq!(found(&Environment::default(), None), Ok(None));
+    }
+
+    #[test]
+    fn a_key_file_that_others_may_open_is_refused_with_the_command_that_closes_it() {
+        let dir = tempfile::tempdir().unwrap();
+        for mode in [0o640, 0o604, 0o620, 0o601] {
+            let file = write(&dir, "key", "sk_live_secret", mode);
+            let faults = found(&Environment::default(), Some(&file)).unwrap_err();
+            assert_eq!(faults[0].hint, Some(format!("run: chmod 0600 {}", file.display())), "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn a_key_file_that_is_missing_or_no_file_is_a_fault() {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = found(&Environment::default(), Some(&dir.path().join("none"))).unwrap_err();
+        assert!(missing[0].what.contains("cannot be read"), "{missing:?}");
+        let directory = found(&Environment::default(), Some(dir.path())).unwrap_err();
+        assert_eq!(directory[0].what, "is not a regular file");
+        let pipe = dir.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, Mode::from_raw_mode(0o600)).unwrap();
+        assert_eq!(found(&Environment::default(), Some(&pipe)).unwrap_err()[0].what, "is not a regular file");
+    }
+
+    #[test]
+    fn what_is_not_a_secret_key_is_refused_without_being_shown() {
+        for bad in ["pk_live_hush", "whsec_hush", "hush", "sk_live_", "sk_live_hush\r\nX-Evil: 1", "sk_live_hush hush"]
+        {
+            let faults = found(&Environment::of(&[(VARIABLE, bad)], None), None).unwrap_err();
+            assert_eq!((faults.len(), faults[0].key.as_str()), (1, "environment STRIPE_API_KEY"), "{bad}");
+            assert!(!format!("{faults:?}").contains("hush"), "{faults:?}");
+        }
+    }
+
+    #[test]
+    fn debug_output_never_holds_the_key() {
+        let key = find(&Environment::of(&[(VARIABLE, "sk_live_hush")], None), None, &mut Vec::new()).unwrap();
+        assert!(!format!("{key:?}").contains("hush"));
+    }
+}
