@@ -35,9 +35,9 @@ pub(super) fn usable(machine: &Machine, is_container: bool) -> Result<u32, Sourc
 }
 
 /// Counts a list such as `0-3,6`.
-fn count_list(list: &str) -> Option<u32> {
+fn count_list(text: &str) -> Option<u32> {
     let mut count = 0_u32;
-    for range in list.trim().split(',') {
+    for range in text.trim().split(',') {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         let (first, last) = (first.parse::<u32>().ok()?, last.parse::<u32>().ok()?);
         count = count.checked_add(last.checked_sub(first)?.checked_add(1)?)?;
