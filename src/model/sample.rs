@@ -22,7 +22,8 @@ pub struct Incarnation {
 pub struct Sample {
     /// Which meter.
     pub meter: MeterName,
-    /// Word of the source, see [`super::Source::word`]; a changed source is a new baseline.
+    /// Word of the source, see [`super::Source::word`], for a control group followed by its path; a changed source is
+    /// a new baseline.
     pub source: String,
     /// What the reading belongs to.
     pub incarnation: Incarnation,

@@ -5,7 +5,8 @@ CREATE TABLE meter (
     is_time         INTEGER NOT NULL
 ) STRICT;
 
--- The last reading of each counter (rules M1, M2, M6).
+-- The last reading of each counter (rules M1, M2, M6). counter_us is up to where it is counted: a little behind what
+-- was read, where the clock was read a moment earlier than a busy counter.
 CREATE TABLE reading (
     meter_id       INTEGER NOT NULL PRIMARY KEY REFERENCES meter,
     source         TEXT    NOT NULL,
@@ -19,7 +20,8 @@ CREATE TABLE reading (
     wall_us        INTEGER NOT NULL
 ) STRICT;
 
--- What was used: minutes while a period is open, hours once it is closed and rated (rule M7).
+-- What was used: minutes while a period is open, hours once it is closed and rated (rule M7). Buckets of a meter never
+-- overlap, and none spans a boundary.
 CREATE TABLE bucket (
     meter_id INTEGER NOT NULL REFERENCES meter,
     from_us  INTEGER NOT NULL,
@@ -46,12 +48,44 @@ CREATE TABLE unplaced (
     credit_id        INTEGER -- the credit it is, where it is one
 ) STRICT;
 
+-- When a boot first had something whose wall time was not known. Kept after it was placed, so that a boot whose clock
+-- nobody vouches for waits its 24 hours once, not again and again (rule M5).
+CREATE TABLE waiting_since (
+    boot_id           TEXT    NOT NULL PRIMARY KEY,
+    since_boottime_us INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- What was watched, and why not (rule M10). Stretches do not overlap.
 CREATE TABLE coverage (
     from_us INTEGER NOT NULL PRIMARY KEY,
     to_us   INTEGER NOT NULL,
     state   TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Coverage whose wall time is not known yet (rule M5). It begins in this boot, or on the wall before it.
+CREATE TABLE unplaced_coverage (
+    id               INTEGER PRIMARY KEY,
+    boot_id          TEXT    NOT NULL,
+    from_wall_us     INTEGER,
+    from_boottime_us INTEGER,
+    to_boottime_us   INTEGER NOT NULL,
+    longest_us       INTEGER, -- it ends after this much, at the latest
+    boot_zero_us     INTEGER NOT NULL, -- the untrusted wall clock's word for the boot
+    state            TEXT    NOT NULL,
+    CHECK ((from_wall_us IS NULL) <> (from_boottime_us IS NULL))
+) STRICT;
+
+-- The last round of samples, and how the agent was stopped after it (rule M10).
+CREATE TABLE round (
+    one            INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    boot_id        TEXT    NOT NULL,
+    container_mark TEXT    NOT NULL,
+    monotonic_us   INTEGER NOT NULL,
+    boottime_us    INTEGER NOT NULL,
+    wall_us        INTEGER NOT NULL,
+    placed         INTEGER NOT NULL, -- 0: wall_us is an untrusted clock's word
+    stop           TEXT              -- 'clean', 'system'; NULL: running, or ended uncleanly
+) STRICT;
 
 -- Recorded credits (rules M8, M9).
 CREATE TABLE credit (
@@ -66,7 +100,14 @@ CREATE TABLE credit (
     uid                 INTEGER NOT NULL,
     UNIQUE (meter_id, source, key)
 ) STRICT;
-CREATE INDEX credit_by_arrival ON credit (arrived_us);
+CREATE INDEX credit_by_place ON credit (meter_id, at_us);
+
+-- What arrived in the clock hour of the last record, for max_per_hour (rule M9).
+CREATE TABLE credit_rate (
+    meter_id INTEGER NOT NULL PRIMARY KEY REFERENCES meter,
+    hour_us  INTEGER NOT NULL,
+    quantity INTEGER NOT NULL
+) STRICT;
 
 -- Mistakes taken back; the credit itself stays (rule M9).
 CREATE TABLE void (
