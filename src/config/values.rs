@@ -3,7 +3,9 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use croner::parser::{CronParser, Seconds};
+use chrono::{DateTime, Utc};
+use croner::Cron;
+use croner::parser::{CronParser, Seconds, Year};
 use rust_decimal::Decimal;
 use toml::de::DeValue;
 
@@ -121,9 +123,12 @@ pub(super) fn cron(value: &DeValue<'_>) -> Read<String> {
     let Some(text) = value.as_str() else {
         return expected(value, "a cron expression with seconds", example);
     };
-    let parsed = CronParser::builder().seconds(Seconds::Required).dom_and_dow(true).build().parse(text);
-    match parsed {
-        Ok(_) => Ok(text.to_owned()),
+    let parser = CronParser::builder().seconds(Seconds::Required).year(Year::Disallowed).dom_and_dow(true).build();
+    // From any moment on: without years, an expression that fires once fires for ever.
+    let fires = |cron: &Cron| cron.find_next_occurrence(&DateTime::<Utc>::UNIX_EPOCH, false).is_ok();
+    match parser.parse(text) {
+        Ok(cron) if fires(&cron) => Ok(text.to_owned()),
+        Ok(_) => refuse(format!("is {}, which never comes", shown(value)), "name a day that exists in its month"),
         Err(why) => refuse(
             format!("is {}, not a cron expression with seconds: {why}", shown(value)),
             format!("write it as {example}"),
@@ -234,8 +239,16 @@ mod tests {
     #[test]
     fn cron_expressions_need_their_seconds() {
         assert_eq!(cron(&value("\"0 30 3 * * *\"")), Ok("0 30 3 * * *".to_owned()));
-        for bad in ["\"30 3 * * *\"", "\"0 0 25 * * *\"", "\"\"", "\"hourly\"", "5"] {
+        for bad in ["\"30 3 * * *\"", "\"0 0 25 * * *\"", "\"\"", "\"hourly\"", "\"0 0 0 1 1 * 2020\"", "5"] {
             assert!(cron(&value(bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_schedule_that_never_comes_is_refused() {
+        assert_eq!(cron(&value("\"0 0 0 29 2 *\"")), Ok("0 0 0 29 2 *".to_owned()));
+        for never in ["\"0 0 0 30 2 *\"", "\"0 0 0 30 2 1\""] {
+            assert!(cron(&value(never)).unwrap_err().what.contains("never comes"), "{never}");
         }
     }
 
