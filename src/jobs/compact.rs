@@ -40,7 +40,7 @@ pub async fn compact(context: &Arc<Context>, because: &str) -> Result<(), JobErr
         let keep_days = settings.config.intake.keep_credits_days;
         let step = context
             .store
-            .write(move |tx| ledger::compaction::prune_credits(tx, now, keep_days).map_err(JobError::from))
+            .write(move |tx| ledger::compaction::prune_credits(tx, now, keep_days, AT_ONCE).map_err(JobError::from))
             .await?;
         pruned += step;
         if step == 0 {

@@ -191,3 +191,11 @@ impl Context {
         Duration::from_millis(dice.u64(0..=spread_ms))
     }
 }
+
+impl Context {
+    /// When to try again after this many failures in a row.
+    #[must_use]
+    pub fn retry_delay(&self, failures: u32) -> Duration {
+        crate::outbox::retry_delay(failures, None, &mut self.live().dice)
+    }
+}

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use sysinfo::Disks;
+use sysinfo::{Disk, Disks};
 
 use super::{Context, JobError};
 use crate::account;
@@ -45,10 +45,12 @@ async fn database(context: &Context) -> Check {
 }
 
 fn disk(path: &Path) -> Check {
-    let disks = Disks::new_with_refreshed_list();
+    let Ok(disks) = Disks::new_with_refreshed_list() else {
+        return check("disk", Verdict::Skipped, "the file systems cannot be listed", "");
+    };
     let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let mounted = disks.iter().filter(|disk| real.starts_with(disk.mount_point()));
-    let Some(disk) = mounted.max_by_key(|disk| disk.mount_point().as_os_str().len()) else {
+    let holds_it = |disk: &&Disk| real.starts_with(disk.mount_point());
+    let Some(disk) = disks.list().iter().filter(holds_it).max_by_key(|disk| disk.mount_point().as_os_str().len()) else {
         return check("disk", Verdict::Skipped, "the file system of usage.db is not listed", "");
     };
     let free = disk.available_space();

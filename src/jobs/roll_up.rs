@@ -152,7 +152,7 @@ fn used_by(
     billing: &[&Link],
     record: &UsageRecord,
 ) -> Result<Micros, JobError> {
-    let Some(id) = ledger::meters::id(connection, &meter.name)? else { return Ok(Micros::ZERO) };
+    let id = ledger::meters::id(connection, &meter.name)?;
     let mut used = Micros::ZERO;
     for link in billing {
         if let Some(span) = link.span().overlap(record.period) {

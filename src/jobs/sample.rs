@@ -144,8 +144,8 @@ fn store(
     how: How,
 ) -> Result<(Sampled, Vec<String>), JobError> {
     let incarnation = &context.incarnation;
-    let waiting = placement::waiting(tx, &incarnation.boot_id)?;
-    let place = context.placement(reading, waiting.since_boottime_us);
+    let waiting = placement::waiting_since(tx, &incarnation.boot_id)?;
+    let place = context.placement(reading, waiting);
     placement::settle(tx, &place, &incarnation.boot_id)?;
     let mut used_us = Vec::new();
     let mut capped = Vec::new();

@@ -61,12 +61,18 @@ pub(super) fn hold(tx: &Tx<'_>, entry: &Unplaced, now: Reading, boot_id: &str) -
     Ok(())
 }
 
-/// What waits, and since when in this boot.
-pub fn waiting(conn: &Connection, boot_id: &str) -> Result<Waiting, LedgerError> {
-    let since_boottime_us = conn
+/// Since when something has been waiting in this boot, `CLOCK_BOOTTIME` microseconds.
+pub fn waiting_since(conn: &Connection, boot_id: &str) -> Result<Option<i64>, LedgerError> {
+    let since = conn
         .prepare_cached("SELECT since_boottime_us FROM waiting_since WHERE boot_id = ?1")?
         .query_row([boot_id], |row| row.get(0))
         .optional()?;
+    Ok(since)
+}
+
+/// What waits, and since when in this boot.
+pub fn waiting(conn: &Connection, boot_id: &str) -> Result<Waiting, LedgerError> {
+    let since_boottime_us = waiting_since(conn, boot_id)?;
     let mut sums =
         conn.prepare_cached("SELECT meter_id, sum(quantity) FROM unplaced GROUP BY meter_id ORDER BY meter_id")?;
     let sums = sums.query_map([], |row| Ok((row.get(0)?, Micros::new(row.get(1)?))))?;

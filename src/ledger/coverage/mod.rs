@@ -10,7 +10,7 @@ mod waiting;
 use rusqlite::Connection;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
-pub use rounds::{How, Round, note, note_stop};
+pub use rounds::{How, Round, last_sample, note, note_stop};
 pub(super) use waiting::settle;
 
 use super::LedgerError;

@@ -78,6 +78,11 @@ pub fn note_stop(tx: &Tx<'_>, system_going_down: bool) -> Result<(), LedgerError
     Ok(())
 }
 
+/// When the last round was taken, by the best clock there was then.
+pub fn last_sample(conn: &Connection) -> Result<Option<Timestamp>, LedgerError> {
+    Ok(load(conn)?.map(|round| round.wall))
+}
+
 fn between(before: &Before, round: &Round<'_>, place: &Placement) -> Vec<Stretch> {
     let now = round.now;
     let same_machine =

@@ -1,0 +1,192 @@
+//! The front desk: takes the API's questions to the jobs, and their answers back.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::pusher::Nudge;
+use super::schedule;
+use crate::api::{Answer, ApiError, Caller, Desk, Record};
+use crate::jobs::{self, Context, JobError, Running};
+use crate::ledger::LedgerError;
+use crate::ledger::credits::{NewCredit, Verdict};
+use crate::ledger::voids::Void;
+use crate::model::{MeterName, SourceName, Timestamp};
+use crate::outbox::OutboxError;
+use crate::store::StoreError;
+use crate::wire::{
+    DoctorReport, IdentityReport, IdentityRequest, LinkReport, LinkRequest, RecordAnswer, RecordOutcome, ReleaseReport,
+    ReleaseRequest, SCHEMA, Status, SyncReport, SyncRequest, UsageReport, VoidReport, VoidRequest,
+};
+
+/// A caller that is told to come again waits this long.
+const RETRY_AFTER_S: u32 = 2;
+
+/// Answers for the daemon.
+pub(super) struct FrontDesk {
+    context: Arc<Context>,
+    nudges: mpsc::Sender<Nudge>,
+    sandbox: bool,
+    since: Timestamp,
+}
+
+impl FrontDesk {
+    pub(super) fn new(context: Arc<Context>, nudges: mpsc::Sender<Nudge>, sandbox: bool) -> Self {
+        let since = context.now();
+        Self { context, nudges, sandbox, since }
+    }
+
+    fn running(&self) -> Running {
+        let schedule = &self.context.settings().config.schedule;
+        let now = self.context.now();
+        let offset = self.context.steady_offset(schedule.spread).as_micros();
+        let offset = i64::try_from(offset).unwrap_or(0);
+        // The run whose turn has come but whose offset has not passed is still ahead.
+        let next_push = schedule::next(&schedule.push, now.minus(offset)).map(|at| at.plus(offset));
+        let next_compact = schedule::next(&schedule.compact, now);
+        Running { since: self.since, sandbox: self.sandbox, next_push, next_compact }
+    }
+
+    /// Something changed that should stand soon. A nudge that waits already does as well.
+    fn nudge(&self, because: &'static str) {
+        drop(self.nudges.try_send(Nudge::Push(because)));
+    }
+}
+
+impl Desk for FrontDesk {
+    fn status(&self) -> Answer<'_, Status> {
+        Box::pin(async { jobs::status(&self.context, self.running()).await.map_err(explain) })
+    }
+
+    fn usage(&self, month: Option<String>) -> Answer<'_, UsageReport> {
+        Box::pin(async move { jobs::usage(&self.context, month.as_deref()).await.map_err(explain) })
+    }
+
+    fn record(&self, caller: Caller, records: Vec<Record>) -> Answer<'_, Vec<RecordAnswer>> {
+        Box::pin(async move {
+            let ids: Vec<String> = records.iter().map(|record| record.id.clone()).collect();
+            let credits = records.into_iter().map(|record| new_credit(record, caller)).collect();
+            let verdicts = jobs::record(&self.context, credits).await.map_err(explain)?;
+            Ok(ids.into_iter().zip(verdicts).map(|(id, verdict)| answer(id, verdict)).collect())
+        })
+    }
+
+    fn void(&self, caller: Caller, request: VoidRequest) -> Answer<'_, VoidReport> {
+        Box::pin(async move {
+            let voided = jobs::void(&self.context, new_void(&request, caller)?).await.map_err(explain)?;
+            if !voided.already {
+                self.nudge("void");
+            }
+            Ok(VoidReport {
+                schema: SCHEMA,
+                id: request.id,
+                voided: !voided.already,
+                quantity: voided.quantity.to_string(),
+                at: voided.at.map(|at| at.to_string()),
+            })
+        })
+    }
+
+    fn link(&self, caller: Caller, request: LinkRequest) -> Answer<'_, LinkReport> {
+        Box::pin(async move {
+            let linked = jobs::link(&self.context, &request, &actor(caller)).await.map_err(explain)?;
+            self.nudge("link");
+            Ok(linked)
+        })
+    }
+
+    fn sync(&self, _caller: Caller, request: SyncRequest) -> Answer<'_, SyncReport> {
+        Box::pin(async move { jobs::sync(&self.context, &request).await.map_err(explain) })
+    }
+
+    fn release(&self, caller: Caller, request: ReleaseRequest) -> Answer<'_, ReleaseReport> {
+        Box::pin(async move {
+            let released = jobs::release(&self.context, &request, &actor(caller)).await.map_err(explain)?;
+            self.nudge("release");
+            Ok(released)
+        })
+    }
+
+    fn identity(&self, caller: Caller, request: IdentityRequest) -> Answer<'_, IdentityReport> {
+        Box::pin(async move {
+            let said = jobs::accept_identity(&self.context, &request, &actor(caller)).await.map_err(explain)?;
+            self.nudge("identity");
+            Ok(said)
+        })
+    }
+
+    fn doctor(&self) -> Answer<'_, DoctorReport> {
+        Box::pin(async { jobs::doctor(&self.context).await.map_err(explain) })
+    }
+}
+
+fn actor(caller: Caller) -> String {
+    SourceName::of_uid(caller.uid).to_string()
+}
+
+fn new_credit(record: Record, caller: Caller) -> NewCredit {
+    NewCredit {
+        meter: record.meter,
+        source: record.source,
+        id: record.id,
+        quantity: record.quantity,
+        at: record.at,
+        uid: caller.uid,
+    }
+}
+
+fn answer(id: String, verdict: Verdict) -> RecordAnswer {
+    let (outcome, code, reason) = match verdict {
+        Verdict::Accepted => (RecordOutcome::Accepted, None, None),
+        Verdict::Duplicate => (RecordOutcome::Duplicate, None, None),
+        Verdict::Refused { code, reason } => (RecordOutcome::Refused, Some(code.to_owned()), Some(reason)),
+    };
+    RecordAnswer { id, outcome, code, reason }
+}
+
+fn new_void(request: &VoidRequest, caller: Caller) -> Result<Void, ApiError> {
+    let bad = |error: crate::model::NameError| ApiError::bad_request("bad_name", error.to_string());
+    let source = match &request.source {
+        Some(source) => SourceName::new(source.clone()).map_err(bad)?,
+        None => SourceName::of_uid(caller.uid),
+    };
+    Ok(Void {
+        meter: MeterName::new(request.meter.clone()).map_err(bad)?,
+        source,
+        id: request.id.clone(),
+        because: request.because.clone(),
+        uid: caller.uid,
+    })
+}
+
+/// A job's failure as the caller reads it.
+fn explain(error: JobError) -> ApiError {
+    if let Some(store) = store_error(&error)
+        && store.is_passing()
+    {
+        let said = store.to_string();
+        let (what, hint) = said.split_once("\nhint: ").unwrap_or((&said, "try again"));
+        return ApiError::busy(what, RETRY_AFTER_S).hint(hint);
+    }
+    let hint = error.hint();
+    let said = match &error {
+        JobError::Refused { code, what, .. } if code.starts_with("bad_") => ApiError::bad_request(code, what.clone()),
+        JobError::Refused { code: code @ "unknown_record", what, .. } => ApiError::not_found(code, what.clone()),
+        JobError::Refused { code, what, .. } => ApiError::refused(code, what.clone()),
+        JobError::Provider(_) => ApiError::provider("provider", error.to_string()),
+        _ => ApiError::internal(error.to_string()),
+    };
+    match hint {
+        Some(hint) => said.hint(hint),
+        None => said,
+    }
+}
+
+fn store_error(error: &JobError) -> Option<&StoreError> {
+    match error {
+        JobError::Store(store)
+        | JobError::Ledger(LedgerError::Store(store))
+        | JobError::Outbox(OutboxError::Store(store)) => Some(store),
+        _ => None,
+    }
+}

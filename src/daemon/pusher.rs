@@ -1,0 +1,106 @@
+//! Activates the push job: on schedule with this VM's own offset, for retries, and when nudged.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use crate::jobs::{self, Context, Which};
+use crate::model::Timestamp;
+
+/// Why somebody should run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Nudge {
+    /// The push schedule fired: run after this VM's own offset.
+    Scheduled,
+    /// Something changed: run now.
+    Push(&'static str),
+    /// The compaction schedule fired.
+    Compact,
+}
+
+/// Time since boot stands still while this process sleeps through a suspension, so a far wake-up is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// Nothing is so urgent that it may spin.
+const SOONEST: Duration = Duration::from_secs(1);
+
+/// Runs until told to stop.
+pub(super) async fn run(context: Arc<Context>, mut nudges: mpsc::Receiver<Nudge>, mut stop: watch::Receiver<bool>) {
+    let mut pusher = Pusher { due: Some((Instant::now(), "start")), wake: None, failures: 0, context };
+    loop {
+        let sleep = pusher.sleep_until();
+        tokio::select! {
+            _ = stop.changed() => return,
+            nudge = nudges.recv() => match nudge {
+                Some(nudge) => pusher.nudged(nudge).await,
+                None => return,
+            },
+            () = sleep_until(sleep) => pusher.woken().await,
+        }
+    }
+}
+
+struct Pusher {
+    context: Arc<Context>,
+    /// A push that was asked for, and why.
+    due: Option<(Instant, &'static str)>,
+    /// When the job wants to run again by itself.
+    wake: Option<Timestamp>,
+    failures: u32,
+}
+
+impl Pusher {
+    fn sleep_until(&self) -> Instant {
+        let now = Instant::now();
+        let wake = self.wake.map(|at| {
+            let micros = u64::try_from(at.since(self.context.now())).unwrap_or(0);
+            now + Duration::from_micros(micros).clamp(SOONEST, LOOK_AGAIN)
+        });
+        let due = self.due.map(|(at, _)| at);
+        wake.into_iter().chain(due).min().unwrap_or(now + LOOK_AGAIN)
+    }
+
+    async fn nudged(&mut self, nudge: Nudge) {
+        match nudge {
+            Nudge::Scheduled => {
+                let offset = self.context.steady_offset(self.context.settings().config.schedule.spread);
+                self.due.get_or_insert((Instant::now() + offset, "schedule"));
+            }
+            Nudge::Push(because) => self.due = Some((Instant::now(), because)),
+            Nudge::Compact => {
+                if let Err(error) = jobs::compact(&self.context, "schedule").await {
+                    tracing::warn!("compaction stopped early, it goes on with its next run: {error}");
+                }
+            }
+        }
+    }
+
+    async fn woken(&mut self) {
+        if let Some((_, because)) = self.due.take_if(|(at, _)| *at <= Instant::now()) {
+            self.push(because, Which::Scheduled).await;
+        } else if self.wake.take_if(|at| *at <= self.context.now()).is_some() {
+            self.push("retry", Which::Due).await;
+        }
+    }
+
+    async fn push(&mut self, because: &'static str, which: Which) {
+        let seeded = jobs::seed(&self.context).await;
+        let pushed = match seeded {
+            Ok(()) => jobs::push(&self.context, because, which).await,
+            Err(error) => Err(error),
+        };
+        match pushed {
+            Ok(pushed) => {
+                self.failures = 0;
+                self.wake = pushed.next;
+            }
+            Err(error) => {
+                let wait = self.context.retry_delay(self.failures);
+                self.failures = self.failures.saturating_add(1);
+                self.wake = Some(self.context.now().plus(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX)));
+                tracing::warn!("the push stopped early and is tried again in {} s: {error}", wait.as_secs());
+            }
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The daemon's life: take the directory, open the ledger, answer, measure, push; and the way out (rule S13).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::desk::FrontDesk;
+use super::pusher::Nudge;
+use super::signals::{self, Asked};
+use super::{Exit, assemble, notify, pusher, sampler, schedule};
+use crate::api;
+use crate::clock::SystemClock;
+use crate::config::{self, Environment, Loaded, Paths};
+use crate::jobs::{self, Context, Parts, Which};
+use crate::model::Problem;
+use crate::sources::Machine;
+use crate::store::{StateLock, Store};
+
+/// Rule S13: the last push gets this long.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Runs until a signal.
+pub(super) fn run(paths: &Paths, env: &Environment, loaded: Loaded) -> anyhow::Result<Exit> {
+    let _lock = StateLock::take(&paths.state)?;
+    runtime()?.block_on(async {
+        let asked = signals::listen().context("cannot listen for signals")?;
+        let daemon = Daemon::start(paths, env.clone(), loaded, false).await?;
+        daemon.live(asked).await
+    })
+}
+
+/// One thread: a daemon that mostly waits needs no more, and every thread costs memory.
+pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().context("cannot start")
+}
+
+/// Everything that runs.
+pub(super) struct Daemon {
+    context: Arc<Context>,
+    paths: Paths,
+    env: Environment,
+    nudges: mpsc::Sender<Nudge>,
+    schedule: schedule::Running,
+    /// Ends the tasks that start work.
+    stop_work: watch::Sender<bool>,
+    /// Ends the socket.
+    stop_answers: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Daemon {
+    /// Starts everything; when it returns, the socket answers.
+    pub(super) async fn start(paths: &Paths, env: Environment, loaded: Loaded, sandbox: bool) -> anyhow::Result<Self> {
+        for note in &loaded.notes {
+            tracing::info!("{note}");
+        }
+        let store = Store::open(&paths.database())?;
+        let socket = api::bind(&paths.socket()).await?;
+        let (settings, problem) = assemble::settings(loaded.config);
+        let parts = Parts {
+            store,
+            clock: Arc::new(SystemClock),
+            machine: Machine::default(),
+            runtime_dir: paths.runtime.clone(),
+            settings,
+            dice: fastrand::Rng::with_seed(getrandom::u64().context("this machine gives no random numbers")?),
+        };
+        let context = jobs::start(parts).await?;
+        assemble::report(&context, problem);
+
+        let config = context.settings().config.clone();
+        let (nudges, nudged) = mpsc::channel(16);
+        let (stop_work, stopping) = watch::channel(false);
+        let (stop_answers, mut answers_end) = watch::channel(false);
+        let desk = Arc::new(FrontDesk::new(Arc::clone(&context), nudges.clone(), sandbox));
+        let access = api::Access::new(rustix::process::geteuid().as_raw(), config.command_group.clone());
+        let limits = api::Limits::new(config.intake.max_body, config.intake.max_records);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let end = async move { drop(answers_end.changed().await) };
+            api::serve(socket, desk, access, limits, end).await;
+        });
+        tasks.spawn(sampler::run(Arc::clone(&context), stopping.clone()));
+        tasks.spawn(pusher::run(Arc::clone(&context), nudged, stopping));
+        let schedule = schedule::start(&config.schedule, nudges.clone()).await?;
+        notify::ready("measuring");
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %paths.socket().display(), database = %paths.database().display(), "usaged runs");
+        Ok(Self { context, paths: paths.clone(), env, nudges, schedule, stop_work, stop_answers, tasks })
+    }
+
+    /// Lives until a signal or until a task ends that must not.
+    pub(super) async fn live(mut self, mut asked: mpsc::UnboundedReceiver<Asked>) -> anyhow::Result<Exit> {
+        loop {
+            tokio::select! {
+                what = asked.recv() => match what {
+                    Some(Asked::Reload) => self.reload().await,
+                    Some(Asked::Stop) | None => break,
+                },
+                Some(ended) = self.tasks.join_next() => {
+                    ended.context("a part of usaged ended early")?;
+                    anyhow::bail!("a part of usaged ended early");
+                }
+            }
+        }
+        notify::stopping();
+        tracing::info!("stopping: last sample, one push, then the end");
+        let Self { context, schedule, stop_work, stop_answers, tasks, .. } = self;
+        schedule.stop().await;
+        stop_work.send_replace(true);
+        tokio::select! {
+            _ = timeout(GRACE, last_words(&context, stop_answers, tasks)) => {}
+            _ = asked.recv() => tracing::warn!("asked again: stopping at once; what is unsent waits in usage.db"),
+        }
+        finish(&context).await;
+        Ok(Exit::Fine)
+    }
+
+    /// SIGHUP: the new configuration, or the old one with the reason.
+    async fn reload(&mut self) {
+        match config::load(&self.paths, &self.env) {
+            Err(faults) => {
+                let text = faults.to_string();
+                tracing::error!("the old configuration stays in force: {text}");
+                let first = text.lines().next().unwrap_or_default().to_owned();
+                self.context.raise(Problem::needs_someone(
+                    "config_faulty",
+                    format!("the configuration was not reloaded, the old one stays in force: {first}"),
+                    "usaged check-config lists every fault; then: systemctl reload usaged",
+                ));
+            }
+            Ok(loaded) => {
+                let (settings, problem) = assemble::settings(loaded.config);
+                assemble::report(&self.context, problem);
+                self.context.clear("config_faulty");
+                let rhythm = settings.config.schedule.clone();
+                self.context.replace_settings(settings);
+                self.know_meters().await;
+                self.reschedule(&rhythm).await;
+                tracing::info!("the configuration was reloaded");
+                // A push that is under way will be followed by this one.
+                drop(self.nudges.try_send(Nudge::Push("reload")));
+            }
+        }
+    }
+
+    async fn know_meters(&self) {
+        match jobs::know_meters(&self.context).await {
+            Ok(()) => self.context.clear("meter_changed"),
+            Err(error) => self.context.raise(Problem::needs_someone(
+                "meter_changed",
+                error.to_string(),
+                "correct the meter in usaged.toml, then: systemctl reload usaged",
+            )),
+        }
+    }
+
+    async fn reschedule(&mut self, rhythm: &config::Schedule) {
+        match schedule::start(rhythm, self.nudges.clone()).await {
+            Ok(new) => std::mem::replace(&mut self.schedule, new).stop().await,
+            Err(error) => tracing::error!("the old schedule stays in force: {error}"),
+        }
+    }
+}
+
+/// Answers in flight end first: what they acknowledge belongs into the last push.
+async fn last_words(context: &Arc<Context>, stop_answers: watch::Sender<bool>, mut tasks: JoinSet<()>) {
+    stop_answers.send_replace(true);
+    while tasks.join_next().await.is_some() {}
+    if let Err(error) = jobs::push(context, "stop", Which::Scheduled).await {
+        tracing::warn!("the last push did not get through; what is unsent waits in usage.db: {error}");
+    }
+}
+
+async fn finish(context: &Arc<Context>) {
+    let going_down = tokio::task::spawn_blocking(super::signals::system_is_stopping);
+    let going_down = matches!(timeout(Duration::from_secs(2), going_down).await, Ok(Ok(true)));
+    if let Err(error) = jobs::note_stop(context, going_down).await {
+        tracing::warn!("the end was not noted: {error}");
+    }
+    if let Err(error) = context.store.checkpoint().await {
+        tracing::warn!("the last checkpoint was not made; nothing is lost by that: {error}");
+    }
+    tracing::info!("stopped");
+}

@@ -1,0 +1,54 @@
+//! Cron, by tokio-cron-scheduler. It only nudges; jobs decide what is to be done.
+
+use chrono::{DateTime, Utc};
+use croner::parser::{CronParser, Seconds};
+use tokio::sync::mpsc;
+use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
+
+use super::pusher::Nudge;
+use crate::config::Schedule;
+use crate::model::Timestamp;
+
+/// A running schedule. A new one takes its place after a reload.
+pub(super) struct Running(JobScheduler);
+
+/// Starts the configured schedules.
+pub(super) async fn start(schedule: &Schedule, nudges: mpsc::Sender<Nudge>) -> Result<Running, JobSchedulerError> {
+    let scheduler = JobScheduler::new().await?;
+    for (cron, nudge) in [(&schedule.push, Nudge::Scheduled), (&schedule.compact, Nudge::Compact)] {
+        let nudges = nudges.clone();
+        // A full channel means that a nudge of this kind waits already.
+        scheduler.add(Job::new(cron.as_str(), move |_, _| drop(nudges.try_send(nudge)))?).await?;
+    }
+    scheduler.start().await?;
+    Ok(Running(scheduler))
+}
+
+impl Running {
+    /// Ends it.
+    pub(super) async fn stop(mut self) {
+        if let Err(error) = self.0.shutdown().await {
+            tracing::debug!("the schedule was gone already: {error}");
+        }
+    }
+}
+
+/// When a cron expression fires next, for `status`.
+pub(super) fn next(cron: &str, now: Timestamp) -> Option<Timestamp> {
+    let pattern = CronParser::builder().seconds(Seconds::Required).build().parse(cron).ok()?;
+    let now: DateTime<Utc> = DateTime::from_timestamp_micros(now.micros())?;
+    let next = pattern.find_next_occurrence(&now, false).ok()?;
+    Some(Timestamp::from_micros(next.timestamp_micros()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_run_of_an_hourly_schedule_is_the_next_full_hour() {
+        let at = |text| Timestamp::parse(text).unwrap();
+        assert_eq!(next("0 0 * * * *", at("2026-11-05T12:30:00Z")), Some(at("2026-11-05T13:00:00Z")));
+        assert_eq!(next("not cron", at("2026-11-05T12:30:00Z")), None);
+    }
+}

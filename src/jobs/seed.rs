@@ -1,0 +1,59 @@
+//! Seed: the first link, from ids in the environment (rule R1).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Context, JobError, link};
+use crate::account;
+use crate::config::LinkSeed;
+use crate::model::Problem;
+use crate::provider::Provider;
+use crate::wire::LinkRequest;
+
+/// Links by the environment's ids where this ledger was never linked. Safe to repeat; a failure is a problem in status
+/// and is tried again with the next push.
+pub async fn seed(context: &Arc<Context>) -> Result<(), JobError> {
+    let settings = context.settings();
+    let Some(request) = request(&settings.config.seed) else { return Ok(()) };
+    if matches!(settings.provider, Provider::None) {
+        return Ok(());
+    }
+    let Some(latest) = context.store.read(|c| account::latest(c)).await? else {
+        match link::link(context, &request, "usaged").await {
+            Ok(_) => context.clear("seed_failed"),
+            Err(error) => context.raise(Problem::needs_someone(
+                "seed_failed",
+                format!("the link that the environment asks for was not made: {error}"),
+                error.hint().unwrap_or_else(|| "it is tried again by itself".to_owned()),
+            )),
+        }
+        return Ok(());
+    };
+    if latest.customer.as_str() == request.customer && latest.subscription.as_str() == request.subscription {
+        context.clear("seed_differs");
+    } else {
+        context.raise(Problem::needs_someone(
+            "seed_differs",
+            format!(
+                "the environment names {} on {}, this VM is linked to {} on {}",
+                request.customer, request.subscription, latest.customer, latest.subscription
+            ),
+            "the environment seeds only the first link: usagectl link to change it, or correct the environment",
+        ));
+    }
+    Ok(())
+}
+
+fn request(seed: &LinkSeed) -> Option<LinkRequest> {
+    let (customer, subscription) = (seed.customer.as_ref()?, seed.subscription.as_ref()?);
+    let named = [("compute_hours", &seed.item_compute), ("api_credits", &seed.item_api)];
+    let items: BTreeMap<String, String> =
+        named.into_iter().filter_map(|(meter, item)| Some((meter.to_owned(), item.as_ref()?.to_string()))).collect();
+    Some(LinkRequest {
+        customer: customer.to_string(),
+        subscription: subscription.to_string(),
+        plan: seed.plan.as_ref().map(ToString::to_string),
+        items,
+        ..LinkRequest::default()
+    })
+}
