@@ -1,9 +1,8 @@
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::{Request, Response};
+use axum::http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
@@ -128,8 +127,7 @@ async fn converse(
     builder.timer(TokioTimer::new()).header_read_timeout(limits.arrival_max);
     let answer = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(guest.clone());
-        let answer = service.call(request);
-        async move { answer.await as Result<Response<_>, Infallible> }
+        service.call(request)
     });
     let conversation = builder.serve_connection(TokioIo::new(stream), answer);
     tokio::pin!(conversation);
@@ -137,12 +135,11 @@ async fn converse(
         ended = conversation.as_mut() => Some(ended),
         () = async { _ = stopped.wait_for(|stopped| *stopped).await.is_ok() } => None,
     };
-    let ended = match ended {
-        Some(ended) => ended,
-        None => {
-            conversation.as_mut().graceful_shutdown();
-            conversation.await
-        }
+    let ended = if let Some(ended) = ended {
+        ended
+    } else {
+        conversation.as_mut().graceful_shutdown();
+        conversation.await
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a caller went away");
