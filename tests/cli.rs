@@ -1,5 +1,7 @@
 //! `usagectl` as a process: what a shell sees of it when nobody answers.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
 use std::process::{Command, Output, Stdio};
 
 fn usagectl(args: &[&str]) -> Command {

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
@@ -47,23 +49,24 @@ impl Access {
     /// What this caller may do, now.
     #[must_use]
     pub fn rank(&self, caller: Caller) -> Rank {
+        self.guest(caller).rank
+    }
+
+    pub(super) fn guest(&self, caller: Caller) -> Guest {
+        let mut guest = Guest { caller, rank: Rank::Commander, name: None, command_group: self.command_group.clone() };
         if self.owners.contains(&caller.uid) {
-            return Rank::Commander;
+            return guest;
         }
-        let name = self.accounts.name_of(caller.uid);
-        let belongs = |group: &str| self.accounts.belongs(group, caller.gid, name.as_deref());
-        if self.command_group.as_deref().is_some_and(belongs) {
+        guest.name = self.accounts.name_of(caller.uid);
+        let belongs = |group: &str| self.accounts.belongs(group, caller.gid, guest.name.as_deref());
+        guest.rank = if self.command_group.as_deref().is_some_and(belongs) {
             Rank::Commander
         } else if belongs(RECORD_GROUP) {
             Rank::Recorder
         } else {
             Rank::Stranger
-        }
-    }
-
-    pub(super) fn guest(&self, caller: Caller) -> Guest {
-        let name = self.accounts.name_of(caller.uid).unwrap_or_else(|| format!("with id {}", caller.uid));
-        Guest { caller, rank: self.rank(caller), name, command_group: self.command_group.clone() }
+        };
+        guest
     }
 }
 
@@ -72,7 +75,7 @@ impl Access {
 pub(super) struct Guest {
     pub(super) caller: Caller,
     pub(super) rank: Rank,
-    name: String,
+    name: Option<String>,
     command_group: Option<String>,
 }
 
@@ -82,10 +85,10 @@ impl Guest {
         if self.rank >= Rank::Recorder {
             return Ok(());
         }
-        let Self { name, caller, .. } = self;
-        let error = format!("user {name} (uid {}) is not in the group {RECORD_GROUP}", caller.uid);
-        Err(ApiError::forbidden(error)
-            .hint(format!("sudo usermod -aG {RECORD_GROUP} {name}, or ask with sudo as root")))
+        let error = format!("{self} is not in the group {RECORD_GROUP}");
+        let name = self.name.as_deref().unwrap_or("USER");
+        let hint = format!("sudo usermod -aG {RECORD_GROUP} {name}, or run it with sudo");
+        Err(ApiError::forbidden(error).hint(hint))
     }
 
     /// Lets a caller command, or says what it lacks.
@@ -94,11 +97,20 @@ impl Guest {
         if self.rank >= Rank::Commander {
             return Ok(());
         }
-        let error = format!("user {} may read and record, but not {what}", self.name);
+        let error = format!("{self} may read and record, but not {what}");
         Err(ApiError::forbidden(error).hint(match &self.command_group {
             Some(group) => format!("run it with sudo, or join the group {group} (command_group)"),
             None => "run it with sudo, or name a group of commanders: command_group in usaged.toml".to_owned(),
         }))
+    }
+}
+
+impl fmt::Display for Guest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "user {name} (uid {})", self.caller.uid),
+            None => write!(f, "the user with uid {}", self.caller.uid),
+        }
     }
 }
 

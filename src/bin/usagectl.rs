@@ -9,6 +9,7 @@ use usaged::cli::{Sockets, Surroundings, run};
 fn main() -> ExitCode {
     let terminal = stdout().is_terminal();
     let surroundings = Surroundings {
+        socket: std::env::var_os("USAGED_SOCKET").filter(|path| !path.is_empty()).map(PathBuf::from),
         sockets: default_sockets(),
         colour: terminal && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty()),
         width: 80,

@@ -17,8 +17,12 @@ Exit codes:
 #[derive(Debug, Parser)]
 #[command(name = "usagectl", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
 pub struct Args {
-    /// Socket of the daemon
-    #[arg(long, value_name = "PATH", env = "USAGED_SOCKET", global = true)]
+    #[arg(
+        long,
+        value_name = "PATH",
+        global = true,
+        help = "Socket of the daemon [env: USAGED_SOCKET] [default: the first that answers]"
+    )]
     pub(super) socket: Option<PathBuf>,
 
     /// Ask the daemon that `usaged run --sandbox` started

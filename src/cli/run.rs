@@ -15,7 +15,9 @@ use crate::cli::client::Client;
 /// What `usagectl` is told of the machine it runs on.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
-    /// Where to look for the daemon, unless the command line says.
+    /// `USAGED_SOCKET`: where to look for the daemon, unless the command line says.
+    pub socket: Option<PathBuf>,
+    /// Where to look for it otherwise.
     pub sockets: Sockets,
     /// Whether stdout is a terminal that wants colours.
     pub colour: bool,
@@ -63,7 +65,7 @@ fn explain(message: &clap::Error, out: &mut dyn Write, err: &mut dyn Write, colo
 fn start(args: Args, out: &mut dyn Write, err: &mut dyn Write, surroundings: &Surroundings) -> Result<Exit, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Start)?;
     runtime.block_on(async {
-        let client = client(&args, &surroundings.sockets).await;
+        let client = client(&args, surroundings).await;
         if client.fell_back {
             writeln!(
                 err,
@@ -76,12 +78,16 @@ fn start(args: Args, out: &mut dyn Write, err: &mut dyn Write, surroundings: &Su
     })
 }
 
-async fn client(args: &Args, sockets: &Sockets) -> Client {
-    // An empty variable is an unset one.
-    match args.socket.as_ref().filter(|path| !path.as_os_str().is_empty()) {
-        Some(path) => Client::at(PathBuf::from(path)),
-        None if args.sandbox => Client::at(sockets.sandbox.clone()),
-        None => Client::find(sockets).await,
+async fn client(args: &Args, surroundings: &Surroundings) -> Client {
+    if let Some(path) = &args.socket {
+        return Client::at(path.clone());
+    }
+    if args.sandbox {
+        return Client::at(surroundings.sockets.sandbox.clone());
+    }
+    match &surroundings.socket {
+        Some(path) => Client::at(path.clone()),
+        None => Client::find(&surroundings.sockets).await,
     }
 }
 

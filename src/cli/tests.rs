@@ -20,7 +20,7 @@ struct Ran {
 
 fn surroundings(ordinary: &Path, sandbox: &Path) -> Surroundings {
     let sockets = Sockets { ordinary: vec![ordinary.into()], sandbox: sandbox.into() };
-    Surroundings { sockets, colour: false, width: 80 }
+    Surroundings { socket: None, sockets, colour: false, width: 80 }
 }
 
 fn ran(surroundings: &Surroundings, args: &[&str]) -> Ran {
@@ -263,6 +263,10 @@ fn the_sandbox_is_asked_when_it_alone_is_there_and_that_is_said() {
     assert!(fallen_back.err.starts_with("sandbox mode"), "{}", fallen_back.err);
     let asked_for = ran(&surroundings(Path::new("/nonexistent/usaged.sock"), &server.path()), &["status", "--sandbox"]);
     assert_eq!((asked_for.exit, asked_for.err.as_str()), (Exit::Fine, ""));
+    let mut environment = surroundings(&server.path(), &server.path());
+    environment.socket = Some("/nonexistent/environment.sock".into());
+    assert_eq!(ran(&environment, &["status"]).exit, Exit::NotReachable);
+    assert_eq!(ran(&environment, &["--sandbox", "status"]).exit, Exit::Fine, "the command line decides");
     let elsewhere = ["--socket", "/nonexistent/other.sock", "status"];
     let explicit = ran(&surroundings(&server.path(), &server.path()), &elsewhere);
     assert_eq!(explicit.exit, Exit::NotReachable, "a socket that was named is the only one asked");
