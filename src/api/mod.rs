@@ -1,1 +1,44 @@
-//! api.
+//! The control surface: HTTP/1.1 and JSON over a Unix socket, versioned under `/v1/`.
+//!
+//! Owns: the socket, who may ask what (peer credentials), reading and checking what callers send, the shape of every
+//! answer. One file per question, named as in [`crate::cli`]. Does not know: the jobs, the ledger or the provider; what
+//! needs them goes through the [`Desk`], which the daemon staffs.
+//!
+//! After a crash: a stale socket file is replaced at the next start, and only if nobody answers on it.
+//! Invariant: a record is answered `accepted` only after the desk said so, and the desk says so only from disk.
+//! Invariant: one bad record never sinks the others of its batch, and answers keep the order of the records.
+
+mod access;
+mod accounts;
+mod body;
+mod desk;
+mod doctor;
+mod error;
+#[cfg(test)]
+pub(crate) mod fake;
+mod intake;
+mod link;
+mod near;
+mod openapi;
+#[cfg(test)]
+mod openapi_document;
+mod pools;
+mod record;
+mod release;
+mod reply;
+mod routes;
+mod server;
+mod socket;
+mod status;
+mod sync;
+#[cfg(test)]
+mod tests;
+mod usage;
+mod void;
+
+pub use access::{Access, Caller, RECORD_GROUP, Rank};
+pub use desk::{Answer, Desk};
+pub use error::ApiError;
+pub use intake::Record;
+pub use server::{Limits, serve};
+pub use socket::{BindError, Socket, bind};

@@ -1,1 +1,33 @@
-//! cli.
+//! `usagectl`: asks the daemon, and shows what it says.
+//!
+//! Owns: arguments, screens, exit codes, the client's side of the socket. One file per question, named as in
+//! [`crate::api`]. Does not know: the database, the configuration, the provider; everything shown was said by the daemon.
+//!
+//! Nothing is kept, so nothing is lost in a crash; `record` sends the same id again until it is answered.
+//! Invariant: with `--json`, stdout carries exactly what the daemon said, and nothing else.
+
+mod add;
+mod args;
+mod client;
+mod doctor;
+mod error;
+mod exit;
+mod link;
+mod look;
+mod random_id;
+mod record;
+mod release;
+mod run;
+mod status;
+mod sync;
+mod table;
+#[cfg(test)]
+mod tests;
+mod usage;
+mod void;
+mod words;
+
+pub use args::Args;
+pub use client::Sockets;
+pub use exit::Exit;
+pub use run::{Surroundings, run};

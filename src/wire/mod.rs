@@ -21,7 +21,7 @@ pub use status::{
     ClockStatus, CoverageStatus, DatabaseStatus, JobStatus, LinkStatus, MeterStatus, PushStatus, Status, UnsentStatus,
 };
 pub use sync::{SyncLine, SyncReport, SyncRequest};
-pub use usage::{GapLine, MeterUsage, UsageReport};
+pub use usage::{GapLine, MeterUsage, UsageReport, is_month};
 
 /// Grows when a field changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;

@@ -1,5 +1,18 @@
 use serde::{Deserialize, Serialize};
 
+/// Whether a text is a month, `YYYY-MM`.
+#[must_use]
+pub fn is_month(text: &str) -> bool {
+    let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    text.split_once('-').is_some_and(|(year, month)| {
+        year.len() == 4
+            && month.len() == 2
+            && digits(year)
+            && digits(month)
+            && month.parse().is_ok_and(|month: u8| (1..=12).contains(&month))
+    })
+}
+
 /// One stretch that was not watched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GapLine {
@@ -51,4 +64,17 @@ pub struct UsageReport {
     pub observed_bp: u32,
     /// What was not watched.
     pub gaps: Vec<GapLine>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn months_are_written_in_one_way_only() {
+        assert!(is_month("2026-11"));
+        for bad in ["", "2026-13", "2026-00", "2026-1", "26-11", "2026-11-01", "+026-11", "2026/11"] {
+            assert!(!is_month(bad), "{bad:?} was taken");
+        }
+    }
 }

@@ -1,0 +1,42 @@
+use std::pin::Pin;
+
+use super::{ApiError, Caller, Record};
+use crate::wire::{
+    DoctorReport, LinkReport, LinkRequest, RecordAnswer, ReleaseReport, ReleaseRequest, Status, SyncReport,
+    SyncRequest, UsageReport, VoidReport, VoidRequest,
+};
+
+/// What the desk will say.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ApiError>> + Send + 'a>>;
+
+/// Where the API's questions go. The daemon implements it; the API knows nothing behind it.
+///
+/// Rights are checked before the desk is asked. A caller that hangs up does not cut an answer short, but the end of the
+/// daemon's grace does: what must not stop in the middle belongs into a job that the desk nudges.
+pub trait Desk: Send + Sync + 'static {
+    /// How things stand.
+    fn status(&self) -> Answer<'_, Status>;
+
+    /// What was used, in the period that holds the last second of `month` (`YYYY-MM`, checked), or in the current one.
+    fn usage(&self, month: Option<String>) -> Answer<'_, UsageReport>;
+
+    /// Stores well-formed records and says what became of each: one answer per record, in the same order, given only
+    /// after the accepted ones are on disk. Where nothing can be stored now, the answer is [`ApiError::busy`] and
+    /// nothing was stored.
+    fn record(&self, caller: Caller, records: Vec<Record>) -> Answer<'_, Vec<RecordAnswer>>;
+
+    /// Takes a record back (rule M9).
+    fn void(&self, caller: Caller, request: VoidRequest) -> Answer<'_, VoidReport>;
+
+    /// Binds this machine to a subscription; what a rule forbids is [`ApiError::refused`].
+    fn link(&self, caller: Caller, request: LinkRequest) -> Answer<'_, LinkReport>;
+
+    /// Shows what would be sent, and with `commit` sends it.
+    fn sync(&self, caller: Caller, request: SyncRequest) -> Answer<'_, SyncReport>;
+
+    /// Settles what is held (rule S5).
+    fn release(&self, caller: Caller, request: ReleaseRequest) -> Answer<'_, ReleaseReport>;
+
+    /// Looks at everything that can be wrong.
+    fn doctor(&self) -> Answer<'_, DoctorReport>;
+}

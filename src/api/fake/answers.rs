@@ -1,0 +1,143 @@
+//! What the daemon might say.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::model::Problem;
+use crate::wire::{DoctorReport, LinkReport, ReleaseReport, Status, SyncReport, UsageReport, VoidReport};
+
+fn of<T: DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+pub(crate) fn healthy() -> Status {
+    of(json!({
+        "schema": 1, "version": "0.1.0", "pid": 4321, "mode": "live",
+        "now": "2026-11-14T10:00:12Z", "since": "2026-11-01T08:00:00Z", "problems": [],
+        "link": {"customer": "cus_Q1", "subscription": "sub_Q1", "plan": "pro", "from": "2026-11-01T08:00:00Z"},
+        "period_from": "2026-11-01T00:00:00Z", "period_to": "2026-12-01T00:00:00Z",
+        "meters": [
+            {"name": "api_credits", "unit": "credits", "used": 12_000.5, "used_micros": 12_000_500_000_i64, "included": 10_000,
+             "unlimited": false, "overage": 2_000, "estimate": 26_800, "estimate_overage": 16_800, "estimate_cost": "168.00",
+             "currency": "eur", "item": "si_api", "stands": 1_990, "not_billed_because": null},
+            {"name": "compute_hours", "unit": "hours", "used": 321.987_654, "used_micros": 1_159_155_554_400_i64, "included": 300,
+             "unlimited": false, "overage": 21, "estimate": 720, "estimate_overage": 420, "estimate_cost": "16.80",
+             "currency": "eur", "item": "si_compute", "stands": 21, "not_billed_because": null}
+        ],
+        "last_sample": "2026-11-14T10:00:00Z",
+        "push": {"last_at": "2026-11-14T09:07:31Z", "last_outcome": "accepted", "last_what": "si_compute to 21",
+                 "last_request_id": "req_8x", "next_at": "2026-11-14T10:07:31Z"},
+        "unsent": [],
+        "clock": {"trusted_by": "provider", "ahead_s": 0},
+        "coverage": {"observed_bp": 9_998, "gaps": 2},
+        "database": {"path": "/var/lib/usaged/usage.db", "bytes": 1_474_560, "schema": 1},
+        "jobs": [{"name": "push", "last_at": "2026-11-14T09:07:31Z", "last_because": "schedule",
+                  "last_result": "1 set, 1 unchanged", "next_at": "2026-11-14T10:07:31Z"}]
+    }))
+}
+
+pub(crate) fn troubled() -> Status {
+    let mut status = healthy();
+    status.problems = vec![
+        Problem::needs_someone(
+            "provider_key_refused",
+            "Stripe refuses the key from credential stripe_api_key (401): Expired API Key provided. Nothing is sent until it is replaced.",
+            "put a valid key into /etc/usaged/stripe_api_key, then: sudo systemctl restart usaged",
+        ),
+        Problem::note("clock_ahead", "This machine's clock is 190 s ahead of Stripe's.", "timedatectl set-ntp true"),
+    ];
+    status.push.last_outcome = Some("refused".to_owned());
+    status.unsent = vec![of(json!({
+        "meter": "api_credits", "item": "si_api", "target": 2_000, "stands": 1_990, "age_s": 7_260,
+        "deadline": "2026-11-30T23:58:00Z", "attempts": 4, "next_attempt": "2026-11-14T10:30:00Z", "state": "retrying",
+        "why": "the key was refused"
+    }))];
+    status.clock.ahead_s = Some(190);
+    status
+}
+
+pub(crate) fn unlinked() -> Status {
+    let mut status = healthy();
+    status.mode = "unbilled".to_owned();
+    status.link = None;
+    status.push = of(json!({}));
+    status.last_sample = None;
+    for meter in &mut status.meters {
+        let Ok(zero) = "0".parse::<serde_json::Number>() else { continue };
+        (meter.included, meter.overage, meter.estimate, meter.item, meter.stands) =
+            (None, None, Some(zero), None, None);
+        (meter.estimate_overage, meter.estimate_cost) = (None, None);
+        meter.not_billed_because = Some("this machine is linked to no subscription".to_owned());
+    }
+    status.problems = vec![Problem::note(
+        "unlinked",
+        "This machine is linked to no subscription: usage is measured and not billed.",
+        "sudo usagectl link --customer cus_… --subscription sub_…",
+    )];
+    status
+}
+
+pub(crate) fn usage() -> UsageReport {
+    of(json!({
+        "schema": 1, "period_from": "2026-11-01T00:00:00Z", "period_to": "2026-12-01T00:00:00Z", "period_kind": "provider",
+        "meters": [
+            {"name": "api_credits", "unit": "credits", "used": 12_000.5, "used_micros": 12_000_500_000_i64, "included": 10_000,
+             "unlimited": false, "overage": 2_000, "waiting_for_clock": 0, "unlinked": 12.25},
+            {"name": "compute_hours", "unit": "hours", "used": 321.987_654, "used_micros": 1_159_155_554_400_i64,
+             "included": null, "unlimited": true, "overage": 0, "waiting_for_clock": 1.5, "unlinked": 0}
+        ],
+        "observed_bp": 9_861,
+        "gaps": [
+            {"from": "2026-11-02T03:00:00Z", "to": "2026-11-02T07:30:00Z", "reason": "vm_off"},
+            {"from": "2026-11-09T12:00:00Z", "to": "2026-11-09T12:00:45Z", "reason": "agent_stopped_bridged"}
+        ]
+    }))
+}
+
+pub(crate) fn sync() -> SyncReport {
+    of(json!({
+        "schema": 1, "committed": false, "refused": false,
+        "lines": [
+            {"meter": "compute_hours", "item": "si_compute", "period_from": "2026-11-01T00:00:00Z",
+             "period_to": "2026-12-01T00:00:00Z", "timestamp": "2026-11-01T00:00:01Z", "state": "open",
+             "used": "321.987654", "included": "300", "unit": "hours", "overage": 21, "carried_in": 2, "adopted": 0,
+             "target": 23, "stands": 21, "carried_out": 0, "credit_due": 0, "action": "would set",
+             "why": "23 should stand and 21 does"},
+            {"meter": "api_credits", "item": "si_api", "period_from": "2026-10-01T00:00:00Z",
+             "period_to": "2026-11-01T00:00:00Z", "timestamp": "2026-10-01T00:00:01Z", "state": "closed",
+             "used": "12000.5", "included": "10000", "unit": "credits", "overage": 2_000, "carried_in": 0, "adopted": 0,
+             "target": 2_000, "stands": null, "carried_out": 10, "credit_due": 3, "action": "held",
+             "why": "what stands cannot be read: the key may not read usage records, so that nobody can say whether the last push arrived"}
+        ],
+        "notes": ["The clock is trusted by the provider."]
+    }))
+}
+
+pub(crate) fn link() -> LinkReport {
+    of(json!({
+        "schema": 1, "customer": "cus_Q1", "subscription": "sub_Q1", "plan": "enterprise", "from": "2026-11-14T10:00:12Z",
+        "period_from": "2026-11-01T00:00:00Z", "period_to": "2026-12-01T00:00:00Z",
+        "items": [{"meter": "api_credits", "item": "si_api", "price": "price_1Q", "lookup_key": "price_api_overage", "stands": 0}],
+        "not_billed": ["compute_hours: unlimited in plan enterprise"]
+    }))
+}
+
+pub(crate) fn void(id: &str) -> VoidReport {
+    of(json!({"schema": 1, "id": id, "voided": true, "quantity": "5", "at": "2026-11-14T09:00:00Z"}))
+}
+
+pub(crate) fn release() -> ReleaseReport {
+    of(json!({"schema": 1, "item": "si_compute", "what": "adopted 12 units that stood already; ours goes on top"}))
+}
+
+pub(crate) fn doctor() -> DoctorReport {
+    of(json!({
+        "schema": 1,
+        "checks": [
+            {"name": "database", "verdict": "ok", "found": "usage.db opens, schema 1, integrity fine", "fix": ""},
+            {"name": "clock", "verdict": "warn", "found": "3 minutes ahead of Stripe's", "fix": "timedatectl set-ntp true"},
+            {"name": "key", "verdict": "fail", "found": "refused by Stripe (401)", "fix": "replace /etc/usaged/stripe_api_key"},
+            {"name": "subscription", "verdict": "skipped", "found": "cannot be read without a key", "fix": ""}
+        ]
+    }))
+}

@@ -1,0 +1,186 @@
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand};
+
+use crate::wire::is_month;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  fine
+  1  error
+  2  bad usage
+  3  the daemon is not reachable
+  4  refused, by a rule or because this user may not
+  5  running, but with a problem that needs someone";
+
+/// Asks the usaged on this machine what was used, and what is billed for it.
+#[derive(Debug, Parser)]
+#[command(name = "usagectl", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
+pub struct Args {
+    #[arg(
+        long,
+        value_name = "PATH",
+        global = true,
+        help = "Socket of the daemon [env: USAGED_SOCKET] [default: the first that answers]"
+    )]
+    pub(super) socket: Option<PathBuf>,
+
+    /// Ask the daemon that `usaged run --sandbox` started
+    #[arg(long, global = true, conflicts_with = "socket")]
+    pub(super) sandbox: bool,
+
+    /// Print exactly what the daemon says
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// How things stand, problems first
+    Status,
+    /// What was used in a period, and what was not watched
+    Usage(UsageArgs),
+    /// Record usage
+    Record(RecordArgs),
+    /// Take a record back
+    Void(VoidArgs),
+    /// Bind this machine to a customer's subscription
+    Link(LinkArgs),
+    /// Show what would be sent and why; with --commit, send it
+    Sync(SyncArgs),
+    /// Settle what is held
+    Release(ReleaseArgs),
+    /// Check everything that can be wrong
+    Doctor,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct UsageArgs {
+    /// The period that holds this month's last second [default: the current period]
+    #[arg(long, value_name = "YYYY-MM", value_parser = month)]
+    pub(super) month: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct RecordArgs {
+    /// Which meter, as `api_credits`
+    pub(super) meter: String,
+    /// How much, as 5 or 0.25; at most six decimal places
+    #[arg(allow_negative_numbers = true)]
+    pub(super) quantity: String,
+    /// Unique per meter and source; the same id counts once [default: a random one, printed]
+    #[arg(long)]
+    pub(super) id: Option<String>,
+    /// When it was used, RFC 3339 [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub(super) at: Option<String>,
+    /// Who records [default: uid:N of the user]
+    #[arg(long, value_name = "NAME")]
+    pub(super) source: Option<String>,
+    /// Try again for this long while the daemon is away or busy
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub(super) retry_for: u32,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct VoidArgs {
+    /// Which meter
+    pub(super) meter: String,
+    /// The record's id
+    #[arg(long)]
+    pub(super) id: String,
+    /// Why; kept in the audit
+    #[arg(long, value_name = "TEXT")]
+    pub(super) because: String,
+    /// Who recorded it [default: uid:N of the user]
+    #[arg(long, value_name = "NAME")]
+    pub(super) source: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct LinkArgs {
+    /// cus_…
+    #[arg(long, value_name = "ID")]
+    pub(super) customer: String,
+    /// sub_…
+    #[arg(long, value_name = "ID")]
+    pub(super) subscription: String,
+    /// The plan [default: the one whose price names the items carry]
+    #[arg(long)]
+    pub(super) plan: Option<String>,
+    /// Start of billing, RFC 3339, not before the period's start [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub(super) from: Option<String>,
+    /// The item of a meter, where its price's lookup key does not tell; repeatable
+    #[arg(long = "item", value_name = "METER=si_…", value_parser = meter_and_item)]
+    pub(super) items: Vec<(String, String)>,
+    /// What stands already stays; ours goes on top of it
+    #[arg(long, conflicts_with = "from_next_period")]
+    pub(super) on_top: bool,
+    /// Leave this period alone and start with the next
+    #[arg(long)]
+    pub(super) from_next_period: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct SyncArgs {
+    /// The period that holds this month's last second [default: the current period]
+    #[arg(long, value_name = "YYYY-MM", value_parser = month)]
+    pub(super) month: Option<String>,
+    /// Send; otherwise only show
+    #[arg(long)]
+    pub(super) commit: bool,
+    /// Only this item
+    #[arg(long, value_name = "si_…")]
+    pub(super) subscription_item: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(group(ArgGroup::new("how").required(true)))]
+pub(super) struct ReleaseArgs {
+    /// The held item, si_…
+    pub(super) item: String,
+    /// Keep what stands and go on top of it
+    #[arg(long, group = "how")]
+    pub(super) adopt: bool,
+    /// Set our own total over what stands
+    #[arg(long, group = "how")]
+    pub(super) overwrite: bool,
+    /// Why; kept in the audit
+    #[arg(long, value_name = "TEXT")]
+    pub(super) because: String,
+}
+
+fn month(text: &str) -> Result<String, String> {
+    if is_month(text) { Ok(text.to_owned()) } else { Err("a month looks like 2026-11".to_owned()) }
+}
+
+fn meter_and_item(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((meter, item)) if !meter.is_empty() && !item.is_empty() => Ok((meter.to_owned(), item.to_owned())),
+        _ => Err("it looks like compute_hours=si_123".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn items_are_given_by_meter() {
+        assert_eq!(meter_and_item("compute_hours=si_1"), Ok(("compute_hours".to_owned(), "si_1".to_owned())));
+        for bad in ["si_1", "=si_1", "compute_hours="] {
+            assert!(meter_and_item(bad).is_err(), "{bad:?} was taken");
+        }
+    }
+}

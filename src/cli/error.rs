@@ -1,0 +1,122 @@
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use hyper::StatusCode;
+
+use super::Exit;
+use crate::wire::ErrorBody;
+
+/// Why a command did not work.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CliError {
+    /// Nobody answers.
+    #[error("no usaged answers on {path}: {source}")]
+    NotReachable { path: PathBuf, source: io::Error },
+    /// The system does not let this user at the socket.
+    #[error("this user cannot open {path}: {source}")]
+    NotAllowed { path: PathBuf, source: io::Error },
+    /// It answered, and then did not.
+    #[error("usaged on {path} hung up before it answered: {why}")]
+    Lost { path: PathBuf, why: String },
+    /// It takes too long.
+    #[error("usaged on {path} gave no answer within {seconds} s")]
+    Silent { path: PathBuf, seconds: u64 },
+    /// It said no.
+    #[error("{}", .body.error)]
+    Answered { status: StatusCode, retry_after_s: Option<u64>, body: ErrorBody },
+    /// It said something else than expected.
+    #[error("cannot read what usaged on {path} said: {why}")]
+    Unreadable { path: PathBuf, why: String },
+    /// Records that were not counted.
+    #[error("{reason}")]
+    RecordRefused { code: String, reason: String },
+    /// A record that may or may not have arrived.
+    #[error("{source}; whether the record arrived is not known")]
+    RecordUnknown { again: String, source: Box<CliError> },
+    /// A record that certainly did not arrive.
+    #[error("{source}; the record did not arrive")]
+    RecordUnsent { again: String, source: Box<CliError> },
+    /// Not even a client.
+    #[error("cannot start: {0}")]
+    Start(io::Error),
+    /// The answer cannot be written down.
+    #[error("cannot write the answer: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl CliError {
+    /// Whether asking again may help.
+    pub(super) fn is_passing(&self) -> bool {
+        match self {
+            Self::NotReachable { .. } | Self::Lost { .. } | Self::Silent { .. } => true,
+            Self::Answered { status, .. } => *status == StatusCode::SERVICE_UNAVAILABLE,
+            _ => false,
+        }
+    }
+
+    /// Whether the request may have been carried out.
+    pub(super) fn may_have_arrived(&self) -> bool {
+        matches!(self, Self::Lost { .. } | Self::Silent { .. } | Self::Unreadable { .. })
+    }
+
+    pub(super) fn exit(&self) -> Exit {
+        match self {
+            Self::NotReachable { .. } => Exit::NotReachable,
+            Self::NotAllowed { .. } | Self::RecordRefused { .. } => Exit::Refused,
+            Self::Answered { status, .. } if [StatusCode::FORBIDDEN, StatusCode::CONFLICT].contains(status) => {
+                Exit::Refused
+            }
+            Self::RecordUnknown { source, .. } | Self::RecordUnsent { source, .. } => source.exit(),
+            _ => Exit::Error,
+        }
+    }
+
+    fn code(&self) -> &str {
+        match self {
+            Self::NotReachable { .. } => "not_reachable",
+            Self::NotAllowed { .. } => "not_allowed",
+            Self::Lost { .. } => "lost",
+            Self::Silent { .. } => "silent",
+            Self::Answered { body, .. } => &body.code,
+            Self::Unreadable { .. } => "unreadable",
+            Self::RecordRefused { code, .. } => code,
+            Self::RecordUnknown { .. } => "record_unknown",
+            Self::RecordUnsent { source, .. } => source.code(),
+            Self::Start(_) => "cannot_start",
+            Self::Output(_) => "output",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::NotReachable { .. } => {
+                "start it: sudo systemctl start usaged (or, just to try it: usaged run --sandbox)"
+            }
+            Self::NotAllowed { .. } => "run it with sudo, or name the right socket with --socket",
+            Self::Lost { .. } | Self::Silent { .. } => "see what it is doing: journalctl -u usaged -n 50",
+            Self::Unreadable { .. } => "usagectl and usaged must be of the same version",
+            Self::Answered { body, .. } => return body.hint.clone(),
+            Self::RecordUnknown { again, .. } | Self::RecordUnsent { again, .. } => {
+                return Some(format!("run it again with the same id, it counts once: {again}"));
+            }
+            Self::RecordRefused { .. } | Self::Start(_) | Self::Output(_) => return None,
+        };
+        Some(text.to_owned())
+    }
+
+    /// Says it on stderr, as JSON where JSON was asked for.
+    pub(super) fn tell(&self, err: &mut dyn Write, json: bool) -> io::Result<()> {
+        if json {
+            let body = ErrorBody { code: self.code().to_owned(), error: self.to_string(), hint: self.hint() };
+            serde_json::to_writer(&mut *err, &body)?;
+            return writeln!(err);
+        }
+        writeln!(err, "error: {self}")?;
+        if let Self::RecordUnsent { source, .. } | Self::RecordUnknown { source, .. } = self
+            && let Some(hint) = source.hint()
+        {
+            writeln!(err, "hint: {hint}")?;
+        }
+        self.hint().map_or(Ok(()), |hint| writeln!(err, "hint: {hint}"))
+    }
+}

@@ -1,0 +1,372 @@
+//! `usagectl` as its users see it: whole command lines against a scripted daemon on a real socket.
+
+use std::io::{self, Read as _, Write};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use super::look::Look;
+use super::{Exit, Sockets, Surroundings, doctor, link, record, release, run, status, sync, usage, void};
+use crate::api::fake::{FakeDesk, Server, answers};
+use crate::wire::{RecordAnswer, RecordOutcome, RecordReport, SCHEMA};
+
+const PLAIN: Look = Look { colour: false, width: 80 };
+
+struct Ran {
+    exit: Exit,
+    out: String,
+    err: String,
+}
+
+fn surroundings(ordinary: &Path, sandbox: &Path) -> Surroundings {
+    let sockets = Sockets { ordinary: vec![ordinary.into()], sandbox: sandbox.into() };
+    Surroundings { socket: None, sockets, colour: false, width: 80 }
+}
+
+fn ran(surroundings: &Surroundings, args: &[&str]) -> Ran {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let args = std::iter::once("usagectl").chain(args.iter().copied()).map(Into::into);
+    let exit = run(args, &mut out, &mut err, surroundings);
+    Ran { exit, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
+}
+
+fn ask(server: &Server, args: &[&str]) -> Ran {
+    ran(&surroundings(&server.path(), Path::new("/nonexistent/sandbox.sock")), args)
+}
+
+fn nowhere() -> Surroundings {
+    surroundings(Path::new("/nonexistent/usaged.sock"), Path::new("/nonexistent/sandbox.sock"))
+}
+
+fn snapshot(name: &str, screen: &str) {
+    let commands = |line: &&str| ["hint:", "fix:"].iter().any(|word| line.trim_start().starts_with(word));
+    for line in screen.lines().filter(|line| !commands(line)) {
+        assert!(line.chars().count() <= 80, "more than 80 columns: {line}");
+    }
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/snapshots"));
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, screen));
+}
+
+#[test]
+fn screens_are_as_they_were_approved() {
+    snapshot("status", &status::screen(&answers::healthy(), PLAIN));
+    snapshot("status_with_problems", &status::screen(&answers::troubled(), PLAIN));
+    snapshot("status_unlinked", &status::screen(&answers::unlinked(), PLAIN));
+    snapshot("usage", &usage::screen(&answers::usage(), PLAIN));
+    snapshot("sync", &sync::screen(&answers::sync(), PLAIN));
+    snapshot("doctor", &doctor::screen(&answers::doctor(), PLAIN));
+    snapshot("link", &link::screen(&answers::link(), PLAIN));
+    let others = [void::screen(&answers::void("order-1"), PLAIN), release::screen(&answers::release(), PLAIN)];
+    snapshot("void_and_release", &others.concat());
+    let record = |outcome| RecordAnswer { id: "order-1".to_owned(), outcome, code: None, reason: None };
+    let records = vec![record(RecordOutcome::Accepted), record(RecordOutcome::Duplicate)];
+    let report = RecordReport { schema: SCHEMA, accepted: 1, duplicate: 1, refused: 0, records };
+    snapshot("record", &record::screen(&report, "5", "api_credits", PLAIN));
+}
+
+#[test]
+fn colours_change_nothing_but_colours() {
+    let colour = Look { colour: true, width: 80 };
+    let mut text = status::screen(&answers::troubled(), colour);
+    assert!(text.contains('\u{1b}'));
+    while let Some(start) = text.find('\u{1b}') {
+        let end = text[start..].find('m').unwrap();
+        text.replace_range(start..=start + end, "");
+    }
+    assert_eq!(text, status::screen(&answers::troubled(), PLAIN));
+}
+
+#[test]
+fn status_exits_0_when_fine_and_5_when_something_needs_someone() {
+    let server = Server::start(FakeDesk::default());
+    assert_eq!(ask(&server, &["status"]).exit, Exit::Fine);
+    *server.desk.status.lock().unwrap() = Some(answers::unlinked());
+    assert_eq!(ask(&server, &["status"]).exit, Exit::Fine, "a note needs nobody");
+    *server.desk.status.lock().unwrap() = Some(answers::troubled());
+    let ran = ask(&server, &["status"]);
+    assert_eq!(ran.exit, Exit::NeedsSomeone);
+    assert!(ran.out.starts_with("PROBLEM"), "problems come first: {}", ran.out);
+    assert_eq!(ask(&server, &["status", "--json"]).exit, Exit::NeedsSomeone);
+}
+
+#[test]
+fn json_is_exactly_what_the_daemon_says_and_nothing_else() {
+    let server = Server::start(FakeDesk::default());
+    let ran = ask(&server, &["--json", "status"]);
+    assert_eq!(ran.out, serde_json::to_string(&answers::healthy()).unwrap() + "\n");
+    assert_eq!(ran.err, "");
+    let json: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((&json["schema"], &json["meters"][1]["name"]), (&1.into(), &"compute_hours".into()));
+    assert_eq!(json["meters"][1]["used"], 321.987_654);
+}
+
+#[test]
+fn a_record_sent_twice_with_one_id_counts_once() {
+    let server = Server::start(FakeDesk::default());
+    let first = ask(&server, &["record", "api_credits", "5", "--id", "order-1"]);
+    assert_eq!((first.exit, first.out.as_str()), (Exit::Fine, "accepted  api_credits 5  id order-1\n"));
+    let second = ask(&server, &["record", "api_credits", "5", "--id", "order-1"]);
+    assert_eq!(second.exit, Exit::Fine);
+    assert!(second.out.contains("counts once"), "{}", second.out);
+}
+
+#[test]
+fn a_record_without_an_id_gets_one_and_shows_it() {
+    let server = Server::start(FakeDesk::default());
+    let ran = ask(&server, &["record", "api_credits", "0.5"]);
+    let recorded = server.desk.recorded.lock().unwrap().clone();
+    let id = recorded.first().unwrap();
+    assert!(ran.out.contains(id), "{} does not show {id}", ran.out);
+}
+
+#[test]
+fn a_busy_daemon_is_asked_again_with_the_same_id() {
+    let server = Server::start(FakeDesk::default());
+    server.desk.busy.store(1, Ordering::SeqCst);
+    let ran = ask(&server, &["record", "api_credits", "5"]);
+    assert_eq!(ran.exit, Exit::Fine, "{}", ran.err);
+    assert_eq!(server.asked().len(), 2);
+    let recorded = server.desk.recorded.lock().unwrap().clone();
+    assert!(ran.err.contains(recorded.first().unwrap()), "the id is told before it is tried again: {}", ran.err);
+}
+
+#[test]
+fn a_daemon_that_stays_busy_leaves_the_command_to_try_again() {
+    let server = Server::start(FakeDesk::default());
+    server.desk.busy.store(u32::MAX, Ordering::SeqCst);
+    let ran = ask(&server, &["record", "api_credits", "5", "--id", "order-1", "--retry-for", "0"]);
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Error, ""));
+    assert!(ran.err.contains("did not arrive"), "{}", ran.err);
+    assert!(ran.err.contains("usagectl record api_credits 5 --id order-1"), "{}", ran.err);
+}
+
+/// Takes connections, reads a request, and hangs up so many times before it gives the last word.
+fn hangs_up(path: PathBuf, times: usize) -> std::thread::JoinHandle<Vec<String>> {
+    let listener = UnixListener::bind(path).unwrap();
+    std::thread::spawn(move || {
+        let mut requests = Vec::new();
+        for attempt in 0..=times {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = String::new();
+            while !request.ends_with('}') {
+                let mut some = [0; 1_024];
+                let count = stream.read(&mut some).unwrap();
+                if count == 0 {
+                    break;
+                }
+                request += std::str::from_utf8(&some[..count]).unwrap();
+            }
+            if attempt == times {
+                let body = r#"{"schema":1,"accepted":0,"duplicate":1,"refused":0,"records":[{"id":"order-1","outcome":"duplicate"}]}"#;
+                write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+            }
+            requests.push(request);
+        }
+        requests
+    })
+}
+
+#[test]
+fn a_lost_answer_is_asked_for_again_with_the_same_id() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("usaged.sock");
+    let daemon = hangs_up(path.clone(), 1);
+    let ran = ran(&surroundings(&path, &path), &["record", "api_credits", "5"]);
+    assert_eq!(ran.exit, Exit::Fine, "{}", ran.err);
+    let requests = daemon.join().unwrap();
+    assert_eq!(requests.len(), 2);
+    assert_eq!(requests[0], requests[1]);
+}
+
+#[test]
+fn an_answer_that_stays_lost_is_neither_success_nor_failure() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("usaged.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let daemon = std::thread::spawn(move || drop(listener.accept().unwrap()));
+    let ran = ran(
+        &surroundings(Path::new("/nonexistent"), &path),
+        &["--sandbox", "record", "api_credits", "5", "--retry-for", "0"],
+    );
+    daemon.join().unwrap();
+    assert_eq!(ran.exit, Exit::Error);
+    assert!(ran.err.contains("whether the record arrived is not known"), "{}", ran.err);
+    assert!(ran.err.contains("usagectl record api_credits 5 --id ctl-"), "{}", ran.err);
+}
+
+#[test]
+fn a_refused_record_exits_4_with_the_reason() {
+    let server = Server::start(FakeDesk::default());
+    for (args, reason) in [
+        (["record", "api_credits", "-3"], "not above zero"),
+        (["record", "api_credits", "1e3"], "not a decimal number"),
+        (["record", "api_credit", "1"], "did you mean \"api_credits\"?"),
+    ] {
+        let ran = ask(&server, &args);
+        assert_eq!((ran.exit, ran.out.as_str()), (Exit::Refused, ""), "{args:?}");
+        assert!(ran.err.contains(reason), "{}", ran.err);
+    }
+}
+
+#[test]
+fn without_a_daemon_the_command_that_starts_it_is_named() {
+    for args in [&["status"][..], &["--sandbox", "status"], &["record", "api_credits", "1", "--retry-for", "0"]] {
+        let ran = ran(&nowhere(), args);
+        assert_eq!((ran.exit, ran.out.as_str()), (Exit::NotReachable, ""), "{args:?}");
+        assert!(ran.err.contains("hint: start it: sudo systemctl start usaged"), "{}", ran.err);
+    }
+}
+
+#[test]
+fn errors_are_json_where_json_was_asked_for() {
+    let ran = ran(&nowhere(), &["--json", "status"]);
+    let body: crate::wire::ErrorBody = serde_json::from_str(&ran.err).unwrap();
+    assert_eq!((body.code.as_str(), ran.out.as_str()), ("not_reachable", ""));
+}
+
+#[test]
+fn a_bad_command_line_exits_2_and_asks_nobody() {
+    for args in [
+        &["stats"][..],
+        &[],
+        &["usage", "--month", "2026-13"],
+        &["record", "api_credits"],
+        &["release", "si_1", "--because", "x"],
+        &["release", "si_1", "--adopt", "--overwrite", "--because", "x"],
+        &["link", "--customer", "cus_1"],
+        &["link", "--customer", "c", "--subscription", "s", "--item", "si_1"],
+        &["link", "--customer", "c", "--subscription", "s", "--on-top", "--from-next-period"],
+    ] {
+        let ran = ran(&nowhere(), args);
+        assert_eq!((ran.exit, ran.out.as_str()), (Exit::BadUsage, ""), "{args:?}");
+        assert!(!ran.err.is_empty());
+    }
+}
+
+#[test]
+fn help_and_version_are_answers() {
+    for args in [&["--help"][..], &["--version"], &["sync", "--help"]] {
+        let ran = ran(&nowhere(), args);
+        assert_eq!((ran.exit, ran.err.as_str()), (Exit::Fine, ""), "{args:?}");
+        assert!(!ran.out.is_empty());
+    }
+}
+
+#[test]
+fn the_sandbox_is_asked_when_it_alone_is_there_and_that_is_said() {
+    let server = Server::start(FakeDesk::default());
+    let fallen_back = ran(&surroundings(Path::new("/nonexistent/usaged.sock"), &server.path()), &["status"]);
+    assert_eq!(fallen_back.exit, Exit::Fine);
+    assert!(fallen_back.err.starts_with("sandbox mode"), "{}", fallen_back.err);
+    let asked_for = ran(&surroundings(Path::new("/nonexistent/usaged.sock"), &server.path()), &["status", "--sandbox"]);
+    assert_eq!((asked_for.exit, asked_for.err.as_str()), (Exit::Fine, ""));
+    let mut environment = surroundings(&server.path(), &server.path());
+    environment.socket = Some("/nonexistent/environment.sock".into());
+    assert_eq!(ran(&environment, &["status"]).exit, Exit::NotReachable);
+    assert_eq!(ran(&environment, &["--sandbox", "status"]).exit, Exit::Fine, "the command line decides");
+    let elsewhere = ["--socket", "/nonexistent/other.sock", "status"];
+    let explicit = ran(&surroundings(&server.path(), &server.path()), &elsewhere);
+    assert_eq!(explicit.exit, Exit::NotReachable, "a socket that was named is the only one asked");
+}
+
+#[test]
+fn commands_carry_every_argument() {
+    let server = Server::start(FakeDesk::default());
+    let link =
+        ["link", "--customer", "cus_1", "--subscription", "sub_1", "--plan", "pro", "--from", "2026-11-01T00:00:00Z"];
+    let items = ["--item", "compute_hours=si_1", "--item", "api_credits=si_2", "--on-top"];
+    let linked = ask(&server, &[&link[..], &items].concat());
+    assert_eq!(linked.exit, Exit::Fine, "{}", linked.err);
+    assert_eq!(
+        ask(&server, &["sync", "--month", "2026-10", "--commit", "--subscription-item", "si_1"]).exit,
+        Exit::Fine
+    );
+    assert_eq!(ask(&server, &["release", "si_1", "--adopt", "--because", "seen"]).exit, Exit::Fine);
+    assert_eq!(
+        ask(&server, &["void", "api_credits", "--id", "a", "--because", "typo", "--source", "web"]).exit,
+        Exit::Fine
+    );
+    assert_eq!(ask(&server, &["usage", "--month", "2026-10"]).exit, Exit::Fine);
+    assert_eq!(ask(&server, &["doctor"]).exit, Exit::NeedsSomeone);
+    let expected = [
+        r#"link LinkRequest { customer: "cus_1", subscription: "sub_1", plan: Some("pro"), from: Some("2026-11-01T00:00:00Z"), items: {"api_credits": "si_2", "compute_hours": "si_1"}, on_top: true, from_next_period: false }"#,
+        r#"sync SyncRequest { month: Some("2026-10"), subscription_item: Some("si_1"), commit: true }"#,
+        r#"release ReleaseRequest { item: "si_1", adopt: true, because: "seen" }"#,
+        r#"void VoidRequest { meter: "api_credits", id: "a", source: Some("web"), because: "typo" }"#,
+        r#"usage Some("2026-10")"#,
+        "doctor",
+        "doctor is done",
+    ];
+    assert_eq!(server.asked(), expected);
+}
+
+#[test]
+fn what_a_rule_refuses_exits_4() {
+    let server = Server::start(FakeDesk::default());
+    server.desk.refuses.store(true, Ordering::SeqCst);
+    let link = ask(&server, &["link", "--customer", "cus_1", "--subscription", "sub_1"]);
+    assert_eq!(link.exit, Exit::Refused);
+    assert!(
+        link.err.contains("error: si_compute is pushed to") && link.err.contains("hint: give every VM"),
+        "{}",
+        link.err
+    );
+    let sync = ask(&server, &["sync", "--commit"]);
+    assert_eq!(sync.exit, Exit::Refused);
+    assert!(sync.out.contains("si_compute"), "what could be done is shown all the same");
+}
+
+#[test]
+fn a_daemon_of_another_schema_is_not_guessed_at() {
+    let server = Server::start(FakeDesk::default());
+    let mut other = answers::healthy();
+    other.schema = SCHEMA + 1;
+    *server.desk.status.lock().unwrap() = Some(other);
+    let ran = ask(&server, &["status"]);
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Error, ""));
+    assert!(ran.err.contains("same version"), "{}", ran.err);
+}
+
+#[test]
+fn nothing_the_daemon_says_reaches_the_terminal_as_a_command() {
+    let server = Server::start(FakeDesk::default());
+    let mut status = answers::troubled();
+    status.problems[0].what = "record \u{1b}[2Jx\u{9b}1m".to_owned();
+    *server.desk.status.lock().unwrap() = Some(status);
+    let ran = ask(&server, &["status"]);
+    assert!(!ran.out.contains(['\u{1b}', '\u{9b}']), "{:?}", ran.out);
+    let refused = ask(&server, &["record", "api_credits", "1", "--id", "a\u{1b}[2J"]);
+    assert_eq!(refused.exit, Exit::Refused);
+    assert!(!refused.err.contains('\u{1b}'), "{:?}", refused.err);
+}
+
+/// A reader that has gone.
+struct Closed;
+
+impl Write for Closed {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_changes_no_exit_code() {
+    let server = Server::start(FakeDesk::default());
+    let surroundings = surroundings(&server.path(), &server.path());
+    let exit = |args: &[&str], err: &mut dyn Write| {
+        run(std::iter::once("usagectl").chain(args.iter().copied()).map(Into::into), &mut Closed, err, &surroundings)
+    };
+    let mut err = Vec::new();
+    assert_eq!(exit(&["status"], &mut err), Exit::Fine);
+    assert_eq!(exit(&["doctor"], &mut err), Exit::NeedsSomeone);
+    assert_eq!(exit(&["--help"], &mut err), Exit::Fine);
+    assert_eq!(String::from_utf8(err).unwrap(), "");
+    assert_eq!(exit(&["record", "nosuch", "1"], &mut Closed), Exit::Refused);
+}

@@ -1,0 +1,135 @@
+//! Numbers and times as people read them. Integers and text only: what is shown is what was said, never rounded up.
+
+use crate::model::{MICROS_PER_SECOND, Timestamp};
+
+/// `2026-11-05T12:00:00.5Z` as `2026-11-05 12:00:00`; all times are UTC.
+pub(super) fn moment(text: &str) -> String {
+    match Timestamp::parse(text) {
+        Ok(time) => Timestamp::from_secs(time.secs()).to_string().replace('T', " ").replace('Z', ""),
+        Err(_) => text.to_owned(),
+    }
+}
+
+/// A moment and how far it is from now: `2026-11-05 12:00:00 (5 min ago)`.
+pub(super) fn moment_from(now: &str, text: &str) -> String {
+    let (Ok(now), Ok(then)) = (Timestamp::parse(now), Timestamp::parse(text)) else { return moment(text) };
+    let seconds = then.since(now).div_euclid(MICROS_PER_SECOND);
+    let distance =
+        if seconds < 0 { format!("{} ago", duration(-seconds)) } else { format!("in {}", duration(seconds)) };
+    format!("{} ({distance})", moment(text))
+}
+
+/// Seconds between two moments.
+pub(super) fn seconds_between(from: &str, to: &str) -> Option<i64> {
+    let (from, to) = (Timestamp::parse(from).ok()?, Timestamp::parse(to).ok()?);
+    Some(to.since(from).div_euclid(MICROS_PER_SECOND))
+}
+
+/// The two largest units that count: `45 s`, `12 min`, `3 h 5 min`, `16 d 14 h`.
+pub(super) fn duration(seconds: i64) -> String {
+    let seconds = seconds.max(0);
+    let (days, hours) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400).div_euclid(3_600));
+    let (minutes, rest) = (seconds.rem_euclid(3_600).div_euclid(60), seconds.rem_euclid(60));
+    let two = |large: i64, unit: &str, small: i64, smaller: &str| {
+        if small == 0 { format!("{large} {unit}") } else { format!("{large} {unit} {small} {smaller}") }
+    };
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{rest} s"),
+        (0, 0, _) => two(minutes, "min", rest, "s"),
+        (0, _, _) => two(hours, "h", minutes, "min"),
+        _ => two(days, "d", hours, "h"),
+    }
+}
+
+/// `1474560` as `1.4 MiB`.
+pub(super) fn bytes(bytes: u64) -> String {
+    let units = [(1_u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    for (size, unit) in units {
+        if bytes >= size {
+            let tenths = bytes.rem_euclid(size).saturating_mul(10).div_euclid(size);
+            return format!("{}.{tenths} {unit}", bytes.div_euclid(size));
+        }
+    }
+    format!("{bytes} B")
+}
+
+/// Parts in ten thousand as `99.98 %`.
+pub(super) fn percent(parts: u32) -> String {
+    format!("{}.{:02} %", parts.div_euclid(100), parts.rem_euclid(100))
+}
+
+/// A quantity with at most two places where the unit is time; the rest is cut, so that nothing shows more than there is.
+pub(super) fn quantity(number: &str, unit: &str) -> String {
+    let time = ["hours", "minutes", "seconds"].contains(&unit);
+    match number.split_once('.') {
+        Some((whole, places)) if time && !number.contains('e') => {
+            let places: String = places.chars().take(2).collect();
+            let places = places.trim_end_matches('0');
+            if places.is_empty() { whole.to_owned() } else { format!("{whole}.{places}") }
+        }
+        Some((whole, "0")) => whole.to_owned(),
+        _ => number.to_owned(),
+    }
+}
+
+/// Why a stretch was not watched, in words.
+pub(super) fn gap_reason(word: &str) -> &str {
+    match word {
+        "vm_off" => "the VM was off",
+        "suspended" => "suspended, not billed",
+        "agent_stopped_bridged" => "usaged stopped, bridged",
+        "agent_stopped_lost" => "usaged stopped, lost",
+        "clock_untrusted" => "no trusted clock",
+        "database_unavailable" => "usage.db unavailable",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_shown_with_their_distance() {
+        assert_eq!(moment("2026-11-05T12:00:00.5Z"), "2026-11-05 12:00:00");
+        assert_eq!(moment("soon"), "soon");
+        let now = "2026-11-05T12:00:00Z";
+        assert_eq!(moment_from(now, "2026-11-05T11:55:00Z"), "2026-11-05 11:55:00 (5 min ago)");
+        assert_eq!(moment_from(now, "2026-11-07T13:00:00Z"), "2026-11-07 13:00:00 (in 2 d 1 h)");
+    }
+
+    #[test]
+    fn durations_name_the_two_largest_units() {
+        for (seconds, text) in
+            [(0, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (3_600, "1 h"), (11_100, "3 h 5 min"), (90_061, "1 d 1 h")]
+        {
+            assert_eq!(duration(seconds), text);
+        }
+    }
+
+    #[test]
+    fn quantities_are_cut_and_never_rounded_up() {
+        for (number, unit, text) in [
+            ("321.999999", "hours", "321.99"),
+            ("300.0", "hours", "300"),
+            ("300.001", "hours", "300"),
+            ("12000.000001", "credits", "12000.000001"),
+            ("5.0", "credits", "5"),
+            ("1.5e-6", "hours", "1.5e-6"),
+        ] {
+            assert_eq!(quantity(number, unit), text);
+        }
+    }
+
+    #[test]
+    fn sizes_and_shares_are_cut_too() {
+        assert_eq!(
+            (bytes(1_023), bytes(1_474_560), bytes(5 << 30)),
+            ("1023 B".into(), "1.4 MiB".into(), "5.0 GiB".into())
+        );
+        assert_eq!(
+            (percent(10_000), percent(9_998), percent(7)),
+            ("100.00 %".into(), "99.98 %".into(), "0.07 %".into())
+        );
+    }
+}
