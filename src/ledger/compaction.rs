@@ -158,6 +158,16 @@ mod tests {
     }
 
     #[test]
+    fn m7_minutes_beside_a_stretch_that_ends_within_the_hour_stay_minutes() {
+        in_ledger(|tx| {
+            let id = hours(tx);
+            buckets::add(tx, id, span(0, 300), Micros::new(300)).unwrap();
+            assert_eq!(compact(tx, id, span(60, 240), 9).unwrap(), 3);
+            assert_eq!(rows(tx, id), [(T0, 60, 60), (T0 + 60, 180, 180), (T0 + 240, 60, 60)]);
+        });
+    }
+
+    #[test]
     fn m7_usage_that_comes_late_joins_its_hour() {
         in_ledger(|tx| {
             let id = hours(tx);

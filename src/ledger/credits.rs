@@ -335,11 +335,13 @@ mod tests {
                 ("d", 40, 0, "accepted"),
                 ("e", 1, 0, "over_max_per_hour"),
                 ("a", 60, 0, "duplicate"),
-                ("e", 1, HOUR, "accepted"),
+                ("e", 60, HOUR, "accepted"),
+                ("f", 40, HOUR, "accepted"),
+                ("g", 1, HOUR, "over_max_per_hour"),
             ] {
                 assert_eq!(code(&hand_in(tx, &credit(name, quantity), after_us, &limits)), expected, "{name}");
             }
-            assert_eq!(total(tx, id), Micros::new(101));
+            assert_eq!(total(tx, id), Micros::new(200));
         });
     }
 

@@ -142,7 +142,8 @@ mod tests {
         in_ledger(|tx| {
             let (id, clock) = (ready(tx), ManualClock::booted_at(at(T0)));
             clock.run(HOUR);
-            assert_eq!(step(tx, &clock, "a").event, Event::FirstReading);
+            let first = step(tx, &clock, "a");
+            assert_eq!((first.event, first.usage, first.placed), (Event::FirstReading, Micros::ZERO, None));
             clock.run(MINUTE);
             let taken = step(tx, &clock, "a");
             assert_eq!(taken.placed, Some(Span::new(at(T0 + 3_600), at(T0 + 3_660))));
@@ -217,6 +218,24 @@ mod tests {
             let taken = take(tx, &sample, now, &trusted(now)).unwrap();
             assert_eq!(taken.capped, Some(Capped { claimed_us: 5 * HOUR, possible_us: MINUTE }));
             assert_eq!(total(tx, id), Micros::new(MINUTE));
+        });
+    }
+
+    #[test]
+    fn m6_what_a_busy_counter_is_ahead_is_counted_with_the_next_sample() {
+        in_ledger(|tx| {
+            let (id, clock) = (ready(tx), ManualClock::booted_at(at(T0)));
+            let busy = |counter_us| {
+                let now = clock.read();
+                let sample = Sample { source: "cpu".into(), counter_us, ..uptime(now, &vm("a")) };
+                take(tx, &sample, now, &trusted(now)).unwrap().usage.get()
+            };
+            busy(0);
+            clock.run(MINUTE);
+            assert_eq!(busy(2 * MINUTE + 1_000), 2 * MINUTE);
+            clock.run(MINUTE);
+            assert_eq!(busy(3 * MINUTE), MINUTE);
+            assert_eq!(total(tx, id), Micros::new(3 * MINUTE));
         });
     }
 
