@@ -2,8 +2,8 @@ use std::pin::Pin;
 
 use super::{ApiError, Caller, Record};
 use crate::wire::{
-    DoctorReport, LinkReport, LinkRequest, RecordAnswer, ReleaseReport, ReleaseRequest, Status, SyncReport,
-    SyncRequest, UsageReport, VoidReport, VoidRequest,
+    DoctorReport, IdentityReport, IdentityRequest, LinkReport, LinkRequest, RecordAnswer, ReleaseReport,
+    ReleaseRequest, Status, SyncReport, SyncRequest, UsageReport, VoidReport, VoidRequest,
 };
 
 /// What the desk will say.
@@ -36,6 +36,9 @@ pub trait Desk: Send + Sync + 'static {
 
     /// Settles what is held (rule S5).
     fn release(&self, caller: Caller, request: ReleaseRequest) -> Answer<'_, ReleaseReport>;
+
+    /// Says that this ledger is still this VM's, on a machine whose id changed (rule S11).
+    fn identity(&self, caller: Caller, request: IdentityRequest) -> Answer<'_, IdentityReport>;
 
     /// Looks at everything that can be wrong.
     fn doctor(&self) -> Answer<'_, DoctorReport>;

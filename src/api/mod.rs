@@ -16,6 +16,7 @@ mod doctor;
 mod error;
 #[cfg(test)]
 pub(crate) mod fake;
+mod identity;
 mod intake;
 mod link;
 mod near;

@@ -6,7 +6,7 @@ use axum::routing::{get, post};
 
 use super::access::Guest;
 use super::near::nearest;
-use super::{ApiError, Desk, Limits, doctor, link, openapi, record, release, status, sync, usage, void};
+use super::{ApiError, Desk, Limits, doctor, identity, link, openapi, record, release, status, sync, usage, void};
 
 /// What every handler can reach.
 #[derive(Clone)]
@@ -16,13 +16,14 @@ pub(super) struct App {
 }
 
 /// Every path, with its methods.
-pub(super) const PATHS: [(&str, &str); 8] = [
+pub(super) const PATHS: [(&str, &str); 9] = [
     ("/v1/status", "GET"),
     ("/v1/usage", "GET, POST"),
     ("/v1/void", "POST"),
     ("/v1/link", "POST"),
     ("/v1/sync", "POST"),
     ("/v1/release", "POST"),
+    ("/v1/identity", "POST"),
     ("/v1/doctor", "GET"),
     ("/v1/openapi.json", "GET"),
 ];
@@ -35,6 +36,7 @@ pub(super) fn router(desk: Arc<dyn Desk>, limits: Limits) -> Router {
         .route("/v1/link", post(link::link))
         .route("/v1/sync", post(sync::sync))
         .route("/v1/release", post(release::release))
+        .route("/v1/identity", post(identity::identity))
         .route("/v1/doctor", get(doctor::doctor))
         .route("/v1/openapi.json", get(openapi::openapi))
         .fallback(unknown_path)

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use usaged::cli::{Sockets, Surroundings, run};
+use usaged::config::{self, Environment, Overrides};
 
 fn main() -> ExitCode {
     let terminal = stdout().is_terminal();
@@ -17,15 +18,13 @@ fn main() -> ExitCode {
     run(std::env::args_os(), &mut stdout().lock(), &mut stderr().lock(), &surroundings).into()
 }
 
-/// Where daemons listen: the service first, then this user's own.
+/// Where daemons listen, as the daemon itself finds its place.
 fn default_sockets() -> Sockets {
-    let service = PathBuf::from("/run/usaged/usaged.sock");
-    let uid = rustix::process::geteuid();
-    let user = || PathBuf::from(format!("/run/user/{}", uid.as_raw()));
-    let user = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(user, PathBuf::from);
-    let sandbox = user.join("usaged-sandbox/usaged.sock");
-    if uid.is_root() {
-        return Sockets { ordinary: vec![service], sandbox };
-    }
-    Sockets { ordinary: vec![service, user.join("usaged/usaged.sock")], sandbox }
+    let env = Environment::of_process();
+    let is_root = rustix::process::geteuid().is_root();
+    let found = |sandbox| config::sockets(&env, is_root, &Overrides::default(), sandbox);
+    let mut trial = found(true);
+    let ordinary = found(false).into_iter().filter(|path| !trial.contains(path)).collect();
+    // The user's own sandbox comes first.
+    Sockets { ordinary, sandbox: if trial.is_empty() { PathBuf::new() } else { trial.swap_remove(0) } }
 }

@@ -1,3 +1,7 @@
-//! `usaged`.
+//! `usaged`, see [`usaged::daemon`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    usaged::daemon::main(std::env::args_os())
+}

@@ -53,6 +53,8 @@ pub(super) enum Command {
     Sync(SyncArgs),
     /// Settle what is held
     Release(ReleaseArgs),
+    /// Say that this ledger is still this VM's, on a machine whose id changed
+    Identity(IdentityArgs),
     /// Check everything that can be wrong
     Doctor,
 }
@@ -149,6 +151,13 @@ pub(super) struct ReleaseArgs {
     /// Set our own total over what stands
     #[arg(long, group = "how")]
     pub(super) overwrite: bool,
+    /// Why; kept in the audit
+    #[arg(long, value_name = "TEXT")]
+    pub(super) because: String,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct IdentityArgs {
     /// Why; kept in the audit
     #[arg(long, value_name = "TEXT")]
     pub(super) because: String,

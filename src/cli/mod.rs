@@ -12,6 +12,7 @@ mod client;
 mod doctor;
 mod error;
 mod exit;
+mod identity;
 mod link;
 mod look;
 mod random_id;

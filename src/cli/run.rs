@@ -9,7 +9,7 @@ use super::args::Command;
 use super::client::Said;
 use super::error::CliError;
 use super::look::Look;
-use super::{Args, Exit, Sockets, doctor, link, record, release, status, sync, usage, void};
+use super::{Args, Exit, Sockets, doctor, identity, link, record, release, status, sync, usage, void};
 use crate::cli::client::Client;
 
 /// What `usagectl` is told of the machine it runs on.
@@ -101,6 +101,7 @@ impl Run<'_> {
             Command::Link(args) => link::link(self, args).await,
             Command::Sync(args) => sync::sync(self, args).await,
             Command::Release(args) => release::release(self, args).await,
+            Command::Identity(args) => identity::identity(self, args).await,
             Command::Doctor => doctor::doctor(self).await,
         }
     }

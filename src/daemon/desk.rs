@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
-
-use super::pusher::Nudge;
+use super::pusher::{Nudge, Nudges};
 use super::schedule;
 use crate::api::{Answer, ApiError, Caller, Desk, Record};
 use crate::jobs::{self, Context, JobError, Running};
@@ -25,13 +23,13 @@ const RETRY_AFTER_S: u32 = 2;
 /// Answers for the daemon.
 pub(super) struct FrontDesk {
     context: Arc<Context>,
-    nudges: mpsc::Sender<Nudge>,
+    nudges: Nudges,
     sandbox: bool,
     since: Timestamp,
 }
 
 impl FrontDesk {
-    pub(super) fn new(context: Arc<Context>, nudges: mpsc::Sender<Nudge>, sandbox: bool) -> Self {
+    pub(super) fn new(context: Arc<Context>, nudges: Nudges, sandbox: bool) -> Self {
         let since = context.now();
         Self { context, nudges, sandbox, since }
     }
@@ -47,9 +45,9 @@ impl FrontDesk {
         Running { since: self.since, sandbox: self.sandbox, next_push, next_compact }
     }
 
-    /// Something changed that should stand soon. A nudge that waits already does as well.
+    /// Something changed that should stand soon.
     fn nudge(&self, because: &'static str) {
-        drop(self.nudges.try_send(Nudge::Push(because)));
+        self.nudges.send(Nudge::Push(because));
     }
 }
 

@@ -20,6 +20,25 @@ pub(super) enum Nudge {
     Compact,
 }
 
+/// Where nudges go.
+#[derive(Clone)]
+pub(super) struct Nudges(mpsc::Sender<Nudge>);
+
+/// Makes a channel for nudges.
+pub(super) fn nudges() -> (Nudges, mpsc::Receiver<Nudge>) {
+    let (send, receive) = mpsc::channel(16);
+    (Nudges(send), receive)
+}
+
+impl Nudges {
+    /// Nudges. Where many wait already, one of them does as well; at the end nobody has to be nudged.
+    pub(super) fn send(&self, nudge: Nudge) {
+        if let Err(error) = self.0.try_send(nudge) {
+            tracing::debug!("not nudged: {error}");
+        }
+    }
+}
+
 /// Time since boot stands still while this process sleeps through a suspension, so a far wake-up is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// Nothing is so urgent that it may spin.

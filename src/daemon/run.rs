@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::desk::FrontDesk;
-use super::pusher::Nudge;
+use super::pusher::{Nudge, Nudges};
 use super::signals::{self, Asked};
 use super::{Exit, assemble, notify, pusher, sampler, schedule};
 use crate::api;
@@ -43,7 +43,7 @@ pub(super) struct Daemon {
     context: Arc<Context>,
     paths: Paths,
     env: Environment,
-    nudges: mpsc::Sender<Nudge>,
+    nudges: Nudges,
     schedule: schedule::Running,
     /// Ends the tasks that start work.
     stop_work: watch::Sender<bool>,
@@ -73,7 +73,7 @@ impl Daemon {
         assemble::report(&context, problem);
 
         let config = context.settings().config.clone();
-        let (nudges, nudged) = mpsc::channel(16);
+        let (nudges, nudged) = pusher::nudges();
         let (stop_work, stopping) = watch::channel(false);
         let (stop_answers, mut answers_end) = watch::channel(false);
         let desk = Arc::new(FrontDesk::new(Arc::clone(&context), nudges.clone(), sandbox));
@@ -142,7 +142,7 @@ impl Daemon {
                 self.reschedule(&rhythm).await;
                 tracing::info!("the configuration was reloaded");
                 // A push that is under way will be followed by this one.
-                drop(self.nudges.try_send(Nudge::Push("reload")));
+                self.nudges.send(Nudge::Push("reload"));
             }
         }
     }

@@ -2,10 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use croner::parser::{CronParser, Seconds};
-use tokio::sync::mpsc;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
-use super::pusher::Nudge;
+use super::pusher::{Nudge, Nudges};
 use crate::config::Schedule;
 use crate::model::Timestamp;
 
@@ -13,12 +12,11 @@ use crate::model::Timestamp;
 pub(super) struct Running(JobScheduler);
 
 /// Starts the configured schedules.
-pub(super) async fn start(schedule: &Schedule, nudges: mpsc::Sender<Nudge>) -> Result<Running, JobSchedulerError> {
+pub(super) async fn start(schedule: &Schedule, nudges: Nudges) -> Result<Running, JobSchedulerError> {
     let scheduler = JobScheduler::new().await?;
     for (cron, nudge) in [(&schedule.push, Nudge::Scheduled), (&schedule.compact, Nudge::Compact)] {
         let nudges = nudges.clone();
-        // A full channel means that a nudge of this kind waits already.
-        scheduler.add(Job::new(cron.as_str(), move |_, _| drop(nudges.try_send(nudge)))?).await?;
+        scheduler.add(Job::new(cron.as_str(), move |_, _| nudges.send(nudge))?).await?;
     }
     scheduler.start().await?;
     Ok(Running(scheduler))

@@ -44,7 +44,11 @@ async fn close_one(context: &Arc<Context>, record: &UsageRecord) -> Result<Closi
     context.note_date(&answer);
     let summaries = answer.value?;
     let total = total_of(&summaries, record).ok_or_else(|| {
-        JobError::refused("period_not_listed", "the provider's summaries do not list this period", "it is tried again by itself")
+        JobError::refused(
+            "period_not_listed",
+            "the provider's summaries do not list this period",
+            "it is tried again by itself",
+        )
     })?;
     let (id, now) = (record.id, context.now());
     let closing = context.store.write(move |tx| outbox::note_close_read(tx, id, total, now)).await?;

@@ -134,7 +134,11 @@ enum Sent {
 async fn send(context: &Arc<Context>, id: i64, delivery: &Delivery) -> Result<Sent, JobError> {
     let record = context.store.read(move |c| outbox::by_id(c, id)).await?;
     let Ok(quantity) = u64::try_from(delivery.quantity) else {
-        return Err(JobError::refused("negative_total", format!("the total of {} is negative", record.item), "report this"));
+        return Err(JobError::refused(
+            "negative_total",
+            format!("the total of {} is negative", record.item),
+            "report this",
+        ));
     };
     tracing::info!(target: "usaged::flow", item = %record.item, quantity, key = %delivery.idempotency_key, "pushed");
     let set = SetUsage {

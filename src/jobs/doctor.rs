@@ -39,7 +39,12 @@ async fn database(context: &Context) -> Check {
         .await;
     match found {
         Ok(said) if said == "ok" => check("database", Verdict::Ok, "usage.db is sound", ""),
-        Ok(said) => check("database", Verdict::Fail, format!("usage.db is damaged: {said}"), "keep the file, and restore a backup"),
+        Ok(said) => check(
+            "database",
+            Verdict::Fail,
+            format!("usage.db is damaged: {said}"),
+            "keep the file, and restore a backup",
+        ),
         Err(error) => check("database", Verdict::Fail, error.to_string(), "see the journal: journalctl -u usaged"),
     }
 }
@@ -50,7 +55,7 @@ fn disk(path: &Path) -> Check {
     };
     let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let holds_it = |disk: &&Disk| real.starts_with(disk.mount_point());
-    let Some(disk) = disks.list().iter().filter(holds_it).max_by_key(|disk| disk.mount_point().as_os_str().len()) else {
+    let Some(disk) = disks.iter().filter(holds_it).max_by_key(|disk| disk.mount_point().as_os_str().len()) else {
         return check("disk", Verdict::Skipped, "the file system of usage.db is not listed", "");
     };
     let free = disk.available_space();
@@ -65,7 +70,9 @@ fn disk(path: &Path) -> Check {
 fn clock(context: &Context) -> Check {
     use crate::clock::trust::Placement;
     match context.placement(context.clock.read(), None) {
-        Placement::Known { by, wall_ahead_us: None, .. } => check("clock", Verdict::Ok, format!("trusted by {}", by.word()), ""),
+        Placement::Known { by, wall_ahead_us: None, .. } => {
+            check("clock", Verdict::Ok, format!("trusted by {}", by.word()), "")
+        }
         Placement::Known { wall_ahead_us: Some(ahead), .. } => {
             let found = format!("the wall clock is {} s from the provider's", ahead.div_euclid(1_000_000));
             check("clock", Verdict::Fail, found, "timedatectl set-ntp true")
@@ -125,7 +132,9 @@ async fn link(context: &Context) -> Result<Check, JobError> {
             format!("linked to {}, while the environment names another subscription", link.subscription),
             "usagectl link to change it; the environment only seeds the first link (rule R1)",
         ),
-        Some(link) => check("link", Verdict::Ok, format!("{} on {}, plan {}", link.customer, link.subscription, link.plan), ""),
+        Some(link) => {
+            check("link", Verdict::Ok, format!("{} on {}, plan {}", link.customer, link.subscription, link.plan), "")
+        }
     })
 }
 
@@ -140,7 +149,12 @@ fn identity(context: &Context) -> Check {
     }
     match context.machine.machine_id() {
         Some(_) => check("identity", Verdict::Ok, "this ledger is this machine's", ""),
-        None => check("identity", Verdict::Warn, "this machine has no machine id, so a clone would not be noticed", "systemd-machine-id-setup"),
+        None => check(
+            "identity",
+            Verdict::Warn,
+            "this machine has no machine id, so a clone would not be noticed",
+            "systemd-machine-id-setup",
+        ),
     }
 }
 

@@ -13,10 +13,18 @@ pub async fn accept_identity(
     actor: &str,
 ) -> Result<IdentityReport, JobError> {
     let Some(machine) = context.machine.machine_id() else {
-        return Err(JobError::refused("no_machine_id", "this machine has no machine id", "systemd-machine-id-setup makes one"));
+        return Err(JobError::refused(
+            "no_machine_id",
+            "this machine has no machine id",
+            "systemd-machine-id-setup makes one",
+        ));
     };
     if !context.identity_changed() {
-        return Err(JobError::refused("identity_same", "this ledger is this machine's already", "nothing is to be done"));
+        return Err(JobError::refused(
+            "identity_same",
+            "this ledger is this machine's already",
+            "nothing is to be done",
+        ));
     }
     let (id, because, actor, now) = (machine.clone(), request.because.clone(), actor.to_owned(), context.now());
     context.store.write(move |tx| account::accept_identity(tx, &id, &because, &actor, now)).await?;

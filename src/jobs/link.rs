@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::ledger;
 use crate::model::{CustomerId, Included, ItemId, MeterName, Plan, PlanName, Problem, Span, SubscriptionId, Timestamp};
 use crate::outbox::{self, Generation, Held};
-use crate::provider::{ItemView, Outcome, Provider, SubscriptionView};
+use crate::provider::{ItemView, Outcome, Provider, RefusalKind, SubscriptionView};
 use crate::store::{self, Tx};
 use crate::wire::{LinkReport, LinkRequest, LinkedItem, SCHEMA};
 
@@ -91,7 +91,9 @@ fn linked_item(checked: &Checked) -> LinkedItem {
 }
 
 fn ids(request: &LinkRequest) -> Result<(CustomerId, SubscriptionId), JobError> {
-    let bad = |error: crate::model::NameError| JobError::refused("bad_id", error.to_string(), "copy it from the provider's dashboard");
+    let bad = |error: crate::model::NameError| {
+        JobError::refused("bad_id", error.to_string(), "copy it from the provider's dashboard")
+    };
     Ok((CustomerId::new(&*request.customer).map_err(bad)?, SubscriptionId::new(&*request.subscription).map_err(bad)?))
 }
 
@@ -168,7 +170,10 @@ fn choose_items(
                 return Err(JobError::refused(
                     "plan_not_ready",
                     format!("the plan {} does not state how much {meter} it includes", plan.name),
-                    format!("write it in usaged.toml: [plans.{}] included = {{ {meter} = N }}, then: systemctl reload usaged", plan.name),
+                    format!(
+                        "write it in usaged.toml: [plans.{}] included = {{ {meter} = N }}, then: systemctl reload usaged",
+                        plan.name
+                    ),
                 ));
             }
             Some(Included::Units(_)) => {}
@@ -206,7 +211,9 @@ fn find_item<'v>(
     found.ok_or_else(|| {
         let what = match (named, price) {
             (Some(id), _) => format!("the subscription {} has no item {id} for {meter}", view.id),
-            (None, Some(price)) => format!("no item of {} has the price {price} that the plan names for {meter}", view.id),
+            (None, Some(price)) => {
+                format!("no item of {} has the price {price} that the plan names for {meter}", view.id)
+            }
             (None, None) => format!("the plan names no price for {meter}"),
         };
         JobError::refused("item_not_found", what, format!("name the item: usagectl link … --item {meter}=si_…"))
@@ -224,14 +231,16 @@ fn check_item(plan: &Plan, meter: &MeterName, item: &ItemView) -> Result<(), Job
         return refuse("wrong_kind", what, "use a metered price without a meter; meters are not offered yet");
     }
     if item.aggregate_usage.as_deref() == Some("last_ever") {
-        let what = format!("the price of {} aggregates last_ever, which bills a quiet period again (rule S10)", item.id);
+        let what =
+            format!("the price of {} aggregates last_ever, which bills a quiet period again (rule S10)", item.id);
         return refuse("last_ever", what, "use aggregate_usage=sum");
     }
     if item.has_billing_thresholds {
         return Err(thresholds(item.id.as_str()));
     }
     if item.currency != plan.currency {
-        let what = format!("the price of {} is in {}, the plan {} in {}", item.id, item.currency, plan.name, plan.currency);
+        let what =
+            format!("the price of {} is in {}, the plan {} in {}", item.id, item.currency, plan.name, plan.currency);
         return refuse("wrong_currency", what, "correct the plan's currency or the item's price");
     }
     Ok(())
@@ -255,7 +264,10 @@ async fn check_items(
         if stands > 0 && known.is_none() && !request.on_top && !request.from_next_period {
             return Err(JobError::refused(
                 "something_stands",
-                format!("{stands} units stand on {} in this period already, and this VM did not put them there", item.item),
+                format!(
+                    "{stands} units stand on {} in this period already, and this VM did not put them there",
+                    item.item
+                ),
                 "an item belongs to one VM: give this VM its own item or customer; or bill on top of what stands \
                  (--on-top); or begin with the next period (--from-next-period)",
             ));
@@ -287,7 +299,11 @@ fn common_period(checked: &[Checked], view: &SubscriptionView) -> Result<Span, J
             format!("the metered items of {} have different periods", view.id),
             "put the metered items on one subscription with one interval",
         )),
-        None => Err(JobError::refused("no_items", format!("the subscription {} has no items", view.id), "add its items first")),
+        None => Err(JobError::refused(
+            "no_items",
+            format!("the subscription {} has no items", view.id),
+            "add its items first",
+        )),
     }
 }
 
@@ -297,7 +313,8 @@ fn start(request: &LinkRequest, period: Span, now: Timestamp) -> Result<Timestam
         return Ok(period.to);
     }
     let Some(text) = &request.from else { return Ok(now) };
-    let from = Timestamp::parse(text).map_err(|error| JobError::refused("bad_time", error.to_string(), "use RFC 3339"))?;
+    let from =
+        Timestamp::parse(text).map_err(|error| JobError::refused("bad_time", error.to_string(), "use RFC 3339"))?;
     if from < period.from || from > now {
         return Err(JobError::refused(
             "from_outside_period",
@@ -382,16 +399,18 @@ async fn claim(context: &Arc<Context>, items: &[ItemId]) -> Result<(), JobError>
         let answer = context.settings().provider.claim_item(item, &machine, &key).await;
         let said = match answer.value {
             Outcome::Accepted => None,
-            Outcome::Refused(why) | Outcome::Unavailable { why, .. } | Outcome::Unknown { why, .. } => Some(why.message),
+            Outcome::Refused(why) | Outcome::Unavailable { why, .. } | Outcome::Unknown { why, .. } => Some(why),
         };
-        audit(context, "claim.answered", item, json!({"request_id": answer.request_id, "error": said})).await?;
+        let error = said.as_ref().map(|why| why.message.clone());
+        audit(context, "claim.answered", item, json!({"request_id": answer.request_id, "error": error})).await?;
         match said {
-            None => context.clear("claim_not_written"),
-            Some(why) => context.raise(Problem::note(
+            Some(why) if why.kind != RefusalKind::NotPermitted => context.raise(Problem::note(
                 "claim_not_written",
-                format!("{item} was not marked as this VM's: {why}"),
+                format!("{item} was not marked as this VM's: {}", why.message),
                 "nothing to do if no other VM is linked to it",
             )),
+            // An agent's restricted key need not be allowed to write it.
+            _ => context.clear("claim_not_written"),
         }
     }
     Ok(())

@@ -101,7 +101,12 @@ fn open_period(
         outbox::hold(tx, id, &Held::Segment { what }, now)?;
     }
     let unseen = before.map(|end| Span::new(end.max(link.from), found.period.from));
-    Ok(unseen.filter(|span| span.from < span.to).map(|span| Gap { link: link.clone(), item: item.clone(), span, billable }))
+    Ok(unseen.filter(|span| span.from < span.to).map(|span| Gap {
+        link: link.clone(),
+        item: item.clone(),
+        span,
+        billable,
+    }))
 }
 
 /// Rule R6: nothing is carried out of a period that is not billed.

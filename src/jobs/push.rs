@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::deliver::{self, Delivered};
 pub use super::deliver::Which;
+use super::deliver::{self, Delivered};
 use super::{Context, JobError, close, refresh, roll_up, run, sample};
 use crate::model::Timestamp;
 use crate::outbox::{self, RecordState, UsageRecord};

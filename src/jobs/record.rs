@@ -35,8 +35,12 @@ pub async fn record(context: &Arc<Context>, records: Vec<NewCredit>) -> Result<V
 fn refusal(config: &crate::config::Config, record: &NewCredit) -> Result<Limits, Verdict> {
     let refused = |code, reason: String| Verdict::Refused { code, reason };
     let Some(meter) = config.meters.get(&record.meter) else {
-        let known: Vec<&str> =
-            config.meters.values().filter(|meter| meter.source == Source::Push).map(|meter| meter.name.as_str()).collect();
+        let known: Vec<&str> = config
+            .meters
+            .values()
+            .filter(|meter| meter.source == Source::Push)
+            .map(|meter| meter.name.as_str())
+            .collect();
         let reason = format!("there is no meter {}; records go to {}", record.meter, known.join(", "));
         return Err(refused("unknown_meter", reason));
     };

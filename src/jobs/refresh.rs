@@ -37,7 +37,8 @@ pub(super) async fn refresh(context: &Arc<Context>) -> Result<(), JobError> {
 
 /// The one that is linked, and those with rows that are not finished.
 fn subscriptions(connection: &rusqlite::Connection) -> Result<BTreeSet<SubscriptionId>, JobError> {
-    let mut found: BTreeSet<_> = outbox::unfinished(connection)?.into_iter().map(|record| record.subscription).collect();
+    let mut found: BTreeSet<_> =
+        outbox::unfinished(connection)?.into_iter().map(|record| record.subscription).collect();
     found.extend(account::in_force(connection)?.map(|link| link.subscription));
     Ok(found)
 }
@@ -76,7 +77,10 @@ async fn fill_gap(context: &Arc<Context>, gap: Gap) -> Result<(), JobError> {
     } else {
         context.raise(Problem::needs_someone(
             "periods_unknown",
-            format!("the provider does not tell the periods of {item} between {} and {}: their usage is not billed", span.from, span.to),
+            format!(
+                "the provider does not tell the periods of {item} between {} and {}: their usage is not billed",
+                span.from, span.to
+            ),
             "compare usagectl usage of that time with the invoices",
         ));
     }

@@ -17,7 +17,11 @@ pub async fn release(context: &Arc<Context>, request: &ReleaseRequest, actor: &s
     let records = context.store.read(|c| outbox::unfinished(c)).await?;
     let is_held = |r: &&outbox::UsageRecord| r.item == wanted && r.state == RecordState::Open && r.held.is_some();
     let Some(record) = records.iter().find(is_held) else {
-        return Err(JobError::refused("not_held", format!("nothing is held for {item}"), "usagectl status lists what is held"));
+        return Err(JobError::refused(
+            "not_held",
+            format!("nothing is held for {item}"),
+            "usagectl status lists what is held",
+        ));
     };
     let answer = context.settings().provider.read_summaries(&item).await;
     context.note_date(&answer);

@@ -123,7 +123,8 @@ pub fn rate(
     let (plan, allowance) = match record.state {
         // P's own plan: what was included when it closed stays (rule R6).
         RecordState::Closed => {
-            let included = record.included.map_or(Allowance::Unlimited, |micros| Allowance::Included(Micros::new(micros)));
+            let included =
+                record.included.map_or(Allowance::Unlimited, |micros| Allowance::Included(Micros::new(micros)));
             (record.plan.clone(), included)
         }
         _ => allowance(config, meter, &billing, record)?,

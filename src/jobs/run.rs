@@ -30,8 +30,11 @@ pub(super) fn begin(tx: &Tx<'_>, job: &str, because: &str, now: Timestamp) -> Re
 }
 
 pub(super) fn finish(tx: &Tx<'_>, job: &str, result: &str, now: Timestamp) -> Result<(), JobError> {
-    tx.prepare_cached("UPDATE job_run SET finished_us = ?2, result = ?3 WHERE job = ?1")?
-        .execute((job, now.micros(), result))?;
+    tx.prepare_cached("UPDATE job_run SET finished_us = ?2, result = ?3 WHERE job = ?1")?.execute((
+        job,
+        now.micros(),
+        result,
+    ))?;
     Ok(())
 }
 
@@ -43,7 +46,8 @@ pub fn last_run(connection: &Connection, job: &str) -> Result<Option<JobRun>, Jo
 
 /// The last run of every job.
 pub fn runs(connection: &Connection) -> Result<Vec<JobRun>, JobError> {
-    let mut statement = connection.prepare_cached("SELECT job, started_us, because, result FROM job_run ORDER BY job")?;
+    let mut statement =
+        connection.prepare_cached("SELECT job, started_us, because, result FROM job_run ORDER BY job")?;
     let rows = statement.query_map([], raw)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

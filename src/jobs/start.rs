@@ -48,7 +48,7 @@ pub async fn start(mut parts: Parts) -> Result<Arc<Context>, JobError> {
         context.raise(Problem::needs_someone(
             "identity_changed",
             format!("this ledger was made on the machine {stored}, and this is another: nothing is sent (rule S11)"),
-            "if this VM was moved: usagectl identity same --because …; if it is a clone: stop usaged, move its usage.db away, start and link again",
+            "if this VM was moved: usagectl identity --because …; if it is a clone: stop usaged, move its usage.db away, start and link again",
         ));
     }
     know_meters(&context).await?;

@@ -119,9 +119,9 @@ fn meters(
     for meter in settings.config.meters.values() {
         let figures = usage::figures(connection, &settings.config, meter, window)?;
         let item = items.iter().find(|item| item.meter == meter.name);
-        let record = records.iter().find(|record| {
-            record.state == RecordState::Open && item.is_some_and(|item| item.item == record.item)
-        });
+        let record = records
+            .iter()
+            .find(|record| record.state == RecordState::Open && item.is_some_and(|item| item.item == record.item));
         let since = link.as_ref().map_or(window.span.from, |link| link.from);
         found.push(meter_status(settings, meter, &figures, item, record, window, since, now)?);
     }
@@ -142,9 +142,7 @@ fn meter_status(
     let unit = &meter.unit;
     let estimate = rating::estimate(figures.used, window.span, since, now);
     let estimate_overage = match (estimate, figures.allowance) {
-        (Some(estimate), Some(allowance)) => {
-            rating::overage(estimate, allowance, unit, meter.report, meter.rounding)?
-        }
+        (Some(estimate), Some(allowance)) => rating::overage(estimate, allowance, unit, meter.report, meter.rounding)?,
         _ => None,
     };
     let price = figures.unit_amount;
@@ -227,10 +225,9 @@ fn unsent(connection: &Connection, settings: &Settings, now: Timestamp) -> Resul
 
 fn clock(placement: &Placement, waiting: bool) -> ClockStatus {
     match placement {
-        Placement::Known { by, wall_ahead_us, .. } => ClockStatus {
-            trusted_by: by.word().to_owned(),
-            ahead_s: wall_ahead_us.map(|us| us.div_euclid(1_000_000)),
-        },
+        Placement::Known { by, wall_ahead_us, .. } => {
+            ClockStatus { trusted_by: by.word().to_owned(), ahead_s: wall_ahead_us.map(|us| us.div_euclid(1_000_000)) }
+        }
         Placement::Waiting => {
             let word = if waiting { "nobody" } else { "nobody yet" };
             ClockStatus { trusted_by: word.to_owned(), ahead_s: None }
@@ -242,7 +239,11 @@ fn clock_problem(clock: &ClockStatus) -> Option<Problem> {
     let ahead = clock.ahead_s?;
     Some(Problem::needs_someone(
         "clock_wrong",
-        format!("this machine's clock is {} seconds {} the provider's", ahead.abs(), if ahead > 0 { "ahead of" } else { "behind" }),
+        format!(
+            "this machine's clock is {} seconds {} the provider's",
+            ahead.abs(),
+            if ahead > 0 { "ahead of" } else { "behind" }
+        ),
         "usage is placed by the provider's time meanwhile; correct the clock: timedatectl set-ntp true",
     ))
 }
@@ -296,7 +297,10 @@ fn stored_problems(connection: &Connection, settings: &Settings, now: Timestamp)
         if closed.held_units > 0 {
             problems.push(Problem::needs_someone(
                 "units_held",
-                format!("{} units on {} until {} were neither billed nor carried", closed.held_units, closed.item, closed.period.to),
+                format!(
+                    "{} units on {} until {} were neither billed nor carried",
+                    closed.held_units, closed.item, closed.period.to
+                ),
                 "bill them by hand, or leave them",
             ));
         }
@@ -304,7 +308,10 @@ fn stored_problems(connection: &Connection, settings: &Settings, now: Timestamp)
     for imbalance in outbox::imbalances(connection, since)? {
         problems.push(Problem::needs_someone(
             "books_do_not_balance",
-            format!("usage record {}: {} accounted for, {} owed (rule R7)", imbalance.record, imbalance.accounted, imbalance.owed),
+            format!(
+                "usage record {}: {} accounted for, {} owed (rule R7)",
+                imbalance.record, imbalance.accounted, imbalance.owed
+            ),
             "please report this with the output of usagectl sync --month",
         ));
     }
@@ -321,10 +328,17 @@ fn record_problem(record: &UsageRecord, settings: &Settings, now: Timestamp) -> 
         ));
     }
     let deadline = record.last_send(settings.config.provider.timeout);
-    if record.state == RecordState::Open && record.differs() && record.attempts > 0 && deadline.since(now) < NEAR_DEADLINE_US {
+    if record.state == RecordState::Open
+        && record.differs()
+        && record.attempts > 0
+        && deadline.since(now) < NEAR_DEADLINE_US
+    {
         return Some(Problem::needs_someone(
             "deadline_near",
-            format!("{} units for {item} are not sent, and can be billed in this period only until {deadline}", record.target),
+            format!(
+                "{} units for {item} are not sent, and can be billed in this period only until {deadline}",
+                record.target
+            ),
             "usagectl sync --commit tries now and says why; what misses the deadline is carried into the next period",
         ));
     }

@@ -68,7 +68,8 @@ async fn notes(
         notes.push("nothing is billed: no provider is configured, or its key is missing".to_owned());
     }
     if context.store.read(|c| account::in_force(c)).await?.is_none() {
-        notes.push("this VM is not linked; bind it with usagectl link --customer cus_… --subscription sub_…".to_owned());
+        notes
+            .push("this VM is not linked; bind it with usagectl link --customer cus_… --subscription sub_…".to_owned());
     } else if none {
         notes.push(match until {
             Some(_) => "no period of a linked item holds the last second of that month".to_owned(),
@@ -132,7 +133,9 @@ impl Line {
             timestamp: Timestamp::from_secs(record.timestamp_s).to_string(),
             state: record.state.word().to_owned(),
             used: self.unit.decimal(Micros::new(record.used)),
-            included: record.included.map_or_else(|| "unlimited".to_owned(), |included| self.unit.decimal(Micros::new(included))),
+            included: record
+                .included
+                .map_or_else(|| "unlimited".to_owned(), |included| self.unit.decimal(Micros::new(included))),
             unit: self.unit.label.clone(),
             overage: record.overage,
             carried_in: record.carried_in,
@@ -150,7 +153,9 @@ impl Line {
         let record = &self.record;
         match (record.state, &record.held) {
             (RecordState::Closed, _) => ("closed", self.closed()),
-            (RecordState::Ending, _) => ("closed", "the period is over; what stands is being read until two reads agree".to_owned()),
+            (RecordState::Ending, _) => {
+                ("closed", "the period is over; what stands is being read until two reads agree".to_owned())
+            }
             (RecordState::Open, Some((_, because))) => ("held", because.clone()),
             (RecordState::Open, None) if !record.differs() => match revision_before {
                 Some(before) if before < record.revision => ("set", format!("{} stands now", record.target)),
@@ -159,7 +164,9 @@ impl Line {
             (RecordState::Open, None) => match (revision_before, &record.last_error) {
                 (None, _) => ("would set", self.difference()),
                 (Some(_), Some(error)) => ("waiting", error.clone()),
-                (Some(_), None) => ("waiting", "it is too near the end of the period; what is missing is carried".to_owned()),
+                (Some(_), None) => {
+                    ("waiting", "it is too near the end of the period; what is missing is carried".to_owned())
+                }
             },
         }
     }

@@ -116,7 +116,9 @@ fn window_holding(connection: &Connection, at: Timestamp) -> Result<Window, JobE
 }
 
 fn utc_month(at: Timestamp) -> Span {
-    let begin = |date: NaiveDate| date.and_hms_opt(0, 0, 0).map(|midnight| Timestamp::from_secs(midnight.and_utc().timestamp()));
+    let begin = |date: NaiveDate| {
+        date.and_hms_opt(0, 0, 0).map(|midnight| Timestamp::from_secs(midnight.and_utc().timestamp()))
+    };
     let month = DateTime::from_timestamp(at.secs(), 0).and_then(|time| {
         let first = NaiveDate::from_ymd_opt(time.year(), time.month(), 1)?;
         Some(Span::new(begin(first)?, begin(first.checked_add_months(Months::new(1))?)?))
@@ -138,7 +140,9 @@ pub(super) fn figures(
     let mut linked = Micros::ZERO;
     for link in &links {
         if let Some(span) = link.span().overlap(window.span) {
-            linked = linked.checked_add(ledger::buckets::used(connection, id, span)?).ok_or(rating::RatingError::TooLarge)?;
+            linked = linked
+                .checked_add(ledger::buckets::used(connection, id, span)?)
+                .ok_or(rating::RatingError::TooLarge)?;
         }
     }
     let last = links.iter().rfind(|link| link.span().overlap(window.span).is_some());

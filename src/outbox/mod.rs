@@ -26,7 +26,8 @@ pub use delivery::{Delivery, DeliveryState, last_sent};
 pub use generation::{Generation, draw};
 pub use hold::{Held, hold, release};
 pub use record::{
-    NewRecord, Rated, RecordState, UsageRecord, by_id, closed_since, end_period, ensure, known_standing, save_rating, unfinished,
+    NewRecord, Rated, RecordState, UsageRecord, by_id, closed_since, end_period, ensure, known_standing, save_rating,
+    unfinished,
 };
 pub use settle::{After, Fate, Told, postpone, settle};
 pub use standing::{ReadVerdict, note_first_read, note_read};

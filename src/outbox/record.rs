@@ -345,7 +345,11 @@ fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> rusqlite
 }
 
 /// What this ledger noted as standing on an item in the period that began then; `None` where it never did.
-pub fn known_standing(connection: &Connection, item: &ItemId, period_from: Timestamp) -> Result<Option<i64>, OutboxError> {
+pub fn known_standing(
+    connection: &Connection,
+    item: &ItemId,
+    period_from: Timestamp,
+) -> Result<Option<i64>, OutboxError> {
     let sql = "SELECT standing FROM usage_record WHERE item = ?1 AND period_from_s = ?2";
     let found = connection
         .prepare_cached(sql)?

@@ -4,7 +4,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::model::Problem;
-use crate::wire::{DoctorReport, LinkReport, ReleaseReport, Status, SyncReport, UsageReport, VoidReport};
+use crate::wire::{
+    DoctorReport, IdentityReport, LinkReport, ReleaseReport, Status, SyncReport, UsageReport, VoidReport,
+};
 
 fn of<T: DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
@@ -124,6 +126,11 @@ pub(crate) fn link() -> LinkReport {
 
 pub(crate) fn void(id: &str) -> VoidReport {
     of(json!({"schema": 1, "id": id, "voided": true, "quantity": "5", "at": "2026-11-14T09:00:00Z"}))
+}
+
+pub(crate) fn identity() -> IdentityReport {
+    let what = "this ledger is this machine's now; pushes go on".to_owned();
+    IdentityReport { schema: SCHEMA, machine: "0123456789abcdef0123456789abcdef".to_owned(), what }
 }
 
 pub(crate) fn release() -> ReleaseReport {

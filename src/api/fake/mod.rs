@@ -13,8 +13,8 @@ pub(crate) use server::Server;
 
 use super::{Answer, ApiError, Caller, Desk, Record};
 use crate::wire::{
-    DoctorReport, LinkReport, LinkRequest, RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest, Status,
-    SyncReport, SyncRequest, UsageReport, VoidReport, VoidRequest,
+    DoctorReport, IdentityReport, IdentityRequest, LinkReport, LinkRequest, RecordAnswer, RecordOutcome, ReleaseReport,
+    ReleaseRequest, Status, SyncReport, SyncRequest, UsageReport, VoidReport, VoidRequest,
 };
 
 /// The desk of a test.
@@ -98,6 +98,11 @@ impl Desk for FakeDesk {
         self.note(format!("sync {request:?}"));
         let refused = self.refuses.load(Ordering::SeqCst);
         now(Ok(SyncReport { committed: request.commit, refused, ..answers::sync() }))
+    }
+
+    fn identity(&self, _: Caller, request: IdentityRequest) -> Answer<'_, IdentityReport> {
+        self.note(format!("identity {request:?}"));
+        now(self.by_rule(answers::identity()))
     }
 
     fn release(&self, _: Caller, request: ReleaseRequest) -> Answer<'_, ReleaseReport> {

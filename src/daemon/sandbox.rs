@@ -1,0 +1,129 @@
+//! `usaged run --sandbox`: the whole job against a strict Stripe inside this process, apart from any real state.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use super::args::say;
+use super::run::{Daemon, runtime};
+use super::signals::{self, Asked};
+use super::{Exit, log};
+use crate::clock::SystemClock;
+use crate::config::{self, ApiKey, Config, Environment, LinkSeed, Loaded, Paths, ProviderKind};
+use crate::model::{
+    CustomerId, Included, ItemId, Meter, MeterName, NameError, PlanMeter, PlanName, Report, Rounding, Source,
+    SubscriptionId, Unit,
+};
+use crate::sandbox::{self, Demo, Sandbox, SandboxClock, seed_demo};
+use crate::store::StateLock;
+
+/// Push every five seconds: somebody is watching.
+const PUSH: &str = "*/5 * * * * *";
+
+/// Runs sandbox and daemon together until a signal.
+pub(super) fn run(paths: &Paths, env: &Environment) -> anyhow::Result<Exit> {
+    let env = env.clone().without_billing();
+    log::start(&env, true);
+    let loaded = match config::load(paths, &env) {
+        Ok(loaded) => loaded,
+        Err(faults) => {
+            say(&mut std::io::stderr(), &faults.to_string());
+            return Ok(Exit::Config);
+        }
+    };
+    let _lock = StateLock::take(&paths.state)?;
+    runtime()?.block_on(async {
+        let asked = signals::listen().context("cannot listen for signals")?;
+        let books = paths.state.join("stripe");
+        let stripe = Sandbox::open(&books, SandboxClock::following(Arc::new(SystemClock)))?;
+        let demo = seed_demo(&stripe)?;
+        let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.context("no free loopback port")?;
+        let address = listener.local_addr()?;
+        let mut server = JoinSet::new();
+        server.spawn(async move { stripe.serve(listener, std::future::pending()).await });
+        let config = billed_by_demo(loaded.config, &demo, address)?;
+        introduce(paths, &demo, address);
+        let daemon = Daemon::start(paths, env, Loaded { config, notes: Vec::new() }, true).await?;
+        daemon.live(asked).await
+    })
+}
+
+/// The sandbox alone, until a signal.
+pub(super) fn run_alone(listen: SocketAddr, paths: &Paths) -> anyhow::Result<Exit> {
+    let dir = paths.state.join("stripe-alone");
+    runtime()?.block_on(async {
+        let mut asked = signals::listen().context("cannot listen for signals")?;
+        let serving = sandbox::run_alone(listen, dir, |address| {
+            say(&mut std::io::stdout(), &format!("Stripe sandbox on http://{address}"));
+        });
+        tokio::select! {
+            ended = serving => ended.map(|()| Exit::Fine).map_err(Into::into),
+            _ = stopped(&mut asked) => Ok(Exit::Fine),
+        }
+    })
+}
+
+async fn stopped(asked: &mut tokio::sync::mpsc::UnboundedReceiver<Asked>) {
+    while asked.recv().await == Some(Asked::Reload) {}
+}
+
+fn introduce(paths: &Paths, demo: &Demo, address: SocketAddr) {
+    let text = format!(
+        "Stripe sandbox on http://{address}, its books in {}\n\
+         customer {}, subscription {}, plan pro with nothing included\n\
+         compute_hours is billed by the whole hour; compute_seconds measures the same by the second, to have something to see\n\
+         in another terminal: usagectl status, usagectl record api_credits 5 --id order-1, usagectl sync --commit",
+        paths.state.join("stripe").display(),
+        demo.customer,
+        demo.subscription,
+    );
+    say(&mut std::io::stdout(), &text);
+}
+
+/// Bills on the demo's items, with nothing included, so that every unit shows.
+fn billed_by_demo(mut config: Config, demo: &Demo, address: SocketAddr) -> Result<Config, NameError> {
+    config.provider.kind = ProviderKind::StripeUsageRecords;
+    config.provider.base_url = format!("http://{address}");
+    config.provider.key = Some(ApiKey { secret: demo.agent_key.clone().into(), from: "the sandbox's demo".to_owned() });
+    config.schedule.sample_every = Duration::from_secs(1);
+    PUSH.clone_into(&mut config.schedule.push);
+    config.schedule.spread = Duration::ZERO;
+    let seconds = compute_seconds()?;
+    let plan_name = PlanName::new("pro")?;
+    if let Some(plan) = config.plans.get_mut(&plan_name) {
+        let terms = PlanMeter {
+            included: None,
+            price: Some(sandbox::SECONDS_PRICE.to_owned()),
+            unit_amount: "0.00001".parse().ok(),
+        };
+        plan.meters.insert(seconds.name.clone(), terms);
+        for terms in plan.meters.values_mut() {
+            terms.included = terms.included.or(Some(Included::Units(0)));
+        }
+    }
+    config.meters.insert(seconds.name.clone(), seconds);
+    config.seed = LinkSeed {
+        customer: Some(CustomerId::new(&*demo.customer)?),
+        subscription: Some(SubscriptionId::new(&*demo.subscription)?),
+        item_compute: Some(ItemId::new(&*demo.item_compute)?),
+        item_api: Some(ItemId::new(&*demo.item_api)?),
+        plan: Some(plan_name),
+    };
+    Ok(config)
+}
+
+fn compute_seconds() -> Result<Meter, NameError> {
+    Ok(Meter {
+        name: MeterName::new("compute_seconds")?,
+        source: Source::Uptime,
+        unit: Unit::of("seconds"),
+        rounding: Rounding::Down,
+        report: Report::Overage,
+        max_per_record: None,
+        max_per_hour: None,
+    })
+}
