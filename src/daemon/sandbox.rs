@@ -57,13 +57,9 @@ pub(super) fn run_alone(listen: SocketAddr, paths: &Paths) -> anyhow::Result<Exi
     let dir = paths.state.join("stripe-alone");
     runtime()?.block_on(async {
         let mut asked = signals::listen().context("cannot listen for signals")?;
-        let serving = sandbox::run_alone(listen, dir, |address| {
-            say(&mut std::io::stdout(), &format!("Stripe sandbox on http://{address}"));
-        });
-        tokio::select! {
-            ended = serving => ended.map(|()| Exit::Fine).map_err(Into::into),
-            _ = stopped(&mut asked) => Ok(Exit::Fine),
-        }
+        let announce = |address| say(&mut std::io::stdout(), &format!("Stripe sandbox on http://{address}"));
+        sandbox::run_alone(listen, dir, announce, stopped(&mut asked)).await?;
+        Ok(Exit::Fine)
     })
 }
 

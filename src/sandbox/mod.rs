@@ -1,1 +1,378 @@
-//! sandbox.
+//! A strict, stateful Stripe on a loopback port: it refuses what Stripe refuses, keeps books, and makes invoices.
+//!
+//! Owns: `sandbox.db`, which holds nothing real; a settable clock; faults on request. Speaks HTTP only, so that the
+//! daemon meets it exactly as it meets Stripe.
+//! After a crash: whatever was answered is on disk, together with the idempotency key that asked for it; so is how far
+//! the clock was moved. Faults that wait, the request log and the rate limit are forgotten.
+//! Does not know: anything of this program but its clock and its words for time.
+//!
+//! ```text
+//!  server ──> exchange: auth, version, route, form ──> idempotency ──> handler ──> expand ──> books (one transaction)
+//!    │            └ faults                                  │             customers, products, prices, subscriptions,
+//!  control (/_sandbox)                        billing::catch_up           items, usage_records, invoices, payments
+//! ```
+//!
+//! Invariant: an answer leaves after its effects and its key are committed.
+//! Invariant: time is the sandbox's clock, read once per request.
+
+mod auth;
+mod billing;
+mod books;
+mod call;
+mod clock;
+mod control;
+mod customers;
+mod demo;
+mod errors;
+mod exchange;
+mod expand;
+mod faults;
+mod form;
+mod idempotency;
+mod invoices;
+mod items;
+mod lines;
+mod lists;
+mod meters;
+mod payments;
+mod periods;
+mod prices;
+mod products;
+mod routes;
+mod server;
+mod shapes;
+mod subscribe;
+mod subscription_changes;
+mod subscriptions;
+mod usage_records;
+mod version;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use clock::SandboxClock;
+pub use demo::{Demo, SECONDS_PRICE, seed_demo};
+pub use errors::SandboxError;
+pub use faults::{Effect, Fault};
+use rusqlite::{Connection, TransactionBehavior};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+pub use version::PINNED_VERSION;
+
+use crate::clock::SystemClock;
+use crate::model::Timestamp;
+use errors::ApiError;
+use items::Item;
+use subscriptions::Subscription;
+
+/// So many requests are remembered.
+const REMEMBERED: usize = 10_000;
+/// The clock does not go beyond the year 9999.
+const LATEST: Timestamp = Timestamp::from_secs(253_402_300_799);
+
+/// The sandbox. Cheap to clone; clones are the same one.
+#[derive(Clone)]
+pub struct Sandbox(Arc<Inner>);
+
+struct Inner {
+    books: Mutex<Connection>,
+    clock: SandboxClock,
+    faults: faults::Faults,
+    in_flight: Mutex<BTreeSet<String>>,
+    log: Mutex<VecDeque<LoggedRequest>>,
+    limit: Mutex<Limit>,
+}
+
+/// A request that was answered, or cut.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LoggedRequest {
+    /// The sandbox's time.
+    pub at: Timestamp,
+    /// `GET`, `POST` or `DELETE`.
+    pub method: String,
+    /// Without the query.
+    pub path: String,
+    /// Query and body, form-encoded and sorted.
+    pub parameters: String,
+    /// The key that asked, redacted; empty where it was not let in.
+    pub key: String,
+    /// The idempotency key, where there was one.
+    pub idempotency_key: Option<String>,
+    /// The answer's status, also where it did not arrive.
+    pub status: u16,
+    /// Whether it was an earlier request's answer again.
+    pub replayed: bool,
+    /// What was made to go wrong.
+    pub fault: Option<Effect>,
+}
+
+/// A metered item's total in one period.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ItemTotal {
+    /// First second after which usage counts.
+    pub from: Timestamp,
+    /// Last second at which usage counts.
+    pub to: Timestamp,
+    /// What stands.
+    pub total: i64,
+    /// `in_…` that billed it; `None` in the open period.
+    pub invoice: Option<String>,
+}
+
+#[derive(Default)]
+struct Limit {
+    per_second: Option<u32>,
+    second: i64,
+    count: u32,
+}
+
+impl Sandbox {
+    /// Opens or creates `sandbox.db` in this directory. A following clock takes up where it was moved to before.
+    ///
+    /// # Errors
+    /// The directory or the file cannot be used, or the file is not the sandbox's.
+    pub fn open(dir: &Path, clock: SandboxClock) -> Result<Self, SandboxError> {
+        let unusable = |source| SandboxError::Directory { path: dir.to_owned(), source };
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unusable)?;
+        let connection = books::open(&dir.join("sandbox.db"))?;
+        if clock.takes_up_memory()
+            && let Some(setting) = books::recall(&connection, "clock")?
+        {
+            clock.restore(setting);
+        }
+        Ok(Self(Arc::new(Inner {
+            books: Mutex::new(connection),
+            clock,
+            faults: faults::Faults::default(),
+            in_flight: Mutex::default(),
+            log: Mutex::default(),
+            limit: Mutex::default(),
+        })))
+    }
+
+    /// Serves until `shutdown` completes, then lets requests that have begun come to their end.
+    pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+        server::serve(self.0.clone(), listener, shutdown).await;
+    }
+
+    /// The sandbox's time.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    /// Moves the sandbox's time on to this, and does everything that was due by then.
+    ///
+    /// # Errors
+    /// It lies in the past, or the books cannot be written.
+    pub fn set_clock(&self, to: Timestamp) -> Result<(), SandboxError> {
+        self.0.move_clock(to)
+    }
+
+    /// Moves the sandbox's time on by so many microseconds.
+    ///
+    /// # Errors
+    /// As [`Self::set_clock`].
+    pub fn advance(&self, micros: i64) -> Result<(), SandboxError> {
+        self.0.move_clock(self.now().plus(micros))
+    }
+
+    /// Makes something go wrong with the next requests that fit.
+    pub fn fault(&self, fault: Fault) {
+        self.0.faults.add(fault);
+    }
+
+    /// Forgets the rules that still wait.
+    pub fn clear_faults(&self) {
+        self.0.faults.clear();
+    }
+
+    /// Rules that still wait.
+    #[must_use]
+    pub fn waiting_faults(&self) -> Vec<Fault> {
+        self.0.faults.waiting()
+    }
+
+    /// Lets a restricted key in, with permissions such as `usage_record_write`.
+    ///
+    /// # Errors
+    /// It does not start with `rk_test_`, or the books cannot be written.
+    pub fn add_restricted_key(&self, key: &str, permissions: &[&str]) -> Result<(), SandboxError> {
+        let permissions: Vec<String> = permissions.iter().map(|one| (*one).to_owned()).collect();
+        Ok(auth::register(&self.0.books(), key, &permissions)?)
+    }
+
+    /// Refuses more than this many requests in one second of the sandbox's time; `None` lifts the limit.
+    pub fn limit_rate(&self, per_second: Option<u32>) {
+        self.0.limit_rate(per_second);
+    }
+
+    /// The metered item's totals, newest period first.
+    ///
+    /// # Errors
+    /// There is no such item, or the books cannot be read.
+    pub fn totals(&self, item: &str) -> Result<Vec<ItemTotal>, SandboxError> {
+        self.0.within(|tx, _| totals(tx, item))
+    }
+
+    /// What stands on the metered item in the period that holds this moment; zero where there is none.
+    ///
+    /// # Errors
+    /// There is no such item, or the books cannot be read.
+    pub fn total(&self, item: &str, at: Timestamp) -> Result<i64, SandboxError> {
+        let totals = self.totals(item)?;
+        Ok(totals.into_iter().find(|one| one.from < at && at <= one.to).map_or(0, |one| one.total))
+    }
+
+    /// The subscription's invoices as the API shows them, oldest first.
+    ///
+    /// # Errors
+    /// The books cannot be read.
+    pub fn invoices(&self, subscription: &str) -> Result<Vec<Value>, SandboxError> {
+        self.0.within(|tx, _| {
+            let version = version::Version::parse(PINNED_VERSION)?;
+            let found = invoices::of_subscription(tx, subscription)?;
+            Ok(found.iter().map(|invoice| invoices::render(invoice, &version)).collect())
+        })
+    }
+
+    /// The last requests, oldest first.
+    #[must_use]
+    pub fn requests(&self) -> Vec<LoggedRequest> {
+        self.0.requests()
+    }
+}
+
+impl Inner {
+    fn books(&self) -> MutexGuard<'_, Connection> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `f` in a transaction of its own, with the books caught up with the clock.
+    fn within<T>(&self, f: impl FnOnce(&Connection, i64) -> Result<T, ApiError>) -> Result<T, SandboxError> {
+        let now = self.clock.now().secs();
+        let mut connection = self.books();
+        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        billing::catch_up(&tx, now)?;
+        let value = f(&tx, now)?;
+        tx.commit()?;
+        Ok(value)
+    }
+
+    fn move_clock(&self, to: Timestamp) -> Result<(), SandboxError> {
+        let now = self.clock.now();
+        if to < now {
+            return Err(SandboxError::Backwards { now: now.secs(), asked: to.secs() });
+        }
+        self.clock.set(to.min(LATEST));
+        self.within(|tx, _| books::remember(tx, "clock", &self.clock.setting()))
+    }
+
+    /// Holds an idempotency key until the mark is dropped.
+    fn mark_in_flight(&self, key: Option<&str>) -> Result<InFlight<'_>, ApiError> {
+        let mut keys = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = key
+            && !keys.insert(key.to_owned())
+        {
+            return Err(ApiError::key_in_use(key));
+        }
+        Ok(InFlight { inner: self, key: key.map(str::to_owned) })
+    }
+
+    fn limit_rate(&self, per_second: Option<u32>) {
+        *self.limit.lock().unwrap_or_else(PoisonError::into_inner) = Limit { per_second, ..Limit::default() };
+    }
+
+    fn count_against_limit(&self) -> Result<(), ApiError> {
+        let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
+        let second = self.clock.now().secs();
+        if limit.second != second {
+            (limit.second, limit.count) = (second, 0);
+        }
+        limit.count = limit.count.saturating_add(1);
+        let is_over = limit.per_second.is_some_and(|most| limit.count > most);
+        if is_over { Err(ApiError::rate_limited()) } else { Ok(()) }
+    }
+
+    fn log(&self, request: LoggedRequest) {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        if log.len() >= REMEMBERED {
+            log.pop_front();
+        }
+        log.push_back(request);
+    }
+
+    fn requests(&self) -> Vec<LoggedRequest> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    /// All totals and invoices, for `GET /_sandbox/books`.
+    fn report(&self) -> Result<Value, SandboxError> {
+        self.within(|tx, _| {
+            let version = version::Version::parse(PINNED_VERSION)?;
+            let mut items = serde_json::Map::new();
+            for item in books::all::<Item>(tx, None)? {
+                items.insert(item.id.clone(), json!(totals(tx, &item.id)?));
+            }
+            let subscriptions = books::all::<Subscription>(tx, None)?;
+            let rendered = subscriptions.iter().map(|one| subscriptions::render(tx, one, &version));
+            let invoices = books::all::<invoices::Invoice>(tx, None)?;
+            let invoices: Vec<Value> = invoices.iter().map(|one| invoices::render(one, &version)).collect();
+            Ok(json!({
+                "now": self.clock.now().secs(),
+                "subscriptions": rendered.collect::<Result<Vec<_>, _>>()?,
+                "totals": items,
+                "invoices": invoices,
+            }))
+        })
+    }
+}
+
+/// An idempotency key that is in use until this is dropped.
+struct InFlight<'a> {
+    inner: &'a Inner,
+    key: Option<String>,
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = &self.key {
+            self.inner.in_flight.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        }
+    }
+}
+
+fn totals(tx: &Connection, item: &str) -> Result<Vec<ItemTotal>, ApiError> {
+    let item: Item = books::get(tx, item)?;
+    let summaries = usage_records::summaries(tx, &item)?.into_iter().map(|summary| ItemTotal {
+        from: Timestamp::from_secs(summary.period.start),
+        to: Timestamp::from_secs(summary.period.end),
+        total: summary.total,
+        invoice: summary.invoice,
+    });
+    Ok(summaries.collect())
+}
+
+/// Runs a sandbox alone, on this machine's time: `usaged sandbox --listen`. `announce` is called once with the address
+/// it listens on, after which requests are answered.
+///
+/// # Errors
+/// The directory or the address cannot be used.
+pub async fn run_alone(
+    listen: SocketAddr,
+    dir: PathBuf,
+    announce: impl FnOnce(SocketAddr),
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), SandboxError> {
+    let sandbox = Sandbox::open(&dir, SandboxClock::following(Arc::new(SystemClock)))?;
+    let failed = |source| SandboxError::Listen { address: listen, source };
+    let listener = TcpListener::bind(listen).await.map_err(failed)?;
+    announce(listener.local_addr().map_err(failed)?);
+    sandbox.serve(listener, shutdown).await;
+    Ok(())
+}

@@ -1,0 +1,172 @@
+//! What time does: periods end, invoices are made, become final and are paid, unpaid beginnings expire.
+//!
+//! Nothing runs in the background. Every request first catches up with the clock, in the order in which things were
+//! due, so that it finds the books as if somebody had kept them all along.
+
+use rusqlite::Connection;
+
+use super::books::{self, Record};
+use super::errors::ApiError;
+use super::invoices::{self, Invoice, Status as InvoiceStatus};
+use super::items;
+use super::lines::{self, Line, Stretch};
+use super::payments;
+use super::subscriptions::{Status, Subscription};
+use super::usage_records;
+
+/// A draft stands this long before it becomes final, seconds. It takes no usage records meanwhile.
+const DRAFT: i64 = 3_600;
+
+/// Does everything that was due by now.
+pub(super) fn catch_up(books: &Connection, now: i64) -> Result<(), ApiError> {
+    while let Some((kind, id, due)) = books::first_due(books, now)? {
+        if kind == Subscription::KIND {
+            end_stage(books, books::get(books, &id)?, due)?;
+        } else {
+            let mut invoice: Invoice = books::get(books, &id)?;
+            finalize(books, &mut invoice, due)?;
+        }
+    }
+    Ok(())
+}
+
+fn end_stage(books: &Connection, mut subscription: Subscription, due: i64) -> Result<(), ApiError> {
+    if subscription.status != Status::Incomplete {
+        return end_period(books, subscription);
+    }
+    subscription.status = Status::IncompleteExpired;
+    subscription.ended_at = Some(due);
+    for mut invoice in invoices::of_subscription(books, &subscription.id)? {
+        if invoice.status != InvoiceStatus::Paid {
+            invoice.status = InvoiceStatus::Void;
+            invoice.voided_at = Some(due);
+            books::put(books, &invoice)?;
+        }
+    }
+    books::put(books, &subscription)
+}
+
+fn end_period(books: &Connection, mut subscription: Subscription) -> Result<(), ApiError> {
+    let (ended, next) = stretches(&subscription);
+    let (metered, lines) = period_lines(books, &subscription)?;
+    subscription.pending.clear();
+    if subscription.cancel_at_period_end {
+        subscription.status = Status::Canceled;
+        subscription.ended_at = Some(ended.end);
+    } else {
+        if subscription.status == Status::Trialing {
+            subscription.status = Status::Active;
+        }
+        (subscription.period_start, subscription.period_end) = (next.start, next.end);
+    }
+    let mut invoice = draft(&subscription, "subscription_cycle", ended, lines, ended.end);
+    invoice.finalize_at = Some(ended.end.saturating_add(DRAFT));
+    for line in &metered {
+        usage_records::close(books, &line.item, ended, line.quantity, &invoice.id)?;
+    }
+    subscription.latest_invoice = Some(invoice.id.clone());
+    books::put(books, &invoice)?;
+    books::put(books, &subscription)
+}
+
+/// The period that is open, and the one after it.
+fn stretches(subscription: &Subscription) -> (Stretch, Stretch) {
+    let end = subscription.period_end;
+    let after = subscription.anchor.next_after(subscription.interval, end);
+    (Stretch { start: subscription.period_start, end }, Stretch { start: end, end: after })
+}
+
+/// The metered lines of the period that ends, and all lines of the invoice made at its end.
+fn period_lines(books: &Connection, subscription: &Subscription) -> Result<(Vec<Line>, Vec<Line>), ApiError> {
+    let (ended, next) = stretches(subscription);
+    let goes_on = Subscription { status: Status::Active, ..subscription.clone() };
+    let mut metered = Vec::new();
+    let mut licensed = Vec::new();
+    for item in items::live(books, &subscription.id)? {
+        metered.extend(lines::in_arrears(books, subscription, &item, ended)?);
+        if !subscription.cancel_at_period_end {
+            licensed.extend(lines::in_advance(books, &goes_on, &item, next)?);
+        }
+    }
+    let all = subscription.pending.iter().chain(&metered).chain(&licensed).cloned().collect();
+    Ok((metered, all))
+}
+
+/// The invoice that would be made if the period ended as it stands. Not stored.
+pub(super) fn preview(books: &Connection, subscription: &Subscription) -> Result<Invoice, ApiError> {
+    let (ended, _) = stretches(subscription);
+    let (_, lines) = period_lines(books, subscription)?;
+    let mut invoice = draft(subscription, "upcoming", ended, lines, ended.end);
+    invoice.finalize_at = Some(ended.end.saturating_add(DRAFT));
+    Ok(invoice)
+}
+
+/// Bills what is metered up to now, and closes the books of the items.
+pub(super) fn invoice_now(books: &Connection, subscription: &mut Subscription, now: i64) -> Result<(), ApiError> {
+    let period = Stretch { start: subscription.period_start, end: now };
+    let mut metered = Vec::new();
+    for item in items::live(books, &subscription.id)? {
+        metered.extend(lines::in_arrears(books, subscription, &item, period)?);
+    }
+    let lines = subscription.pending.drain(..).chain(metered.iter().cloned()).collect();
+    let mut invoice = draft(subscription, "manual", period, lines, now);
+    for line in &metered {
+        usage_records::close(books, &line.item, period, line.quantity, &invoice.id)?;
+    }
+    subscription.latest_invoice = Some(invoice.id.clone());
+    finalize(books, &mut invoice, now)
+}
+
+/// A new invoice, not stored.
+pub(super) fn draft(subscription: &Subscription, reason: &str, period: Stretch, lines: Vec<Line>, now: i64) -> Invoice {
+    Invoice {
+        id: books::new_id("in_"),
+        created: now,
+        number: None,
+        customer: subscription.customer.clone(),
+        subscription: subscription.id.clone(),
+        status: InvoiceStatus::Draft,
+        billing_reason: reason.to_owned(),
+        currency: subscription.currency.clone(),
+        lines,
+        amount_paid: 0,
+        period_start: period.start,
+        period_end: period.end,
+        finalize_at: None,
+        finalized_at: None,
+        paid_at: None,
+        voided_at: None,
+        payment_intent: None,
+        days_until_due: subscription.days_until_due,
+    }
+}
+
+/// A draft becomes final: it is paid where nothing is due or somebody pays by itself, and otherwise open.
+pub(super) fn finalize(books: &Connection, invoice: &mut Invoice, now: i64) -> Result<(), ApiError> {
+    open(books, invoice, now)?;
+    let subscription: Option<Subscription> = books::find(books, &invoice.subscription)?;
+    let Some(mut subscription) = subscription else { return Ok(()) };
+    let payer = if invoice.days_until_due.is_none() { payments::payer(books, &subscription)? } else { None };
+    if invoice.amount_due() == 0 || payer.is_some() {
+        return payments::settle(books, invoice, payer.as_deref(), now);
+    }
+    if invoice.days_until_due.is_none() && subscription.status == Status::Active {
+        subscription.status = Status::PastDue;
+        books::put(books, &subscription)?;
+    }
+    Ok(())
+}
+
+/// A draft becomes final and waits to be paid.
+pub(super) fn open(books: &Connection, invoice: &mut Invoice, now: i64) -> Result<(), ApiError> {
+    let sql = "SELECT count(*) FROM objects WHERE kind = 'invoice'";
+    let count: i64 = books.query_row(sql, [], |row| row.get(0))?;
+    invoice.number = Some(format!("USAGED-{count:04}"));
+    invoice.status = InvoiceStatus::Open;
+    invoice.finalized_at = Some(now);
+    invoice.finalize_at = None;
+    if invoice.amount_due() > 0 {
+        invoice.payment_intent = Some(payments::intend(books, invoice, now)?);
+    }
+    books::put(books, invoice)
+}

@@ -1,0 +1,23 @@
+//! What a handler gets: the books inside a transaction, the time, and what was asked.
+
+use rusqlite::Connection;
+use serde_json::Value;
+
+use super::errors::ApiError;
+use super::form::Form;
+use super::version::Version;
+
+/// One request on its way through a handler.
+pub(super) struct Call<'a> {
+    /// Inside the request's transaction.
+    pub(super) books: &'a Connection,
+    /// The sandbox's time, unix seconds.
+    pub(super) now: i64,
+    pub(super) version: &'a Version,
+    pub(super) form: &'a Form,
+    /// The object that the path names; empty where it names none.
+    pub(super) id: &'a str,
+}
+
+/// Does one thing and renders the object it is about.
+pub(super) type Handler = fn(&Call<'_>) -> Result<Value, ApiError>;

@@ -1,0 +1,273 @@
+//! One request in, one answer out.
+//!
+//! The order is Stripe's: who asks, in which version, for what; then the idempotency key; then the work. Work and
+//! kept answer are one transaction, and the answer is given after it is on disk.
+
+use std::time::Duration;
+
+use hyper::HeaderMap;
+use hyper::body::Bytes;
+use rusqlite::TransactionBehavior;
+use serde_json::Value;
+
+use super::auth::{self, Key};
+use super::call::Call;
+use super::errors::ApiError;
+use super::faults::{Effect, Fault};
+use super::form::Form;
+use super::idempotency::{self, Stored};
+use super::routes::{self, Route};
+use super::version::{PINNED_VERSION, Version};
+use super::{Inner, LoggedRequest, billing, expand};
+
+/// A request as it came over the wire.
+pub(super) struct Request {
+    /// As `req_…`, drawn when it came.
+    pub(super) id: String,
+    pub(super) method: String,
+    pub(super) path: String,
+    pub(super) query: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+/// What goes back.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    Answer(Reply),
+    /// The connection ends without a byte.
+    Cut,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) body: String,
+}
+
+/// A request that is let in and understood.
+struct Admitted {
+    key: Key,
+    version: Version,
+    route: Route,
+    form: Form,
+    idempotency_key: Option<String>,
+}
+
+/// What the work came to.
+struct Done {
+    status: u16,
+    body: String,
+    /// The first request's id, where this is its answer again.
+    replayed: Option<String>,
+}
+
+impl Done {
+    fn refused(error: &ApiError) -> Self {
+        Self { status: error.status, body: pretty(&error.body()), replayed: None }
+    }
+}
+
+impl Request {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    fn idempotency_key(&self) -> Option<&str> {
+        self.header("idempotency-key").filter(|_| self.method == "POST")
+    }
+}
+
+/// Answers one request.
+pub(super) async fn exchange(inner: &Inner, request: &Request) -> Outcome {
+    let fault = inner.faults.take(&request.method, &request.path);
+    let admitted = admit(inner, request);
+    let shown_key = admitted.as_ref().map_or_else(|_| String::new(), |admitted| admitted.key.shown());
+    let effect = fault.as_ref().map_or(&Effect::None, |fault| &fault.effect);
+    let done = match admitted {
+        Ok(admitted) => match inner.mark_in_flight(admitted.idempotency_key.as_deref()) {
+            Ok(_mark) => {
+                wait(fault.as_ref()).await;
+                work(inner, request, &admitted, effect)
+            }
+            Err(error) => Done::refused(&error),
+        },
+        Err(error) => Done::refused(&error),
+    };
+    inner.log(LoggedRequest {
+        at: inner.clock.now(),
+        method: request.method.clone(),
+        path: request.path.clone(),
+        parameters: Form::parse(&[request.query.as_bytes(), b"&", &request.body].concat()).fingerprint(),
+        key: shown_key,
+        idempotency_key: request.idempotency_key().map(str::to_owned),
+        status: done.status,
+        replayed: done.replayed.is_some(),
+        fault: fault.as_ref().map(|fault| fault.effect.clone()),
+    });
+    if matches!(effect, Effect::CutBeforeCommit | Effect::CutAfterCommit) {
+        return Outcome::Cut;
+    }
+    Outcome::Answer(reply(inner, request, done, fault.as_ref()))
+}
+
+async fn wait(fault: Option<&Fault>) {
+    if let Some(fault) = fault.filter(|fault| fault.delay_ms > 0) {
+        tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
+    }
+}
+
+fn admit(inner: &Inner, request: &Request) -> Result<Admitted, ApiError> {
+    let key = auth::authenticate(&inner.books(), request.header("authorization"))?;
+    inner.count_against_limit()?;
+    let version = Version::parse(request.header("stripe-version").unwrap_or(PINNED_VERSION))?;
+    let route = routes::find(&request.method, &request.path, &version);
+    let route = route.ok_or_else(|| ApiError::unknown_url(&request.method, &request.path))?;
+    key.require(route.permission)?;
+    let form = form(request)?;
+    let idempotency_key = request.idempotency_key().map(str::to_owned);
+    idempotency_key.as_deref().map_or(Ok(()), idempotency::check)?;
+    Ok(Admitted { key, version, route, form, idempotency_key })
+}
+
+fn form(request: &Request) -> Result<Form, ApiError> {
+    let kind = request.header("content-type").unwrap_or_default();
+    let is_form = kind.trim_start().to_ascii_lowercase().starts_with("application/x-www-form-urlencoded");
+    if request.method == "GET" || request.body.is_empty() {
+        return Ok(Form::parse(request.query.as_bytes()));
+    }
+    if !is_form {
+        return Err(ApiError::malformed(
+            "Invalid request (check that your POST content type is application/x-www-form-urlencoded). If you have any \
+             questions, we can help at https://support.stripe.com/.",
+        ));
+    }
+    Ok(Form::parse(&[request.query.as_bytes(), b"&", &request.body].concat()))
+}
+
+/// Does the work, unless the fault stands before it.
+fn work(inner: &Inner, request: &Request, admitted: &Admitted, effect: &Effect) -> Done {
+    let in_the_way = match effect {
+        Effect::RateLimited { .. } => Some(ApiError::rate_limited()),
+        Effect::LockTimeout => Some(ApiError::locked()),
+        Effect::KeyInUse => Some(ApiError::key_in_use(admitted.idempotency_key.as_deref().unwrap_or_default())),
+        Effect::Unauthorized => {
+            Some(ApiError::unauthorized(format!("Expired API Key provided: {}", admitted.key.shown())))
+        }
+        _ => None,
+    };
+    if let Some(error) = in_the_way {
+        return Done::refused(&error);
+    }
+    if matches!(effect, Effect::CutBeforeCommit | Effect::Html) {
+        return Done { status: 502, body: String::new(), replayed: None };
+    }
+    transact(inner, request, admitted, effect).unwrap_or_else(|error| Done::refused(&error))
+}
+
+fn transact(inner: &Inner, request: &Request, admitted: &Admitted, effect: &Effect) -> Result<Done, ApiError> {
+    let now = inner.clock.now().secs();
+    let mut connection = inner.books();
+    let mut tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    billing::catch_up(&tx, now)?;
+    let key = admitted.idempotency_key.as_deref();
+    let fingerprint = admitted.form.fingerprint();
+    if let Some(key) = key {
+        match idempotency::look(&tx, key, &request.path, &fingerprint, now) {
+            Ok(None) => {}
+            Ok(Some(stored)) => {
+                tx.commit()?;
+                return Ok(Done { status: stored.status, body: stored.body, replayed: Some(stored.request) });
+            }
+            Err(error) => {
+                tx.commit()?;
+                return Err(error);
+            }
+        }
+    }
+    let result = attempt(&mut tx, admitted, effect, now);
+    let (status, body, is_kept) = match &result {
+        Ok(value) => (200, pretty(value), true),
+        Err(error) => (error.status, pretty(&error.body()), error.ran),
+    };
+    if let Some(key) = key.filter(|_| is_kept) {
+        let stored = Stored { status, body: body.clone(), request: request.id.clone() };
+        idempotency::keep(&tx, key, &request.path, &fingerprint, &stored, now)?;
+    }
+    tx.commit()?;
+    Ok(Done { status, body, replayed: None })
+}
+
+/// Runs the handler. What it stored stays only where it succeeded.
+fn attempt(
+    tx: &mut rusqlite::Transaction<'_>,
+    admitted: &Admitted,
+    effect: &Effect,
+    now: i64,
+) -> Result<Value, ApiError> {
+    if *effect == Effect::ErrorBeforeCommit {
+        return Err(ApiError::internal());
+    }
+    let savepoint = tx.savepoint()?;
+    let call =
+        Call { books: &savepoint, now, version: &admitted.version, form: &admitted.form, id: &admitted.route.id };
+    let value = (admitted.route.handler)(&call).and_then(|value| expand::apply(&call, value))?;
+    savepoint.commit()?;
+    if *effect == Effect::ErrorAfterCommit { Err(ApiError::internal()) } else { Ok(value) }
+}
+
+fn reply(inner: &Inner, request: &Request, done: Done, fault: Option<&Fault>) -> Reply {
+    let seconds = u64::try_from(inner.clock.now().secs()).unwrap_or(0);
+    let date = std::time::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(std::time::UNIX_EPOCH);
+    let mut headers = vec![
+        ("date", httpdate::fmt_http_date(date)),
+        ("content-type", "application/json".to_owned()),
+        ("request-id", request.id.clone()),
+        ("stripe-version", request.header("stripe-version").unwrap_or(PINNED_VERSION).to_owned()),
+    ];
+    if let Some(key) = request.idempotency_key() {
+        headers.push(("idempotency-key", key.to_owned()));
+        let first = done.replayed.clone().unwrap_or_else(|| request.id.clone());
+        headers.push(("original-request", first));
+    }
+    if done.replayed.is_some() {
+        headers.push(("idempotent-replayed", "true".to_owned()));
+    }
+    if done.status == 401 {
+        headers.push(("www-authenticate", "Basic realm=\"Stripe\"".to_owned()));
+    }
+    let mut reply = Reply { status: done.status, headers, body: done.body };
+    if let Some(fault) = fault {
+        distort(&mut reply, fault);
+    }
+    reply
+}
+
+fn distort(reply: &mut Reply, fault: &Fault) {
+    if let Some(should_retry) = fault.should_retry {
+        reply.headers.push(("stripe-should-retry", should_retry.to_string()));
+    }
+    match &fault.effect {
+        Effect::RateLimited { reason, retry_after } => {
+            reply.headers.push(("stripe-rate-limited-reason", reason.clone()));
+            reply.headers.extend(retry_after.map(|seconds| ("retry-after", seconds.to_string())));
+        }
+        Effect::Html => {
+            reply.headers.retain(|(name, _)| *name == "date");
+            reply.headers.push(("content-type", "text/html".to_owned()));
+            reply.body =
+                "<html><head><title>502 Bad Gateway</title></head><body>Bad Gateway</body></html>\n".to_owned();
+        }
+        Effect::TruncatedJson => {
+            let half = reply.body.len().div_ceil(2);
+            reply.body = reply.body.char_indices().take_while(|(at, _)| *at < half).map(|(_, letter)| letter).collect();
+        }
+        _ => {}
+    }
+}
+
+fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
+}

@@ -1,0 +1,208 @@
+//! How a subscription changes and ends by its owner's act.
+
+use serde_json::Value;
+
+use super::billing;
+use super::books;
+use super::call::Call;
+use super::customers::{payment_method, update_metadata};
+use super::errors::ApiError;
+use super::form::Form;
+use super::items::{self, Item};
+use super::lines::{self, Stretch};
+use super::prices::{Price, Usage};
+use super::subscribe::{PAYMENT_BEHAVIORS, PRORATION_BEHAVIORS, refuse_other_terms};
+use super::subscriptions::{self, Status, Subscription};
+use super::usage_records;
+
+const FIELDS: [&str; 16] = [
+    "items[][id]",
+    "items[][price]",
+    "items[][quantity]",
+    "items[][deleted]",
+    "items[][clear_usage]",
+    "items[][metadata][*]",
+    "metadata",
+    "metadata[*]",
+    "description",
+    "cancel_at_period_end",
+    "default_payment_method",
+    "payment_behavior",
+    "proration_behavior",
+    "billing_thresholds[amount_gte]",
+    "billing_thresholds[reset_billing_cycle_anchor]",
+    "off_session",
+];
+
+pub(super) fn update(call: &Call<'_>) -> Result<Value, ApiError> {
+    let form = call.form;
+    form.allow(&FIELDS)?;
+    let mut subscription: Subscription = books::get(call.books, call.id)?;
+    if subscription.status.is_over() {
+        let message = "A canceled subscription can only update its cancellation_details and metadata.";
+        return Err(ApiError::refused(message));
+    }
+    update_metadata(&mut subscription.metadata, form)?;
+    if let Some(text) = form.raw("description") {
+        subscription.description = Some(text.to_owned()).filter(|text| !text.is_empty());
+    }
+    if let Some(method) = form.text("default_payment_method")? {
+        subscription.payment_method = Some(payment_method("default_payment_method", method)?);
+    }
+    if let Some(ends) = form.boolean("cancel_at_period_end")? {
+        subscription.cancel_at_period_end = ends;
+        subscription.canceled_at = ends.then_some(call.now);
+    }
+    if let Some(amount) = form.natural("billing_thresholds[amount_gte]")? {
+        subscription.threshold = Some(amount);
+    }
+    for part in form.list("items") {
+        change_part(call, &mut subscription, &part)?;
+    }
+    books::put(call.books, &subscription)?;
+    subscriptions::render(call.books, &subscription, call.version)
+}
+
+fn change_part(call: &Call<'_>, subscription: &mut Subscription, part: &Form) -> Result<(), ApiError> {
+    let Some(id) = part.text("id")? else {
+        return add_item(call, subscription, part).map(drop);
+    };
+    let name = part.full_name("id");
+    let item: Option<Item> = books::find(call.books, id)?;
+    let item = item.filter(|item| item.subscription == subscription.id && !item.removed);
+    let mut item = item.ok_or_else(|| ApiError::no_such_at(&name, "subscription item", id))?;
+    if part.boolean("deleted")? == Some(true) {
+        return remove_item(call, subscription, &mut item, part);
+    }
+    change_item(call, subscription, &mut item, part)
+}
+
+/// Puts a new item on a subscription.
+pub(super) fn add_item(call: &Call<'_>, subscription: &mut Subscription, form: &Form) -> Result<Item, ApiError> {
+    let (item, price) = items::read(call.books, form, &subscription.id, call.now)?;
+    refuse_change(subscription, &price)?;
+    refuse_twice(call, subscription, &item)?;
+    books::put(call.books, &item)?;
+    prorate(call, subscription, &item, 1)?;
+    Ok(item)
+}
+
+/// Gives an item another price, quantity or metadata.
+pub(super) fn change_item(
+    call: &Call<'_>,
+    subscription: &mut Subscription,
+    item: &mut Item,
+    form: &Form,
+) -> Result<(), ApiError> {
+    update_metadata(&mut item.metadata, form)?;
+    let old: Price = books::get(call.books, &item.price)?;
+    let new = items::read_price(call.books, form)?.unwrap_or_else(|| old.clone());
+    let licensed = *new.usage() == Usage::Licensed;
+    let quantity = items::read_quantity(form, &new)?.or(item.quantity).unwrap_or(1);
+    let quantity = licensed.then_some(quantity);
+    if new.id != item.price || quantity != item.quantity {
+        refuse_change(subscription, &new)?;
+        if licensed && *old.usage() != Usage::Licensed {
+            refuse_usage(call, subscription, item)?;
+        }
+        prorate(call, subscription, item, -1)?;
+        (item.price, item.quantity) = (new.id, quantity);
+        refuse_twice(call, subscription, item)?;
+        prorate(call, subscription, item, 1)?;
+    }
+    books::put(call.books, item)
+}
+
+/// Takes an item off its subscription. Usage on it has to be given up in so many words.
+pub(super) fn remove_item(
+    call: &Call<'_>,
+    subscription: &mut Subscription,
+    item: &mut Item,
+    form: &Form,
+) -> Result<(), ApiError> {
+    if form.boolean("clear_usage")? == Some(true) {
+        usage_records::clear(call.books, item, open_period(subscription))?;
+    }
+    refuse_usage(call, subscription, item)?;
+    if items::live(call.books, &subscription.id)?.len() <= 1 {
+        let message = "A subscription must have at least one active plan. You may cancel the subscription instead.";
+        return Err(ApiError::refused(message));
+    }
+    prorate(call, subscription, item, -1)?;
+    item.removed = true;
+    books::put(call.books, item)
+}
+
+fn open_period(subscription: &Subscription) -> Stretch {
+    Stretch { start: subscription.period_start, end: subscription.period_end }
+}
+
+fn refuse_change(subscription: &Subscription, price: &Price) -> Result<(), ApiError> {
+    if subscription.status.is_over() {
+        return Err(ApiError::refused("The subscription has been canceled; its items cannot change any more."));
+    }
+    refuse_other_terms(price, subscription.interval, &subscription.currency)
+}
+
+fn refuse_twice(call: &Call<'_>, subscription: &Subscription, item: &Item) -> Result<(), ApiError> {
+    let others = items::live(call.books, &subscription.id)?;
+    if others.iter().any(|other| other.id != item.id && other.price == item.price) {
+        let message = format!("An existing Subscription Item is already using that Price: {}", item.price);
+        return Err(ApiError::refused_at("price", message));
+    }
+    Ok(())
+}
+
+fn refuse_usage(call: &Call<'_>, subscription: &Subscription, item: &Item) -> Result<(), ApiError> {
+    if item.quantity.is_none() && usage_records::has_usage(call.books, item, open_period(subscription))? {
+        let message = format!(
+            "Subscription item {} cannot be removed because it has usage in the current period. Pass `clear_usage=true` \
+             to delete it without billing that usage.",
+            item.id
+        );
+        return Err(ApiError::refused(message));
+    }
+    Ok(())
+}
+
+/// Notes a share of an item's price for the next invoice, unless the caller wants none.
+fn prorate(call: &Call<'_>, subscription: &mut Subscription, item: &Item, sign: i64) -> Result<(), ApiError> {
+    call.form.word("payment_behavior", &PAYMENT_BEHAVIORS)?;
+    match call.form.word("proration_behavior", &PRORATION_BEHAVIORS)? {
+        Some("none") => Ok(()),
+        Some("always_invoice") => {
+            Err(ApiError::not_kept("proration_behavior", "an invoice made at once for a proration"))
+        }
+        _ => {
+            let line = lines::proration(call.books, subscription, item, sign, call.now)?;
+            subscription.pending.extend(line.filter(|line| line.amount != 0));
+            Ok(())
+        }
+    }
+}
+
+/// `DELETE /v1/subscriptions/{id}`: at once. Un-invoiced usage is dropped unless `invoice_now=true`.
+pub(super) fn cancel(call: &Call<'_>) -> Result<Value, ApiError> {
+    let form = call.form;
+    form.allow(&["invoice_now", "prorate", "cancellation_details[comment]", "cancellation_details[feedback]"])?;
+    let mut subscription: Subscription = books::get(call.books, call.id)?;
+    if subscription.status.is_over() {
+        return Err(ApiError::no_such("subscription", call.id));
+    }
+    let invoices_now = form.boolean("invoice_now")?.unwrap_or(false);
+    if form.boolean("prorate")?.unwrap_or(false) {
+        for item in items::live(call.books, &subscription.id)? {
+            let line = lines::proration(call.books, &subscription, &item, -1, call.now)?;
+            subscription.pending.extend(line.filter(|line| line.amount != 0));
+        }
+    }
+    if invoices_now {
+        billing::invoice_now(call.books, &mut subscription, call.now)?;
+    }
+    subscription.status = Status::Canceled;
+    subscription.canceled_at = Some(call.now);
+    subscription.ended_at = Some(call.now);
+    subscription.cancel_at_period_end = false;
+    books::put(call.books, &subscription)?;
+    subscriptions::render(call.books, &subscription, call.version)
+}

@@ -1,0 +1,208 @@
+//! Subscriptions: what they are, and how they are shown. How they begin is in `subscribe.rs`, how they change in
+//! `subscription_changes.rs`, what time does to them in `billing.rs`.
+
+use rusqlite::Connection;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::books::{self, Record};
+use super::call::Call;
+use super::customers::Metadata;
+use super::errors::ApiError;
+use super::items::{self, Item};
+use super::lines::Line;
+use super::lists;
+use super::periods::{Anchor, Interval};
+use super::shapes::merged;
+use super::version::Version;
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Subscription {
+    pub(super) id: String,
+    pub(super) created: i64,
+    pub(super) customer: String,
+    pub(super) status: Status,
+    pub(super) currency: String,
+    pub(super) interval: Interval,
+    pub(super) anchor: Anchor,
+    /// Whether the anchor came from `billing_cycle_anchor_config`.
+    pub(super) anchor_configured: bool,
+    pub(super) period_start: i64,
+    pub(super) period_end: i64,
+    pub(super) metadata: Metadata,
+    pub(super) description: Option<String>,
+    /// Days until an invoice that is sent is due; `None` where it is charged by itself.
+    pub(super) days_until_due: Option<i64>,
+    pub(super) payment_method: Option<String>,
+    pub(super) cancel_at_period_end: bool,
+    pub(super) canceled_at: Option<i64>,
+    pub(super) ended_at: Option<i64>,
+    /// `billing_thresholds[amount_gte]`, here or on an item.
+    pub(super) threshold: Option<i64>,
+    pub(super) latest_invoice: Option<String>,
+    pub(super) trial_end: Option<i64>,
+    /// Until when the first invoice of an incomplete one can be paid.
+    pub(super) incomplete_until: Option<i64>,
+    /// Prorations that the next invoice will carry.
+    pub(super) pending: Vec<Line>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Status {
+    Incomplete,
+    IncompleteExpired,
+    Trialing,
+    Active,
+    PastDue,
+    Canceled,
+}
+
+impl Status {
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Incomplete => "incomplete",
+            Self::IncompleteExpired => "incomplete_expired",
+            Self::Trialing => "trialing",
+            Self::Active => "active",
+            Self::PastDue => "past_due",
+            Self::Canceled => "canceled",
+        }
+    }
+
+    /// Whether nothing changes it any more.
+    pub(super) const fn is_over(self) -> bool {
+        matches!(self, Self::IncompleteExpired | Self::Canceled)
+    }
+}
+
+impl Record for Subscription {
+    const KIND: &'static str = "subscription";
+    const NOUN: &'static str = "subscription";
+    fn id(&self) -> &str {
+        &self.id
+    }
+    fn owner(&self) -> Option<&str> {
+        Some(&self.customer)
+    }
+    fn due(&self) -> Option<i64> {
+        match self.status {
+            Status::Incomplete => self.incomplete_until,
+            Status::Trialing | Status::Active | Status::PastDue => Some(self.period_end),
+            Status::IncompleteExpired | Status::Canceled => None,
+        }
+    }
+}
+
+pub(super) fn retrieve(call: &Call<'_>) -> Result<Value, ApiError> {
+    call.form.allow(&[])?;
+    render(call.books, &books::get(call.books, call.id)?, call.version)
+}
+
+pub(super) fn list(call: &Call<'_>) -> Result<Value, ApiError> {
+    let form = call.form;
+    form.allow(&["customer", "status", "price", "limit", "starting_after", "ending_before"])?;
+    let words = ["incomplete", "incomplete_expired", "trialing", "active", "past_due", "canceled", "ended", "all"];
+    let status = form.word("status", &words)?;
+    let price = form.text("price")?;
+    let mut rendered = Vec::new();
+    for one in books::all::<Subscription>(call.books, form.text("customer")?)? {
+        let wanted = match status {
+            None => one.status != Status::Canceled,
+            Some("all") => true,
+            Some("ended") => one.status.is_over(),
+            Some(word) => one.status.word() == word,
+        };
+        let has_price = match price {
+            None => true,
+            Some(price) => items::live(call.books, &one.id)?.iter().any(|item| item.price == price),
+        };
+        if wanted && has_price {
+            rendered.push(render(call.books, &one, call.version)?);
+        }
+    }
+    lists::page(call, "/v1/subscriptions", rendered)
+}
+
+pub(super) fn render(books: &Connection, one: &Subscription, version: &Version) -> Result<Value, ApiError> {
+    let items: Vec<Item> = items::live(books, &one.id)?;
+    let rendered = items.iter().map(|item| items::render(books, item, one, version)).collect::<Result<Vec<_>, _>>()?;
+    let url = format!("/v1/subscription_items?subscription={}", one.id);
+    let threshold = |amount| json!({ "amount_gte": amount, "reset_billing_cycle_anchor": false });
+    let state = json!({
+        "id": one.id,
+        "object": "subscription",
+        "billing_cycle_anchor": one.anchor.at,
+        "billing_cycle_anchor_config": render_anchor(one),
+        "billing_thresholds": one.threshold.map(threshold),
+        "cancel_at": one.cancel_at_period_end.then_some(one.period_end),
+        "cancel_at_period_end": one.cancel_at_period_end,
+        "canceled_at": one.canceled_at,
+        "collection_method": if one.days_until_due.is_some() { "send_invoice" } else { "charge_automatically" },
+        "created": one.created,
+        "currency": one.currency,
+        "customer": one.customer,
+        "days_until_due": one.days_until_due,
+        "default_payment_method": one.payment_method,
+        "description": one.description,
+        "ended_at": one.ended_at,
+        "items": lists::whole(&url, rendered),
+        "latest_invoice": one.latest_invoice,
+        "livemode": false,
+        "metadata": one.metadata,
+        "start_date": one.created,
+        "status": one.status.word(),
+        "trial_end": one.trial_end,
+        "trial_start": one.trial_end.map(|_| one.created),
+    });
+    let value = merged(state, render_constants(one));
+    if version.is_basil() {
+        return Ok(value);
+    }
+    let only = if let [only] = items.as_slice() { only.quantity } else { None };
+    let period = json!({ "current_period_start": one.period_start, "current_period_end": one.period_end });
+    Ok(merged(value, merged(period, json!({ "discount": null, "quantity": only }))))
+}
+
+/// What callers expect to find, and the sandbox has one answer to.
+fn render_constants(one: &Subscription) -> Value {
+    let reason = one.canceled_at.map(|_| "cancellation_requested");
+    json!({
+        "application": null,
+        "application_fee_percent": null,
+        "automatic_tax": { "disabled_reason": null, "enabled": false, "liability": null },
+        "cancellation_details": { "comment": null, "feedback": null, "reason": reason },
+        "default_source": null,
+        "default_tax_rates": [],
+        "discounts": [],
+        "next_pending_invoice_item_invoice": null,
+        "on_behalf_of": null,
+        "pause_collection": null,
+        "payment_settings": {
+            "payment_method_options": null,
+            "payment_method_types": null,
+            "save_default_payment_method": "off",
+        },
+        "pending_invoice_item_interval": null,
+        "pending_setup_intent": null,
+        "pending_update": null,
+        "schedule": null,
+        "test_clock": null,
+        "transfer_data": null,
+        "trial_settings": { "end_behavior": { "missing_payment_method": "create_invoice" } },
+    })
+}
+
+fn render_anchor(one: &Subscription) -> Value {
+    let time = chrono::DateTime::from_timestamp(one.anchor.at, 0).filter(|_| one.anchor_configured);
+    time.map_or(Value::Null, |time| {
+        use chrono::Timelike;
+        json!({
+            "day_of_month": one.anchor.day,
+            "hour": time.hour(),
+            "minute": time.minute(),
+            "month": null,
+            "second": time.second(),
+        })
+    })
+}
