@@ -23,16 +23,14 @@ pub(super) async fn refresh(context: &Arc<Context>) -> Result<(), JobError> {
             failed.get_or_insert(error);
         }
     }
-    match failed {
-        Some(error) => Err(error),
-        None => {
-            let read_at = context.clock.read().boottime_us;
-            let mut live = context.live();
-            live.subscriptions_read_in = Some(generation.id);
-            live.subscriptions_read_boottime_us = Some(read_at);
-            Ok(())
-        }
+    if let Some(error) = failed {
+        return Err(error);
     }
+    let read_at = context.clock.read().boottime_us;
+    let mut live = context.live();
+    live.subscriptions_read_in = Some(generation.id);
+    live.subscriptions_read_boottime_us = Some(read_at);
+    Ok(())
 }
 
 /// The one that is linked, and those with rows that are not finished.
