@@ -167,12 +167,12 @@ fn explain(error: JobError) -> ApiError {
         return ApiError::busy(what, RETRY_AFTER_S).hint(hint);
     }
     let hint = error.hint();
-    let said = match &error {
-        JobError::Refused { code, what, .. } if code.starts_with("bad_") => ApiError::bad_request(code, what.clone()),
-        JobError::Refused { code: code @ "unknown_record", what, .. } => ApiError::not_found(code, what.clone()),
-        JobError::Refused { code, what, .. } => ApiError::refused(code, what.clone()),
+    let said = match error {
+        JobError::Refused { code, what, .. } if code.starts_with("bad_") => ApiError::bad_request(code, what),
+        JobError::Refused { code: code @ "unknown_record", what, .. } => ApiError::not_found(code, what),
+        JobError::Refused { code, what, .. } => ApiError::refused(code, what),
         JobError::Provider(_) => ApiError::provider("provider", error.to_string()),
-        _ => ApiError::internal(error.to_string()),
+        other => ApiError::internal(other.to_string()),
     };
     match hint {
         Some(hint) => said.hint(hint),

@@ -40,7 +40,7 @@ impl Nudges {
 }
 
 /// Time since boot stands still while this process sleeps through a suspension, so a far wake-up is looked at again.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
 /// Nothing is so urgent that it may spin.
 const SOONEST: Duration = Duration::from_secs(1);
 

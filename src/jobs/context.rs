@@ -126,9 +126,10 @@ impl Context {
 
     /// A state of affairs begins.
     pub fn raise(&self, problem: Problem) {
-        let before = self.live().problems.insert(problem.code.clone(), problem.clone());
-        if before.as_ref() != Some(&problem) {
+        let mut live = self.live();
+        if live.problems.get(&problem.code) != Some(&problem) {
             tracing::warn!(code = %problem.code, hint = %problem.hint, "{}", problem.what);
+            live.problems.insert(problem.code.clone(), problem);
         }
     }
 

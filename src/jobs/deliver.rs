@@ -12,7 +12,7 @@ use crate::outbox::{self, After, Claim, Delivery, Fate, Held, ReadVerdict, Recor
 use crate::provider::{Answer, Outcome, ReadError, Refusal, RefusalKind, SetUsage, Summary};
 
 /// How long something that needs a person waits before it is looked at again by itself.
-const PERMANENT_AGAIN: Duration = Duration::from_secs(3_600);
+const PERMANENT_AGAIN: Duration = Duration::from_hours(1);
 
 /// Which rows to look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub(super) async fn deliver(context: &Arc<Context>, which: &Which) -> Result<Vec
         return Ok(Vec::new());
     }
     let now = context.now();
-    let records = context.store.read(|c| outbox::unfinished(c)).await?;
+    let records = context.store.read(outbox::unfinished).await?;
     let (falls, rises): (Vec<_>, Vec<_>) = records
         .into_iter()
         .filter(|record| record.state == RecordState::Open && is_wanted(record, which, now))

@@ -23,14 +23,11 @@ pub(super) async fn refresh(context: &Arc<Context>) -> Result<(), JobError> {
             failed.get_or_insert(error);
         }
     }
-    match failed {
-        Some(error) => Err(error),
-        None => {
-            let read_at = context.clock.read().boottime_us;
-            context.note_subscriptions_read(generation.id, read_at);
-            context.keep_date().await
-        }
+    if let Some(error) = failed {
+        return Err(error);
     }
+    context.note_subscriptions_read(generation.id, context.clock.read().boottime_us);
+    context.keep_date().await
 }
 
 /// The one that is linked, and those with rows that are not finished.

@@ -11,7 +11,7 @@ use crate::model::{CustomerId, ItemId, MeterName, PriceId, Span, SubscriptionId,
 use crate::store::Tx;
 
 /// Rule S6: by the provider's clock nothing is sent later than this before a period's end, time-out included.
-const SPARE_BEFORE_END: Duration = Duration::from_secs(120);
+const SPARE_BEFORE_END: Duration = Duration::from_mins(2);
 
 /// Where a period is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
