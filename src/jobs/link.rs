@@ -360,7 +360,9 @@ fn begin(
             let what = format!("{} was billed on {other} before, in the same period", checked.item.meter);
             outbox::hold(tx, id, &Held::Segment { what }, now)?;
         }
-        if on_top || checked.stands == 0 {
+        // What this ledger knows already is compared by the read before the next push (rule S5).
+        let unread = outbox::by_id(tx, id)?.standing.is_none();
+        if unread && (on_top || checked.stands == 0) {
             outbox::note_first_read(tx, id, checked.stands, generation, now)?;
         }
     }

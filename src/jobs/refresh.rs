@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::periods::{self, Gap};
-use super::{Context, JobError};
+use super::{Context, JobError, deliver};
 use crate::account;
 use crate::model::{Problem, Span, SubscriptionId};
 use crate::outbox;
@@ -44,11 +44,8 @@ async fn refresh_one(context: &Arc<Context>, subscription: &SubscriptionId) -> R
     let view = match answer.value {
         Ok(view) => view,
         Err(error) => {
-            context.raise(Problem::needs_someone(
-                "subscription_unreadable",
-                format!("the subscription {subscription} cannot be read: {error}"),
-                error.refusal.kind.hint(),
-            ));
+            let what = format!("the subscription {subscription} cannot be read: {error}");
+            context.raise(deliver::unreadable("subscription_unreadable", what, &error));
             return Err(error.into());
         }
     };
