@@ -115,7 +115,7 @@ mod tests {
             writes.spawn(async move {
                 let stay = move |_: &Tx<'_>| {
                     begun.send(()).unwrap();
-                    drop(held.recv());
+                    assert!(held.recv().is_ok());
                     Ok::<_, StoreError>(())
                 };
                 first.write(stay).await
