@@ -1,10 +1,12 @@
 //! Which wall time to place usage by (rule M5).
 
+use serde::{Deserialize, Serialize};
+
 use super::Reading;
 use crate::model::Timestamp;
 
 /// The provider's `Date` header, with the moment it was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderDate {
     /// The header's time.
     pub date: Timestamp,

@@ -27,10 +27,8 @@ pub(super) async fn refresh(context: &Arc<Context>) -> Result<(), JobError> {
         return Err(error);
     }
     let read_at = context.clock.read().boottime_us;
-    let mut live = context.live();
-    live.subscriptions_read_in = Some(generation.id);
-    live.subscriptions_read_boottime_us = Some(read_at);
-    Ok(())
+    context.note_subscriptions_read(generation.id, read_at);
+    context.keep_date().await
 }
 
 /// The one that is linked, and those with rows that are not finished.
