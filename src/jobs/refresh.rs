@@ -26,8 +26,7 @@ pub(super) async fn refresh(context: &Arc<Context>) -> Result<(), JobError> {
     if let Some(error) = failed {
         return Err(error);
     }
-    let read_at = context.clock.read().boottime_us;
-    context.note_subscriptions_read(generation.id, read_at);
+    context.note_subscriptions_read(generation.id, context.clock.read().boottime_us);
     context.keep_date().await
 }
 
