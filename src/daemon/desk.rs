@@ -39,8 +39,9 @@ impl FrontDesk {
         let now = self.context.now();
         let offset = self.context.steady_offset(schedule.spread).as_micros();
         let offset = i64::try_from(offset).unwrap_or(0);
-        // The run whose turn has come but whose offset has not passed is still ahead.
-        let next_push = schedule::next(&schedule.push, now.minus(offset)).map(|at| at.plus(offset));
+        // The run whose turn has come but whose offset has not passed is still ahead, unless it came before the start.
+        let turn_after = now.minus(offset).max(self.since);
+        let next_push = schedule::next(&schedule.push, turn_after).map(|at| at.plus(offset));
         let next_compact = schedule::next(&schedule.compact, now);
         Running { since: self.since, sandbox: self.sandbox, next_push, next_compact }
     }

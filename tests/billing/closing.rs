@@ -262,7 +262,7 @@ fn r1_the_same_item_linked_again_in_a_period_goes_on_with_its_total() {
         vm.run(HOUR);
         vm.push_now().await.unwrap();
         assert_eq!(vm.stands(&vm.demo.item_compute), 6);
-        let rows = vm.context().store.read(|c| outbox::unfinished(c)).await.unwrap();
+        let rows = vm.context().store.read(outbox::unfinished).await.unwrap();
         assert_eq!(rows.len(), 2, "linking again makes no second row");
         assert!(rows.iter().all(|row| row.period.contains(before)));
     });

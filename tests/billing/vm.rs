@@ -58,7 +58,8 @@ impl Vm {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::booted_at(Timestamp::parse(at).unwrap()));
         let world = Arc::new(ManualClock::booted_at(Timestamp::parse(at).unwrap()));
-        let its_clock = SandboxClock::following(Arc::clone(&world) as Arc<dyn Clock>);
+        let its_clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(&world);
+        let its_clock = SandboxClock::following(its_clock);
         let stripe = Sandbox::open(&dir.path().join("stripe"), its_clock).unwrap();
         let demo = seed_demo(&stripe).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -122,7 +123,7 @@ impl Vm {
         std::fs::create_dir_all(&paths.runtime).unwrap();
         let parts = Parts {
             store: Store::open(&paths.database()).unwrap(),
-            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            clock: Arc::<ManualClock>::clone(&self.clock),
             machine: Machine { root: self.dir.path().join("root") },
             runtime_dir: paths.runtime,
             settings: Settings { config, provider },
