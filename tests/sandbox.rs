@@ -1,5 +1,6 @@
 //! The strict Stripe sandbox over real HTTP: one test per row of what it refuses and keeps.
 #![cfg(feature = "sandbox")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "helpers of tests fail the test")]
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -22,8 +23,12 @@ struct World {
     demo: Demo,
     address: SocketAddr,
     client: reqwest::Client,
+    _serving: Serving,
     _dir: tempfile::TempDir,
 }
+
+/// The server's task, which ends with this.
+type Serving = tokio::task::JoinSet<()>;
 
 #[derive(Debug)]
 struct Answer {
@@ -55,8 +60,8 @@ fn run<F: Future<Output = ()>>(test: impl FnOnce(World) -> F) {
         let demo = seed_demo(&sandbox).unwrap();
         // A record without a timestamp is one of this very second, and the second a period begins in is not in it.
         sandbox.advance(1_000_000).unwrap();
-        let address = serve(&sandbox).await;
-        test(World { sandbox, demo, address, client: client(), _dir: dir }).await;
+        let (address, serving) = serve(&sandbox).await;
+        test(World { sandbox, demo, address, client: client(), _serving: serving, _dir: dir }).await;
     });
 }
 
@@ -64,12 +69,13 @@ fn client() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap()
 }
 
-async fn serve(sandbox: &Sandbox) -> SocketAddr {
+async fn serve(sandbox: &Sandbox) -> (SocketAddr, Serving) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let sandbox = sandbox.clone();
-    tokio::spawn(async move { sandbox.serve(listener, std::future::pending()).await });
-    address
+    let mut serving = Serving::new();
+    serving.spawn(async move { sandbox.serve(listener, std::future::pending()).await });
+    (address, serving)
 }
 
 impl World {
@@ -621,6 +627,118 @@ fn expand_is_honoured_where_there_is_something_to_expand() {
 }
 
 #[test]
+fn a_total_that_cannot_be_written_down_is_refused() {
+    run(|world| async move {
+        let item = world.demo.item_compute.clone();
+        let most = i64::MAX.to_string();
+        for stamp in [now() + 1, now() + 2] {
+            let refused = world.set(&item, &most, stamp).await;
+            assert_eq!((refused.status, refused.error("param")), (400, "quantity"), "{}", refused.text);
+        }
+        let much = 1_i64 << 60;
+        assert_eq!(world.set(&item, &much.to_string(), now() + 1).await.status, 200);
+        assert_eq!(world.standing(&item), much);
+    });
+}
+
+#[test]
+fn a_trial_bills_nothing_and_the_period_after_it_does() {
+    run(|world| async move {
+        let end = now() + 10 * DAY;
+        let pairs = [
+            ("customer", world.demo.customer.as_str()),
+            ("items[0][price]", &world.demo.prices["price_starter_monthly"]),
+            ("items[1][price]", &world.demo.prices["price_compute_overage_starter"]),
+            ("trial_end", &end.to_string()),
+        ];
+        let made = world.post("/v1/subscriptions", &pairs).await;
+        assert_eq!(
+            (made.json["status"].as_str(), made.json["current_period_end"].as_i64()),
+            (Some("trialing"), Some(end))
+        );
+        let item = made.json["items"]["data"][1]["id"].as_str().unwrap().to_owned();
+        world.set(&item, "100", now() + 1).await.id();
+        world.sandbox.set_clock(Timestamp::from_secs(end)).unwrap();
+        world.set(&item, "7", end + 1).await.id();
+        world.sandbox.advance(31 * DAY * 1_000_000).unwrap();
+        let invoices = world.sandbox.invoices(&made.id()).unwrap();
+        let totals: Vec<_> = invoices.iter().map(|one| one["total"].as_i64().unwrap()).collect();
+        assert_eq!(totals, [0, 9_900, 7 * 5 + 9_900]);
+    });
+}
+
+#[test]
+fn what_ends_with_its_period_bills_the_usage_and_no_further_base() {
+    run(|world| async move {
+        let path = format!("/v1/subscriptions/{}", world.demo.subscription);
+        world.set(&world.demo.item_compute, "10", now() + 1).await.id();
+        let ending = world.post(&path, &[("cancel_at_period_end", "true")]).await;
+        assert_eq!((ending.json["status"].as_str(), ending.json["cancel_at"].is_i64()), (Some("active"), true));
+        world.sandbox.set_clock(at("2027-03-01T00:00:00Z")).unwrap();
+        assert_eq!(world.get(&path).await.json["status"], "canceled");
+        let invoices = world.sandbox.invoices(&world.demo.subscription).unwrap();
+        assert_eq!((invoices.len(), invoices[1]["total"].as_i64()), (2, Some(40)));
+    });
+}
+
+#[test]
+fn a_swapped_base_is_prorated_and_usage_is_billed_at_the_price_of_the_end() {
+    run(|world| async move {
+        world.sandbox.set_clock(at("2026-12-01T00:00:00Z")).unwrap();
+        let middle = at("2026-12-16T12:00:00Z");
+        world.set(&world.demo.item_compute, "100", at("2026-12-01T00:00:01Z").secs()).await.id();
+        world.sandbox.set_clock(middle).unwrap();
+        let pairs = [
+            ("items[0][id]", world.demo.item_base.as_str()),
+            ("items[0][price]", &world.demo.prices["price_enterprise_monthly"]),
+            ("items[1][id]", &world.demo.item_compute),
+            ("items[1][price]", &world.demo.prices["price_compute_overage_starter"]),
+        ];
+        assert_eq!(world.post(&format!("/v1/subscriptions/{}", world.demo.subscription), &pairs).await.status, 200);
+        world.sandbox.set_clock(at("2027-01-01T00:00:00Z")).unwrap();
+        let invoice = world.sandbox.invoices(&world.demo.subscription).unwrap().pop().unwrap();
+        // Half of EUR 199 given back, half of EUR 499 asked for, 100 hours at 5 cents, the next month's EUR 499.
+        assert_eq!(invoice["total"], -9_950 + 24_950 + 500 + 49_900);
+    });
+}
+
+#[test]
+fn metered_prices_need_a_meter_from_basil_on() {
+    run(|world| async move {
+        let pairs = [
+            ("product", "prod_magicbox_pro"),
+            ("currency", "eur"),
+            ("unit_amount", "1"),
+            ("recurring[interval]", "month"),
+            ("recurring[usage_type]", "metered"),
+        ];
+        assert_eq!(world.post("/v1/prices", &pairs).await.status, 200);
+        let since = world.send(world.form("/v1/prices", &pairs).header("stripe-version", "2025-03-31.basil")).await;
+        assert_eq!((since.status, since.error("param")), (400, "recurring[meter]"));
+    });
+}
+
+#[test]
+fn lists_come_newest_first_and_in_pages() {
+    run(|world| async move {
+        let mut made = vec![world.demo.customer.clone()];
+        for name in ["a", "b", "c"] {
+            made.push(world.post("/v1/customers", &[("name", name)]).await.id());
+        }
+        let ids = |page: &Value| -> Vec<String> {
+            page["data"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect()
+        };
+        let first = world.get("/v1/customers?limit=2").await.json;
+        assert_eq!((ids(&first), first["has_more"].as_bool()), (vec![made[3].clone(), made[2].clone()], Some(true)));
+        let second = world.get(&format!("/v1/customers?limit=2&starting_after={}", made[2])).await.json;
+        assert_eq!((ids(&second), second["has_more"].as_bool()), (vec![made[1].clone(), made[0].clone()], Some(false)));
+        let back = world.get(&format!("/v1/customers?limit=1&ending_before={}", made[1])).await.json;
+        assert_eq!((ids(&back), back["has_more"].as_bool()), (vec![made[2].clone()], Some(true)));
+        assert_eq!(world.get("/v1/customers?limit=0").await.error("param"), "limit");
+    });
+}
+
+#[test]
 fn taking_an_item_away_drops_its_usage_only_when_told_to() {
     run(|world| async move {
         let item = world.demo.item_compute.clone();
@@ -754,7 +872,7 @@ fn everything_that_was_answered_survives_a_restart() {
         let sandbox = open(dir.path());
         let demo = seed_demo(&sandbox).unwrap();
         sandbox.advance(3 * DAY * 1_000_000).unwrap();
-        let address = serve(&sandbox).await;
+        let (address, _first) = serve(&sandbox).await;
         let path = format!("http://{address}/v1/subscription_items/{}/usage_records", demo.item_api);
         let send = |url: String| {
             let request = client().post(url).bearer_auth(&demo.agent_key).header("idempotency-key", "k");
@@ -766,7 +884,7 @@ fn everything_that_was_answered_survives_a_restart() {
         let again = open(dir.path());
         assert_eq!(seed_demo(&again).unwrap(), demo);
         assert_eq!(again.now(), sandbox.now());
-        let address = serve(&again).await;
+        let (address, _second) = serve(&again).await;
         let path = format!("http://{address}/v1/subscription_items/{}/usage_records", demo.item_api);
         let replayed = send(path).await.unwrap();
         assert_eq!(replayed.headers().get("idempotent-replayed").unwrap(), "true");
