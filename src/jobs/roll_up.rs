@@ -122,20 +122,12 @@ pub fn rate(
         .map(|(link, _)| link)
         .collect();
     let used = used_by(connection, meter, &billing, record)?;
-    let terms = match record.state {
-        // P's own terms: what held when it closed stays, whatever is configured later (rule R6).
-        RecordState::Closed => Terms {
-            plan: record.plan.clone(),
-            allowance: record
-                .included
-                .map_or(Allowance::Unlimited, |included| Allowance::Included(Micros::new(included))),
-            report: if record.gross { Report::Gross } else { Report::Overage },
-            rounding: record.rounding,
-        },
-        _ => {
-            let (plan, allowance) = allowance(config, meter, &billing, record)?;
-            Terms { plan, allowance, report: meter.report, rounding: meter.rounding }
-        }
+    // P's own terms: what held when it closed stays, whatever is configured later (rule R6).
+    let terms = if record.state == RecordState::Closed {
+        closed_terms(record)
+    } else {
+        let (plan, allowance) = allowance(config, meter, &billing, record)?;
+        Terms { plan, allowance, report: meter.report, rounding: meter.rounding }
     };
     let overage = rating::overage(used, terms.allowance, &meter.unit, terms.report, terms.rounding)?;
     if record.state != RecordState::Closed {
@@ -161,6 +153,15 @@ struct Terms {
     allowance: Allowance,
     report: Report,
     rounding: Rounding,
+}
+
+fn closed_terms(record: &UsageRecord) -> Terms {
+    Terms {
+        plan: record.plan.clone(),
+        allowance: record.included.map_or(Allowance::Unlimited, |included| Allowance::Included(Micros::new(included))),
+        report: if record.gross { Report::Gross } else { Report::Overage },
+        rounding: record.rounding,
+    }
 }
 
 fn bills(items: &[Item], record: &UsageRecord) -> bool {
