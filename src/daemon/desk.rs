@@ -39,8 +39,9 @@ impl FrontDesk {
         let now = self.context.now();
         let offset = self.context.steady_offset(schedule.spread).as_micros();
         let offset = i64::try_from(offset).unwrap_or(0);
-        // The run whose turn has come but whose offset has not passed is still ahead.
-        let next_push = schedule::next(&schedule.push, now.minus(offset)).map(|at| at.plus(offset));
+        // The run whose turn has come but whose offset has not passed is still ahead, unless it came before the start.
+        let turn_after = now.minus(offset).max(self.since);
+        let next_push = schedule::next(&schedule.push, turn_after).map(|at| at.plus(offset));
         let next_compact = schedule::next(&schedule.compact, now);
         Running { since: self.since, sandbox: self.sandbox, next_push, next_compact }
     }
@@ -167,12 +168,12 @@ fn explain(error: JobError) -> ApiError {
         return ApiError::busy(what, RETRY_AFTER_S).hint(hint);
     }
     let hint = error.hint();
-    let said = match &error {
-        JobError::Refused { code, what, .. } if code.starts_with("bad_") => ApiError::bad_request(code, what.clone()),
-        JobError::Refused { code: code @ "unknown_record", what, .. } => ApiError::not_found(code, what.clone()),
-        JobError::Refused { code, what, .. } => ApiError::refused(code, what.clone()),
+    let said = match error {
+        JobError::Refused { code, what, .. } if code.starts_with("bad_") => ApiError::bad_request(code, what),
+        JobError::Refused { code: code @ "unknown_record", what, .. } => ApiError::not_found(code, what),
+        JobError::Refused { code, what, .. } => ApiError::refused(code, what),
         JobError::Provider(_) => ApiError::provider("provider", error.to_string()),
-        _ => ApiError::internal(error.to_string()),
+        other => ApiError::internal(other.to_string()),
     };
     match hint {
         Some(hint) => said.hint(hint),

@@ -14,7 +14,7 @@ const AGAIN_US: i64 = 600 * 1_000_000;
 pub(super) async fn close(context: &Arc<Context>) -> Result<(u32, Option<Timestamp>), JobError> {
     let mut closed = 0;
     let mut next: Option<Timestamp> = None;
-    let records = context.store.read(|c| outbox::unfinished(c)).await?;
+    let records = context.store.read(outbox::unfinished).await?;
     for record in records.into_iter().filter(|record| record.state == RecordState::Ending) {
         let again = match close_one(context, &record).await {
             Ok(Closing::Closed) => {

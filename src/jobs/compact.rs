@@ -19,7 +19,7 @@ pub async fn compact(context: &Arc<Context>, because: &str) -> Result<(), JobErr
     let settled = context.store.read(move |c| settled_until(c, now)).await?;
     let settings = context.settings();
     let mut compacted = 0;
-    for meter in settings.config.meters.keys().cloned() {
+    for meter in settings.config.meters.keys() {
         loop {
             let name = meter.clone();
             let step = context

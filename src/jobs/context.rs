@@ -41,6 +41,8 @@ pub struct Context {
     pub incarnation: Incarnation,
     settings: RwLock<Arc<Settings>>,
     live: Mutex<Live>,
+    /// One round of samples at a time: a reading must not be stored after a later one.
+    pub(super) sampling: tokio::sync::Mutex<()>,
     /// One push at a time: two would only wait for each other's claims.
     pub(super) pushing: tokio::sync::Mutex<()>,
 }
@@ -93,6 +95,7 @@ impl Context {
             incarnation,
             settings: RwLock::new(Arc::new(parts.settings)),
             live: Mutex::new(live),
+            sampling: tokio::sync::Mutex::new(()),
             pushing: tokio::sync::Mutex::new(()),
         }
     }
@@ -126,9 +129,10 @@ impl Context {
 
     /// A state of affairs begins.
     pub fn raise(&self, problem: Problem) {
-        let before = self.live().problems.insert(problem.code.clone(), problem.clone());
-        if before.as_ref() != Some(&problem) {
+        let mut live = self.live();
+        if live.problems.get(&problem.code) != Some(&problem) {
             tracing::warn!(code = %problem.code, hint = %problem.hint, "{}", problem.what);
+            live.problems.insert(problem.code.clone(), problem);
         }
     }
 

@@ -46,8 +46,8 @@ pub async fn link(context: &Arc<Context>, request: &LinkRequest, actor: &str) ->
     let view = answer.value?;
     check_subscription(&view, &customer)?;
     let plan = choose_plan(&settings.config, request, &view)?;
-    let (items, not_billed) = choose_items(&settings.config, plan, request, &view)?;
-    let checked = check_items(context, items, request).await?;
+    let Choice { billed, not_billed } = choose_items(&settings.config, plan, request, &view)?;
+    let checked = check_items(context, billed, request).await?;
     let period = common_period(&checked, &view)?;
     let now = context.now();
     let from = start(request, period, now)?;
@@ -147,23 +147,30 @@ fn choose_plan<'c>(config: &'c Config, request: &LinkRequest, view: &Subscriptio
     }
 }
 
-/// Pairs the plan's meters with the subscription's items. Returns what is measured and not billed beside it.
+/// Which meters are billed on which items.
+#[derive(Default)]
+struct Choice {
+    billed: Vec<(Item, ItemView)>,
+    /// What is only measured, with the reason.
+    not_billed: Vec<String>,
+}
+
+/// Pairs the plan's meters with the subscription's items.
 fn choose_items(
     config: &Config,
     plan: &Plan,
     request: &LinkRequest,
     view: &SubscriptionView,
-) -> Result<(Vec<(Item, ItemView)>, Vec<String>), JobError> {
-    let mut items = Vec::new();
-    let mut not_billed = Vec::new();
+) -> Result<Choice, JobError> {
+    let mut choice = Choice::default();
     for meter in config.meters.keys() {
         let Some(terms) = plan.meters.get(meter) else {
-            not_billed.push(format!("{meter}: the plan {} does not mention it", plan.name));
+            choice.not_billed.push(format!("{meter}: the plan {} does not mention it", plan.name));
             continue;
         };
         match terms.included {
             Some(Included::Unlimited) => {
-                not_billed.push(format!("{meter}: unlimited in the plan {}", plan.name));
+                choice.not_billed.push(format!("{meter}: unlimited in the plan {}", plan.name));
                 continue;
             }
             None => {
@@ -180,9 +187,9 @@ fn choose_items(
         }
         let found = find_item(meter, terms.price.as_deref(), request, view)?;
         check_item(plan, meter, found)?;
-        items.push((new_item(meter, found), found.clone()));
+        choice.billed.push((new_item(meter, found), found.clone()));
     }
-    Ok((items, not_billed))
+    Ok(choice)
 }
 
 fn new_item(meter: &MeterName, found: &ItemView) -> Item {
@@ -353,7 +360,9 @@ fn begin(
             let what = format!("{} was billed on {other} before, in the same period", checked.item.meter);
             outbox::hold(tx, id, &Held::Segment { what }, now)?;
         }
-        if on_top || checked.stands == 0 {
+        // What this ledger knows already is compared by the read before the next push (rule S5).
+        let unread = outbox::by_id(tx, id)?.standing.is_none();
+        if unread && (on_top || checked.stands == 0) {
             outbox::note_first_read(tx, id, checked.stands, generation, now)?;
         }
     }

@@ -6,7 +6,7 @@ use super::{Context, JobError};
 use crate::account::{self, Item, Link};
 use crate::config::Config;
 use crate::ledger;
-use crate::model::{Included, Meter, Micros, Problem, Timestamp};
+use crate::model::{Included, Meter, Micros, Problem, Report, Rounding, Timestamp};
 use crate::outbox::{self, Rated, RecordState, UsageRecord};
 use crate::rating::{self, Allowance, InForce};
 use crate::store::Tx;
@@ -46,7 +46,6 @@ fn rate_all(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<Vec<String>,
     for record in outbox::unfinished(tx)? {
         rate_one(tx, config, &links, &record, now, &mut unrated)?;
     }
-    tracing::debug!(target: "usaged::flow", "rolled up");
     Ok(unrated)
 }
 
@@ -64,6 +63,7 @@ fn rate_one(
             let rated = Rated {
                 plan: rating.plan,
                 gross: rating.gross,
+                rounding: rating.rounding,
                 used: rating.used.get(),
                 included: rating.included.map(Micros::get),
                 overage: rating.overage,
@@ -84,6 +84,8 @@ pub struct Rating {
     pub plan: String,
     /// Whether the unreduced total is reported.
     pub gross: bool,
+    /// How the overage was rounded.
+    pub rounding: Rounding,
     /// Usage of the links that bill on this item.
     pub used: Micros,
     /// What is included; `None` is unlimited.
@@ -120,26 +122,45 @@ pub fn rate(
         .map(|(link, _)| link)
         .collect();
     let used = used_by(connection, meter, &billing, record)?;
-    let (plan, allowance) = match record.state {
-        // P's own plan: what was included when it closed stays (rule R6).
-        RecordState::Closed => {
-            let included =
-                record.included.map_or(Allowance::Unlimited, |micros| Allowance::Included(Micros::new(micros)));
-            (record.plan.clone(), included)
+    let terms = match record.state {
+        // P's own terms: what held when it closed stays, whatever is configured later (rule R6).
+        RecordState::Closed => Terms {
+            plan: record.plan.clone(),
+            allowance: record
+                .included
+                .map_or(Allowance::Unlimited, |included| Allowance::Included(Micros::new(included))),
+            report: if record.gross { Report::Gross } else { Report::Overage },
+            rounding: record.rounding,
+        },
+        _ => {
+            let (plan, allowance) = allowance(config, meter, &billing, record)?;
+            Terms { plan, allowance, report: meter.report, rounding: meter.rounding }
         }
-        _ => allowance(config, meter, &billing, record)?,
     };
-    let overage = rating::overage(used, allowance, &meter.unit, meter.report, meter.rounding)?;
+    let overage = rating::overage(used, terms.allowance, &meter.unit, terms.report, terms.rounding)?;
+    if record.state != RecordState::Closed {
+        let (used, over) = (meter.unit.decimal(used), overage.unwrap_or(0));
+        tracing::debug!(target: "usaged::flow", "rolled up {}: {used} {} used, {over} to bill", meter.name, meter.unit.label);
+    }
     Ok(Rating {
-        plan,
-        gross: meter.report == crate::model::Report::Gross,
+        plan: terms.plan,
+        gross: terms.report == Report::Gross,
+        rounding: terms.rounding,
         used,
-        included: match allowance {
+        included: match terms.allowance {
             Allowance::Included(micros) => Some(micros),
             Allowance::Unlimited => None,
         },
         overage: overage.unwrap_or(0),
     })
+}
+
+/// By what a period is rated.
+struct Terms {
+    plan: String,
+    allowance: Allowance,
+    report: Report,
+    rounding: Rounding,
 }
 
 fn bills(items: &[Item], record: &UsageRecord) -> bool {

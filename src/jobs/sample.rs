@@ -7,7 +7,7 @@ use crate::clock::Reading;
 use crate::clock::trust::Placement;
 use crate::ledger::coverage::{self, How, Round};
 use crate::ledger::{self, placement, samples};
-use crate::model::{MeterName, Problem, Sample};
+use crate::model::{MeterName, Micros, Problem, Sample};
 use crate::outbox;
 
 /// A wall clock that moves this much against the time since boot has been set (rule S5); less is slewing.
@@ -24,6 +24,7 @@ pub struct Sampled {
 
 /// Takes a round. A failure loses nothing while the machine runs: the next round counts from the last stored one.
 pub async fn sample(context: &Arc<Context>) -> Result<Sampled, JobError> {
+    let _one_at_a_time = context.sampling.lock().await;
     let reading = context.clock.read();
     draw_after_jump(context, reading).await?;
     let taken = read_counters(context, reading);
@@ -52,7 +53,9 @@ pub async fn sample(context: &Arc<Context>) -> Result<Sampled, JobError> {
 
 impl Sampled {
     fn in_words(&self) -> String {
-        let parts: Vec<String> = self.used_us.iter().map(|(meter, us)| format!("{meter} +{us} µs")).collect();
+        let seconds = |us: i64| Micros::new(us).to_string();
+        let parts: Vec<String> =
+            self.used_us.iter().map(|(meter, us)| format!("{meter} +{} s", seconds(*us))).collect();
         let waits = if self.placed { "" } else { ", waiting for a trusted clock" };
         format!("sampled {}{waits}", parts.join(", "))
     }

@@ -20,6 +20,8 @@ use crate::wire::{
 
 /// An unsent record this near its deadline is an alarm (rule S12).
 const NEAR_DEADLINE_US: i64 = 6 * 3_600 * 1_000_000;
+/// A difference that has stood this long is not just waiting for its schedule.
+const LATE_US: i64 = 2 * 3_600 * 1_000_000;
 /// A record that has been failing for this many attempts needs someone.
 const MANY_ATTEMPTS: u32 = 8;
 
@@ -328,11 +330,8 @@ fn record_problem(record: &UsageRecord, settings: &Settings, now: Timestamp) -> 
         ));
     }
     let deadline = record.last_send(settings.config.provider.timeout);
-    if record.state == RecordState::Open
-        && record.differs()
-        && record.attempts > 0
-        && deadline.since(now) < NEAR_DEADLINE_US
-    {
+    let is_late = record.attempts > 0 || record.differs_since.is_some_and(|since| now.since(since) > LATE_US);
+    if record.state == RecordState::Open && record.differs() && is_late && deadline.since(now) < NEAR_DEADLINE_US {
         return Some(Problem::needs_someone(
             "deadline_near",
             format!(

@@ -9,7 +9,8 @@ use std::task::Poll;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use usaged::clock::{Clock, ManualClock};
 use usaged::config::{self, ApiKey, Environment, Paths, Reading};
@@ -57,7 +58,8 @@ impl Vm {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::booted_at(Timestamp::parse(at).unwrap()));
         let world = Arc::new(ManualClock::booted_at(Timestamp::parse(at).unwrap()));
-        let its_clock = SandboxClock::following(Arc::clone(&world) as Arc<dyn Clock>);
+        let its_clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(&world);
+        let its_clock = SandboxClock::following(its_clock);
         let stripe = Sandbox::open(&dir.path().join("stripe"), its_clock).unwrap();
         let demo = seed_demo(&stripe).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -99,10 +101,6 @@ impl Vm {
         self.write("proc/sys/kernel/random/boot_id", &boot_id);
     }
 
-    pub(crate) fn database(&self) -> PathBuf {
-        self.dir.path().join("usage.db")
-    }
-
     /// The agent starts.
     pub(crate) async fn start(&mut self) {
         self.starts += 1;
@@ -125,7 +123,7 @@ impl Vm {
         std::fs::create_dir_all(&paths.runtime).unwrap();
         let parts = Parts {
             store: Store::open(&paths.database()).unwrap(),
-            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            clock: Arc::<ManualClock>::clone(&self.clock),
             machine: Machine { root: self.dir.path().join("root") },
             runtime_dir: paths.runtime,
             settings: Settings { config, provider },
@@ -193,6 +191,11 @@ impl Vm {
         };
         let answer = Provider::new(&config).unwrap().set_usage(&set).await;
         assert_eq!(answer.value, Outcome::Accepted);
+    }
+
+    /// The operator's request to the provider.
+    pub(crate) async fn operate(&self, path: &str, form: &[(&str, &str)]) -> Value {
+        stripe_post(&self.base_url, &self.demo.secret_key, path, form).await
     }
 
     /// A copy of the disk as it is now.
@@ -323,4 +326,23 @@ async fn polled<T>(mut future: Pin<Box<impl Future<Output = T>>>, polls: u32) ->
         future.as_mut().poll(cx).map(Some)
     })
     .await
+}
+
+/// One form-encoded request to the sandbox, as any Stripe client would send it.
+async fn stripe_post(base_url: &str, key: &str, path: &str, form: &[(&str, &str)]) -> Value {
+    let address = base_url.trim_start_matches("http://");
+    let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nStripe-Version: 2025-02-24.acacia\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, json) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+    serde_json::from_str(json).unwrap()
 }
