@@ -128,16 +128,9 @@ pub fn rate(
         .map(|(link, _)| link)
         .collect();
     let used = used_by(connection, meter, &billing, record)?;
+    // P's own terms: what held when it closed stays, whatever is configured later (rule R6).
     let terms = if record.state == RecordState::Closed {
-        // P's own terms: what held when it closed stays, whatever is configured later (rule R6).
-        Terms {
-            plan: record.plan.clone(),
-            allowance: record
-                .included
-                .map_or(Allowance::Unlimited, |included| Allowance::Included(Micros::new(included))),
-            report: if record.gross { Report::Gross } else { Report::Overage },
-            rounding: record.rounding,
-        }
+        closed_terms(record)
     } else {
         let (plan, allowance) = allowance(config, meter, &billing, record)?;
         Terms { plan, allowance, report: meter.report, rounding: meter.rounding }
@@ -166,6 +159,15 @@ struct Terms {
     allowance: Allowance,
     report: Report,
     rounding: Rounding,
+}
+
+fn closed_terms(record: &UsageRecord) -> Terms {
+    Terms {
+        plan: record.plan.clone(),
+        allowance: record.included.map_or(Allowance::Unlimited, |included| Allowance::Included(Micros::new(included))),
+        report: if record.gross { Report::Gross } else { Report::Overage },
+        rounding: record.rounding,
+    }
 }
 
 fn bills(items: &[Item], record: &UsageRecord) -> bool {

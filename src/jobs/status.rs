@@ -21,7 +21,7 @@ use crate::wire::{
 /// An unsent record this near its deadline is an alarm (rule S12).
 const NEAR_DEADLINE_US: i64 = 6 * MICROS_PER_HOUR;
 /// A difference that has stood this long is not just waiting for its schedule.
-const LATE_US: i64 = 2 * 3_600 * 1_000_000;
+const LATE_US: i64 = 2 * MICROS_PER_HOUR;
 /// A record that has been failing for this many attempts needs someone.
 const MANY_ATTEMPTS: u32 = 8;
 
