@@ -17,7 +17,7 @@ pub(super) async fn run(context: Arc<Context>, mut stop: watch::Receiver<bool>) 
             () = sleep_until(next) => {}
         }
         match measure(&context).await {
-            Ok(_) => notify::status("measuring; usagectl status shows the figures"),
+            Ok(()) => notify::status("measuring; usagectl status shows the figures"),
             // It is a problem in status already; the next round counts from the last stored one.
             Err(error) => notify::status(&format!("measuring, but {error}")),
         }
