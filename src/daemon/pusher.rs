@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::jobs::{self, Context, Which};
-use crate::model::Timestamp;
+use crate::model::{Timestamp, micros_of};
 
 /// Why somebody should run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +119,7 @@ impl Pusher {
             Err(error) => {
                 let wait = self.context.retry_delay(self.failures);
                 self.failures = self.failures.saturating_add(1);
-                self.wake = Some(self.context.now().plus(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX)));
+                self.wake = Some(self.context.now().plus(micros_of(wait)));
                 tracing::warn!("the push stopped early and is tried again in {} s: {error}", wait.as_secs());
             }
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::{Context, JobError};
-use crate::model::{ItemId, Problem, Timestamp};
+use crate::model::{ItemId, Problem, Timestamp, micros_of};
 use crate::outbox::{self, After, Claim, Delivery, Fate, Held, ReadVerdict, RecordState, Told, UsageRecord};
 use crate::provider::{Answer, Outcome, ReadError, Refusal, RefusalKind, SetUsage, Summary};
 
@@ -172,7 +172,7 @@ async fn send(context: &Arc<Context>, id: i64, delivery: &Delivery) -> Result<Se
     let now = context.now();
     let (fate, why, asked) = judge(&answer);
     let wait = wait_for(context, &record, why.as_ref(), asked);
-    let again_at = now.plus(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX));
+    let again_at = now.plus(micros_of(wait));
     let told = Told {
         status: answer.status,
         request_id: answer.request_id.clone(),
@@ -298,7 +298,7 @@ async fn unread(context: &Context, record: &UsageRecord, error: &ReadError) -> R
     }
     let now = context.now();
     let wait = wait_for(context, record, Some(&error.refusal), error.retry_after);
-    let again_at = now.plus(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX));
+    let again_at = now.plus(micros_of(wait));
     let (id, why) = (record.id, error.to_string());
     context.store.write(move |tx| outbox::postpone(tx, id, again_at, &why)).await?;
     Ok(Delivered::Later)
@@ -307,10 +307,7 @@ async fn unread(context: &Context, record: &UsageRecord, error: &ReadError) -> R
 /// What stands in the current period. `None` where the current period is not the one our timestamp lies in.
 pub(super) fn current_total(summaries: &[Summary], timestamp_s: i64) -> Option<i64> {
     let Some(current) = summaries.iter().find(|summary| summary.invoice.is_none()) else { return Some(0) };
-    let timestamp = Timestamp::from_secs(timestamp_s);
-    // Start-exclusive, end-inclusive, as the provider counts.
-    let is_ours = current.period.is_none_or(|period| period.from < timestamp && timestamp <= period.to);
-    is_ours.then(|| i64::try_from(current.total).unwrap_or(i64::MAX))
+    current.holds(timestamp_s).unwrap_or(true).then(|| current.units())
 }
 
 /// The item was not found twice in a row.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sysinfo::{Disk, Disks};
 
-use super::{Context, JobError};
+use super::{Context, JobError, roll_up};
 use crate::account;
 use crate::config;
 use crate::model::Source;
@@ -187,7 +187,7 @@ async fn provider(context: &Arc<Context>) -> Result<Check, JobError> {
 }
 
 async fn books(context: &Context) -> Result<Check, JobError> {
-    let since = context.now().minus(400 * 86_400 * 1_000_000);
+    let since = roll_up::looked_back_to(&context.settings().config, context.now());
     let imbalances = context.store.read(move |c| outbox::imbalances(c, since)).await?;
     Ok(match imbalances.first() {
         None => check("books", Verdict::Ok, "every closed period balances (rule R7)", ""),

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use rust_decimal::Decimal;
 
 use super::OutboxError;
-use crate::model::{CustomerId, ItemId, MeterName, PriceId, Rounding, Span, SubscriptionId, Timestamp};
+use crate::model::{CustomerId, ItemId, MeterName, PriceId, Rounding, Span, SubscriptionId, Timestamp, micros_of};
 use crate::store::Tx;
 
 /// Rule S6: by the provider's clock nothing is sent later than this before a period's end, time-out included.
@@ -171,8 +171,8 @@ impl UsageRecord {
     /// The last moment, by the provider's clock, at which a push for this period may start (rules S6, S12).
     #[must_use]
     pub fn last_send(&self, timeout: Duration) -> Timestamp {
-        let spare = SPARE_BEFORE_END.saturating_add(timeout).as_micros();
-        self.period.to.minus(i64::try_from(spare).unwrap_or(i64::MAX))
+        let spare = micros_of(SPARE_BEFORE_END.saturating_add(timeout));
+        self.period.to.minus(spare)
     }
 }
 

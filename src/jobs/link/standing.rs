@@ -21,7 +21,7 @@ pub(super) async fn check_items(
         let answer = context.settings().provider.read_summaries(&item.item).await;
         context.note_date(&answer);
         let current = answer.value?.into_iter().find(|summary| summary.invoice.is_none());
-        let stands = current.map_or(0, |summary| i64::try_from(summary.total).unwrap_or(i64::MAX));
+        let stands = current.map_or(0, |summary| summary.units());
         let (id, from) = (item.item.clone(), view.period.from);
         let known = context.store.read(move |c| outbox::known_standing(c, &id, from)).await?;
         if stands > 0 && known.is_none() && !request.on_top && !request.from_next_period {
