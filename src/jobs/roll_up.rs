@@ -66,6 +66,10 @@ fn rate_one(
     match rate(tx, config, links, record) {
         Ok(rating) => {
             let carried_in = outbox::carried_in(tx, record.id)?;
+            if rating.overage != record.overage || carried_in != record.carried_in {
+                let (over, meter) = (rating.overage, &record.meter);
+                tracing::debug!(target: "usaged::flow", "rolled up {meter}: {over} over, {carried_in} carried in");
+            }
             let rated = Rated {
                 plan: rating.plan,
                 gross: rating.gross,
@@ -136,10 +140,6 @@ pub fn rate(
         Terms { plan, allowance, report: meter.report, rounding: meter.rounding }
     };
     let overage = rating::overage(used, terms.allowance, &meter.unit, terms.report, terms.rounding)?;
-    if record.state != RecordState::Closed {
-        let (used, over) = (meter.unit.decimal(used), overage.unwrap_or(0));
-        tracing::debug!(target: "usaged::flow", "rolled up {}: {used} {} used, {over} to bill", meter.name, meter.unit.label);
-    }
     Ok(Rating {
         plan: terms.plan,
         gross: terms.report == Report::Gross,
