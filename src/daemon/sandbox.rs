@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::args::say;
-use super::run::{Daemon, runtime};
+use super::run::{Daemon, Load, runtime};
 use super::signals::{self, Asked};
 use super::{Exit, log};
 use crate::clock::SystemClock;
@@ -47,7 +47,13 @@ pub(super) fn run(paths: &Paths, env: &Environment) -> anyhow::Result<Exit> {
         server.spawn(async move { stripe.serve(listener, std::future::pending()).await });
         let config = billed_by_demo(loaded.config, &demo, address)?;
         introduce(paths, &demo, address);
-        let daemon = Daemon::start(paths, env, Loaded { config, notes: Vec::new() }, true).await?;
+        let again = paths.clone();
+        let load: Load = Box::new(move || {
+            let loaded = config::load(&again, &env).map_err(|faults| faults.to_string())?;
+            let config = billed_by_demo(loaded.config, &demo, address).map_err(|error| error.to_string())?;
+            Ok(Loaded { config, notes: Vec::new() })
+        });
+        let daemon = Daemon::start(paths, load, Loaded { config, notes: Vec::new() }, true).await?;
         daemon.live(asked).await
     })
 }
