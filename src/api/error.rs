@@ -1,7 +1,7 @@
-use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::reply::Reply;
 use crate::wire::ErrorBody;
 
 /// An answer that is not 2xx.
@@ -88,7 +88,7 @@ impl IntoResponse for ApiError {
             tracing::warn!(status = self.status.as_u16(), code = %self.body.code, "answered: {}", self.body.error);
         }
         let retry_after = self.retry_after_s.map(HeaderValue::from);
-        let mut response = (self.status, Json(self.body)).into_response();
+        let mut response = (self.status, Reply(self.body)).into_response();
         if let Some(seconds) = retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }

@@ -25,6 +25,7 @@ fn until(what: &str, condition: impl Fn() -> bool) {
 
 fn say(server: &Server, text: &str) -> UnixStream {
     let mut stream = UnixStream::connect(server.path()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     stream.write_all(text.as_bytes()).unwrap();
     stream
 }
@@ -266,6 +267,8 @@ fn every_path_is_in_the_document_and_every_answer_has_its_schema() {
     openapi_document::assert_describes(&document, "DoctorReport", &serde_json::to_value(answers::doctor()).unwrap());
     openapi_document::assert_describes(&document, "VoidReport", &serde_json::to_value(answers::void("a")).unwrap());
     openapi_document::assert_describes(&document, "ReleaseReport", &serde_json::to_value(answers::release()).unwrap());
+    let identity = serde_json::to_value(answers::identity()).unwrap();
+    openapi_document::assert_describes(&document, "IdentityReport", &identity);
     let recorded = server.post("/v1/usage", &format!("[{RECORD}, {{}}]")).json;
     openapi_document::assert_describes(&document, "RecordReport", &recorded);
     openapi_document::assert_describes(&document, "Error", &server.get("/nowhere").json);
@@ -291,7 +294,9 @@ fn held() -> (FakeDesk, Arc<Notify>) {
 #[test]
 fn a_request_in_flight_is_answered_before_the_end_and_the_socket_is_gone_at_once() {
     let (desk, gate) = held();
-    let mut server = Server::start(desk);
+    let mut limits = Limits::new(4_096, 5);
+    (limits.grace, limits.arrival_max) = (Duration::from_hours(1), Duration::from_hours(1));
+    let mut server = Server::with(desk, |_| Access::new(rustix::process::geteuid().as_raw(), None), limits);
     let stream = say(&server, "GET /v1/doctor HTTP/1.1\r\nHost: x\r\n\r\n");
     until("the desk is asked", || !server.asked().is_empty());
     let idle = say(&server, "GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -301,7 +306,7 @@ fn a_request_in_flight_is_answered_before_the_end_and_the_socket_is_gone_at_once
     until("the socket is gone", || !server.path().exists());
     gate.notify_one();
     assert!(all_of(stream).starts_with("HTTP/1.1 200"));
-    server.wait();
+    until("the daemon has ended", || server.has_ended());
     assert!(all_of(idle).ends_with("}\n"), "a connection that asks nothing more does not keep the daemon");
 }
 

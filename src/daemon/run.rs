@@ -77,7 +77,7 @@ impl Daemon {
         assemble::report(&context, problem);
 
         let config = context.settings().config.clone();
-        let (nudges, nudged) = pusher::nudges();
+        let (nudges, inbox) = pusher::nudges();
         let (stop_work, stopping) = watch::channel(false);
         let (stop_answers, mut answers_end) = watch::channel(false);
         let desk = Arc::new(FrontDesk::new(Arc::clone(&context), nudges.clone(), sandbox));
@@ -89,7 +89,7 @@ impl Daemon {
             api::serve(socket, desk, access, limits, end).await;
         });
         tasks.spawn(sampler::run(Arc::clone(&context), stopping.clone()));
-        tasks.spawn(pusher::run(Arc::clone(&context), nudged, stopping));
+        tasks.spawn(pusher::run(Arc::clone(&context), inbox, stopping));
         let schedule = schedule::start(&config.schedule, nudges.clone()).await?;
         notify::ready("measuring");
         tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %paths.socket().display(), database = %paths.database().display(), "usaged runs");

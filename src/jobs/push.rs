@@ -7,18 +7,18 @@ use std::time::Duration;
 pub use super::deliver::Which;
 use super::deliver::{self, Delivered};
 use super::{Context, JobError, close, refresh, roll_up, run, sample};
-use crate::model::Timestamp;
+use crate::model::{MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, Timestamp, micros_of};
 use crate::outbox::{self, RecordState, UsageRecord};
 use crate::provider::Provider;
 
 /// A read subscription is believed this long within one generation.
-const REFRESH_EVERY_US: i64 = 6 * 3_600 * 1_000_000;
+const REFRESH_EVERY_US: i64 = 6 * MICROS_PER_HOUR;
 /// The last push of a period starts this much before nothing may be sent any more, plus the VM's own offset.
-const FINAL_LEAD_US: i64 = 60 * 1_000_000;
+const FINAL_LEAD_US: i64 = MICROS_PER_MINUTE;
 /// The VM's own offset of the last push is drawn from this.
-const FINAL_SPREAD: Duration = Duration::from_secs(600);
+const FINAL_SPREAD: Duration = Duration::from_mins(10);
 /// After a period's end its successor is read.
-const AFTER_END_US: i64 = 30 * 1_000_000;
+const AFTER_END_US: i64 = 30 * MICROS_PER_SECOND;
 
 /// What a push came to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -109,9 +109,9 @@ async fn needs_refresh(context: &Context) -> Result<bool, JobError> {
             return Ok(true);
         }
     }
-    let records = context.store.read(|c| outbox::unfinished(c)).await?;
+    let records = context.store.read(outbox::unfinished).await?;
     let over = |record: &UsageRecord| record.state == RecordState::Open && provider_now >= record.period.to;
-    let begun = context.store.read(|c| crate::account::in_force(c)).await?;
+    let begun = context.store.read(crate::account::in_force).await?;
     let none_open = !records.iter().any(|record| record.state == RecordState::Open);
     Ok(records.iter().any(over) || begun.is_some_and(|link| none_open && link.from <= provider_now))
 }
@@ -119,7 +119,7 @@ async fn needs_refresh(context: &Context) -> Result<bool, JobError> {
 /// Whether a period is so near its end that this is its last push.
 async fn is_final(context: &Context) -> Result<bool, JobError> {
     let Some(provider_now) = context.provider_now(context.clock.read()) else { return Ok(false) };
-    let records = context.store.read(|c| outbox::unfinished(c)).await?;
+    let records = context.store.read(outbox::unfinished).await?;
     Ok(open(&records).any(|record| provider_now >= final_push(context, record)))
 }
 
@@ -129,16 +129,16 @@ fn open(records: &[UsageRecord]) -> impl Iterator<Item = &UsageRecord> {
 
 /// When the last push of a row's period starts.
 fn final_push(context: &Context, record: &UsageRecord) -> Timestamp {
-    let offset = context.steady_offset(FINAL_SPREAD).as_micros();
+    let offset = micros_of(context.steady_offset(FINAL_SPREAD));
     let timeout = context.settings().config.provider.timeout;
-    record.last_send(timeout).minus(FINAL_LEAD_US).minus(i64::try_from(offset).unwrap_or(0))
+    record.last_send(timeout).minus(FINAL_LEAD_US).minus(offset)
 }
 
 /// The earliest of retries, last pushes and ends of periods that lie ahead.
 async fn next_wake(context: &Context) -> Result<Option<Timestamp>, JobError> {
     let now = context.now();
     let timeout = context.settings().config.provider.timeout;
-    let records = context.store.read(|c| outbox::unfinished(c)).await?;
+    let records = context.store.read(outbox::unfinished).await?;
     let wakes = open(&records).flat_map(|record| {
         let may_send = record.held.is_none() && now < record.last_send(timeout);
         let retry = record.next_attempt.filter(|_| may_send).map(|at| at.max(now));

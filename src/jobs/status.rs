@@ -5,11 +5,11 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::usage::{self, Figures, Window};
-use super::{Context, JobError, Settings, run};
+use super::{Context, JobError, Settings, roll_up, run};
 use crate::account::{self, Item};
 use crate::clock::trust::Placement;
 use crate::ledger;
-use crate::model::{Meter, Problem, Timestamp};
+use crate::model::{MICROS_PER_HOUR, Meter, Problem, Timestamp};
 use crate::outbox::{self, RecordState, UsageRecord};
 use crate::provider::Provider;
 use crate::rating;
@@ -19,7 +19,9 @@ use crate::wire::{
 };
 
 /// An unsent record this near its deadline is an alarm (rule S12).
-const NEAR_DEADLINE_US: i64 = 6 * 3_600 * 1_000_000;
+const NEAR_DEADLINE_US: i64 = 6 * MICROS_PER_HOUR;
+/// A difference that has stood this long is not just waiting for its schedule.
+const LATE_US: i64 = 2 * MICROS_PER_HOUR;
 /// A record that has been failing for this many attempts needs someone.
 const MANY_ATTEMPTS: u32 = 8;
 
@@ -284,7 +286,7 @@ fn stored_problems(connection: &Connection, settings: &Settings, now: Timestamp)
             "usagectl sync --month YYYY-MM shows the period they come from",
         ));
     }
-    let since = now.minus(400 * 86_400 * 1_000_000);
+    let since = roll_up::looked_back_to(&settings.config, now);
     for closed in outbox::closed_since(connection, since)? {
         let due = outbox::credit_due(connection, closed.id)?;
         if due > 0 {
@@ -328,11 +330,8 @@ fn record_problem(record: &UsageRecord, settings: &Settings, now: Timestamp) -> 
         ));
     }
     let deadline = record.last_send(settings.config.provider.timeout);
-    if record.state == RecordState::Open
-        && record.differs()
-        && record.attempts > 0
-        && deadline.since(now) < NEAR_DEADLINE_US
-    {
+    let is_late = record.attempts > 0 || record.differs_since.is_some_and(|since| now.since(since) > LATE_US);
+    if record.state == RecordState::Open && record.differs() && is_late && deadline.since(now) < NEAR_DEADLINE_US {
         return Some(Problem::needs_someone(
             "deadline_near",
             format!(

@@ -18,7 +18,7 @@ use crate::wire::{SCHEMA, SyncLine, SyncReport, SyncRequest};
 /// Runs it.
 pub async fn sync(context: &Arc<Context>, request: &SyncRequest) -> Result<SyncReport, JobError> {
     let until = request.month.as_deref().map(last_second).transpose()?;
-    let item = request.subscription_item.as_deref().map(ItemId::new).transpose().map_err(bad_item)?;
+    let item = request.subscription_item.as_deref().map(ItemId::new).transpose().map_err(|error| bad_item(&error))?;
     let bills = !matches!(context.settings().provider, Provider::None);
     sample::sample(context).await?;
     roll_up::roll_up(context).await?;
@@ -44,7 +44,7 @@ pub async fn sync(context: &Arc<Context>, request: &SyncRequest) -> Result<SyncR
     Ok(SyncReport { schema: SCHEMA, committed: true, refused, lines: lines.collect(), notes })
 }
 
-fn bad_item(error: crate::model::NameError) -> JobError {
+fn bad_item(error: &crate::model::NameError) -> JobError {
     JobError::refused("bad_id", error.to_string(), "usagectl sync shows the items")
 }
 
@@ -67,7 +67,7 @@ async fn notes(
     if !bills {
         notes.push("nothing is billed: no provider is configured, or its key is missing".to_owned());
     }
-    if context.store.read(|c| account::in_force(c)).await?.is_none() {
+    if context.store.read(account::in_force).await?.is_none() {
         notes
             .push("this VM is not linked; bind it with usagectl link --customer cus_… --subscription sub_…".to_owned());
     } else if none {

@@ -89,6 +89,10 @@ impl Server {
         }
     }
 
+    pub(crate) fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     pub(crate) fn wait(&mut self) {
         if let Some(thread) = self.thread.take() {
             thread.join().unwrap();
