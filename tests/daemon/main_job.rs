@@ -73,13 +73,36 @@ fn m8_the_same_record_twice_counts_once_and_both_books_agree() {
     assert_eq!((first.code, first.out.starts_with("accepted"), &*first.err), (0, true, ""), "{first:?}");
     let again = vm.ctl(&["record", "api_credits", "5", "--id", "order-1"]);
     assert_eq!((again.code, again.out.starts_with("duplicate"), &*again.err), (0, true, ""), "{again:?}");
-    let (code, line) = vm.sync(&["--commit"]);
+    let line = vm.settle();
     let expected = json!({ "used": "5", "overage": 5, "target": 5, "stands": 5 });
     for field in ["used", "overage", "target", "stands"] {
-        assert_eq!((code, &line[field]), (0, &expected[field]), "{line:#}");
+        assert_eq!(line[field], expected[field], "{line:#}");
     }
     let summaries = vm.books(&daemon).get(&format!("/v1/subscription_items/{item}/usage_record_summaries"));
     assert_eq!(summaries["data"][0]["total_usage"], 5, "as any Stripe client with the demo's key reads it");
+}
+
+#[test]
+fn a_sync_answers_for_what_it_sent_and_not_for_what_is_used_meanwhile() {
+    wait_out_a_months_end();
+    let vm = Vm::in_sandbox();
+    let _daemon = vm.start();
+    item(&vm, "api_credits");
+    vm.spend("first", "1");
+    vm.settle();
+    let busy = |name: &str| {
+        for n in 0..25 {
+            vm.spend(&format!("{name}-{n}"), "1");
+            let answer = vm.ask("POST", "/v1/sync", r#"{"commit": true}"#).unwrap().json();
+            assert_eq!(answer["refused"], false, "{answer:#}");
+        }
+    };
+    thread::scope(|scope| {
+        for name in ["a", "b", "c", "d"] {
+            scope.spawn(move || busy(name));
+        }
+    });
+    assert_eq!(vm.settle()["stands"], 101);
 }
 
 #[test]
