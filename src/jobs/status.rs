@@ -275,6 +275,7 @@ fn jobs(connection: &Connection, running: &Running) -> Result<Vec<JobStatus>, Jo
 /// What needs someone, as the database tells it: so it survives a restart.
 fn stored_problems(connection: &Connection, settings: &Settings, now: Timestamp) -> Result<Vec<Problem>, JobError> {
     let mut problems = Vec::new();
+    problems.extend(unbilled(connection, settings)?);
     for record in outbox::unfinished(connection)? {
         problems.extend(record_problem(&record, settings, now));
     }
@@ -318,6 +319,19 @@ fn stored_problems(connection: &Connection, settings: &Settings, now: Timestamp)
         ));
     }
     Ok(problems)
+}
+
+/// The next step of a VM that only measures.
+fn unbilled(connection: &Connection, settings: &Settings) -> Result<Option<Problem>, JobError> {
+    if matches!(settings.provider, Provider::None) {
+        let what = "nothing is billed: no provider is configured, or its key is missing; usage is measured";
+        let hint = "set provider.kind and a key, see usaged.toml; then: systemctl reload usaged";
+        return Ok(Some(Problem::note("no_provider", what, hint)));
+    }
+    let linked = account::in_force(connection)?.is_some();
+    let what = "nothing is billed: this VM is not linked to a subscription; usage is measured";
+    let hint = "usagectl link --customer cus_… --subscription sub_…";
+    Ok((!linked).then(|| Problem::note("not_linked", what, hint)))
 }
 
 fn record_problem(record: &UsageRecord, settings: &Settings, now: Timestamp) -> Option<Problem> {
