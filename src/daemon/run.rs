@@ -22,11 +22,13 @@ use crate::store::{StateLock, Store};
 
 /// Rule S13: the last push gets this long.
 const GRACE: Duration = Duration::from_secs(10);
+/// And the last sample this long before it.
+const LAST_SAMPLE: Duration = Duration::from_secs(2);
 
 /// Runs until a signal.
 pub(super) fn run(paths: &Paths, env: &Environment, loaded: Loaded) -> anyhow::Result<Exit> {
     let _lock = StateLock::take(&paths.state)?;
-    runtime()?.block_on(async {
+    block_on(async {
         let asked = signals::listen().context("cannot listen for signals")?;
         let (paths_again, env_again) = (paths.clone(), env.clone());
         let load: Load = Box::new(move || config::load(&paths_again, &env_again).map_err(|faults| faults.to_string()));
@@ -35,9 +37,14 @@ pub(super) fn run(paths: &Paths, env: &Environment, loaded: Loaded) -> anyhow::R
     })
 }
 
-/// One thread: a daemon that mostly waits needs no more, and every thread costs memory.
-pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().context("cannot start")
+/// On one thread: a daemon that mostly waits needs no more, and every thread costs memory. At the end nobody waits for
+/// what blocks elsewhere, as the look-up of a name or the question whether the system stops: it may never return.
+pub(super) fn block_on(life: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
+    let runtime = runtime.context("cannot start")?;
+    let ended = runtime.block_on(life);
+    runtime.shutdown_background();
+    ended
 }
 
 /// Reads the configuration again, as complete as it was at the start, or says what is wrong with it.
@@ -115,6 +122,12 @@ impl Daemon {
         let Self { context, schedule, stop_work, stop_answers, tasks, .. } = self;
         schedule.stop().await;
         stop_work.send_replace(true);
+        // At once: a push that is under way may hang for the whole grace.
+        if !matches!(timeout(LAST_SAMPLE, jobs::sample(&context)).await, Ok(Ok(_))) {
+            tracing::warn!(
+                "the last sample was not stored; running time since the one before it is lost if the system stops too"
+            );
+        }
         tokio::select! {
             _ = timeout(GRACE, last_words(&context, stop_answers, tasks)) => {}
             _ = asked.recv() => tracing::warn!("asked again: stopping at once; what is unsent waits in usage.db"),
