@@ -100,7 +100,7 @@ impl Books {
         all.filter(|request| request["path"].as_str().unwrap().ends_with(ending)).cloned().collect()
     }
 
-    /// A monthly subscription to a metered price, begun now.
+    /// A monthly subscription to a metered price, begun two seconds ago: so its first record may be sent (rule S3).
     pub(crate) fn subscribe(&self, lookup_key: &str) -> Account {
         let customer = self.post("/v1/customers", &[("name", "A customer"), ("payment_method", "pm_card_visa")]);
         let product = self.post("/v1/products", &[("name", "A product")]);
@@ -117,6 +117,7 @@ impl Books {
         let customer = customer["id"].as_str().unwrap();
         let order = [("customer", customer), ("items[0][price]", price["id"].as_str().unwrap())];
         let subscription = self.post("/v1/subscriptions", &order);
+        self.advance(2);
         Account {
             customer: customer.to_owned(),
             subscription: subscription["id"].as_str().unwrap().to_owned(),

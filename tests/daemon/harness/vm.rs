@@ -55,6 +55,11 @@ impl Vm {
         Self { sandbox: true, ..Self::unbilled() }
     }
 
+    /// With a ledger of its own, where another VM's daemon listens.
+    pub(crate) fn sharing_the_socket_of(other: &Self) -> Self {
+        Self { runtime: other.runtime.clone(), ..Self::unbilled() }
+    }
+
     /// With a key, not linked yet.
     pub(crate) fn with_key(stripe: &Stripe) -> Self {
         let mut vm = Self::unbilled();
