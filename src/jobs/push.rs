@@ -1,6 +1,7 @@
 //! The reconciler of the whole flow: sample, read, roll up, deliver, close. A schedule, a retry, a command, a start and a
 //! stop all activate this one job.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub struct Pushed {
     pub set: u32,
     /// Rows that wait or are tried later.
     pub waiting: u32,
+    /// Rows on which stood what should, when it was their turn.
+    pub settled: BTreeSet<i64>,
     /// When the job wants to run again by itself: a retry, the last push of a period, a closing read.
     pub next: Option<Timestamp>,
 }
@@ -66,9 +69,10 @@ async fn reconcile(context: &Arc<Context>, which: Which) -> Result<Pushed, JobEr
         roll_up::roll_up(context).await?;
     }
     let set = delivered.iter().filter(|(_, done)| matches!(done, Delivered::Set(_))).count();
-    let stood = delivered.iter().filter(|(_, done)| *done == Delivered::Stood).count();
+    let is_settled = |done: &Delivered| matches!(done, Delivered::Set(_) | Delivered::Stood);
+    let settled: BTreeSet<i64> = delivered.iter().filter(|(_, done)| is_settled(done)).map(|(id, _)| *id).collect();
     let next = earliest([next_close, next_wake(context).await?]);
-    Ok(Pushed { set: count(set), waiting: count(delivered.len() - set - stood), next })
+    Ok(Pushed { set: count(set), waiting: count(delivered.len() - settled.len()), settled, next })
 }
 
 fn count(n: usize) -> u32 {
