@@ -138,7 +138,10 @@ impl Vm {
 
     /// The same, and waits until it is linked: what is recorded before that is nobody's (rule R1).
     pub(crate) fn start_linked(&self) -> Process {
-        let daemon = self.start();
+        self.await_link(self.start())
+    }
+
+    pub(crate) fn await_link(&self, daemon: Process) -> Process {
         until("it is linked", || {
             let status = self.status();
             if status["link"].is_object() { Ok(()) } else { Err(format!("{status:#}")) }
