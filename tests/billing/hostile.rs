@@ -77,6 +77,88 @@ fn reads_that_failed_and_then_worked_are_no_problem_any_more() {
 }
 
 #[test]
+fn s5_a_release_gives_up_what_was_in_flight() {
+    run(async {
+        let mut vm = linked_at("2026-11-10T12:00:00Z", CREDITS_ONLY).await;
+        vm.push().await.unwrap();
+        vm.record("a", 40).await;
+        vm.stripe.fault(Fault::next(Effect::CutAfterCommit).on("POST", USAGE));
+        vm.push().await.unwrap();
+        let period = vm.stripe.totals(&vm.demo.item_api).unwrap().remove(0);
+        vm.write_behind(&vm.demo.item_api, 90, period.from.secs() + 1).await;
+        vm.kill();
+        vm.start().await;
+        vm.push_now().await.unwrap();
+        assert_eq!(vm.ask("SELECT count(*) FROM usage_record WHERE held_code IS NOT NULL").await, 1);
+        release(&vm, false).await;
+        vm.push_now().await.unwrap();
+        assert_eq!(vm.stands(&vm.demo.item_api), 40, "overwritten, as was asked for");
+    });
+}
+
+#[test]
+fn s5_overwriting_what_stands_at_another_timestamp_is_read_back_and_adopting_settles_it() {
+    run(async {
+        let vm = linked_at("2026-11-10T12:00:00Z", CREDITS_ONLY).await;
+        vm.record("a", 9).await;
+        vm.push().await.unwrap();
+        let period = vm.stripe.totals(&vm.demo.item_api).unwrap().remove(0);
+        vm.write_behind(&vm.demo.item_api, 5, period.from.secs() + 60).await;
+        vm.void("a").await;
+        vm.record("b", 4).await;
+        vm.push_now().await.unwrap();
+        assert_eq!(vm.ask("SELECT count(*) FROM usage_record WHERE held_code = 'higher_than_caused'").await, 1);
+        release(&vm, false).await;
+        vm.push_now().await.unwrap();
+        // 4 are ours, and 5 lie where no set of ours reaches: the ledger must not believe that 4 stand.
+        assert_eq!(vm.stands(&vm.demo.item_api), 9);
+        assert_eq!(vm.ask("SELECT count(*) FROM usage_record WHERE held_code = 'probe_unclear'").await, 1);
+        release(&vm, true).await;
+        vm.push_now().await.unwrap();
+        assert_eq!(
+            vm.ask("SELECT count(*) FROM usage_record WHERE held_code IS NOT NULL").await,
+            0,
+            "there is a way out"
+        );
+        vm.record("c", 2).await;
+        vm.push_now().await.unwrap();
+        assert_eq!(vm.stands(&vm.demo.item_api), 11);
+    });
+}
+
+#[test]
+fn s5_an_unclear_probe_has_a_way_out() {
+    for adopt in [true, false] {
+        run(async {
+            let mut vm = Vm::booted_at("2026-11-24T12:00:00Z", CREDITS_ONLY).await;
+            vm.start().await;
+            vm.run(HOUR);
+            let period = vm.stripe.totals(&vm.demo.item_api).unwrap().remove(0);
+            vm.write_behind(&vm.demo.item_api, 50, period.from.secs() + 600).await;
+            vm.try_link(LinkRequest { on_top: true, ..LinkRequest::default() }).await.unwrap();
+            // Another one comes between the link and the first push.
+            vm.record("a", 3).await;
+            vm.write_behind(&vm.demo.item_api, 7, period.from.secs() + 900).await;
+            vm.push_now().await.unwrap();
+            assert_eq!(vm.stands(&vm.demo.item_api), 60);
+            assert_eq!(vm.ask("SELECT count(*) FROM usage_record WHERE held_code = 'probe_unclear'").await, 1);
+            release(&vm, adopt).await;
+            vm.push_now().await.unwrap();
+            if !adopt {
+                // Nothing of ours can lower what stands elsewhere, so it is held again; adopting ends it.
+                release(&vm, true).await;
+                vm.push_now().await.unwrap();
+            }
+            assert_eq!(vm.ask("SELECT count(*) FROM usage_record WHERE held_code IS NOT NULL").await, 0, "{adopt}");
+            assert_eq!(vm.stands(&vm.demo.item_api), 60);
+            vm.record("b", 4).await;
+            vm.push_now().await.unwrap();
+            assert_eq!(vm.stands(&vm.demo.item_api), 64, "adopt {adopt}");
+        });
+    }
+}
+
+#[test]
 fn s6_what_waits_out_a_failure_is_tried_in_the_last_push() {
     run(async {
         let vm = linked_at("2026-11-30T22:00:00Z", CREDITS_ONLY).await;
