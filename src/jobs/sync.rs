@@ -31,17 +31,40 @@ pub async fn sync(context: &Arc<Context>, request: &SyncRequest) -> Result<SyncR
         return Ok(SyncReport { schema: SCHEMA, committed: request.commit, refused: nothing_to_send, lines, notes });
     }
     let which = item.clone().map_or(Which::Now, Which::Item);
-    if let Err(error) = push::push(context, "sync", which).await {
+    let pushed = push::push(context, "sync", which).await;
+    let kept_back = kept_back(context, pushed.as_ref().err());
+    if let Err(error) = pushed {
         notes.push(format!("the push failed: {error}"));
     }
     let was: BTreeMap<i64, i64> = before.iter().map(|line| (line.record.id, line.record.revision)).collect();
     let after = lines(context, until, item).await?;
     let refused = after.iter().any(|line| line.record.state != RecordState::Open || line.record.differs());
     let lines = after.into_iter().map(|line| {
-        let revision_before = was.get(&line.record.id).copied();
-        line.shown(revision_before)
+        let pushed =
+            Some(AfterPush { revision_before: was.get(&line.record.id).copied(), kept_back: kept_back.as_deref() });
+        line.shown(pushed)
     });
     Ok(SyncReport { schema: SCHEMA, committed: true, refused, lines: lines.collect(), notes })
+}
+
+/// What is known of a push when its lines are shown.
+#[derive(Clone, Copy)]
+struct AfterPush<'a> {
+    /// The row's revision before; `None` where the row was made since.
+    revision_before: Option<i64>,
+    /// Why no row was tried, where that is so.
+    kept_back: Option<&'a str>,
+}
+
+fn kept_back(context: &Context, failed: Option<&JobError>) -> Option<String> {
+    if context.identity_changed() {
+        return Some("this ledger was made on another machine, so nothing is sent (rule S11)".to_owned());
+    }
+    if let Some(error) = failed {
+        return Some(format!("the push failed: {error}"));
+    }
+    let knows_time = context.provider_now(context.clock.read()).is_some();
+    (!knows_time).then(|| "the provider did not tell its time, so nothing is sent (rule S6)".to_owned())
 }
 
 fn bad_item(error: &crate::model::NameError) -> JobError {
@@ -121,9 +144,9 @@ fn read_lines(
 }
 
 impl Line {
-    /// `revision_before` is the revision before a push; `None` where nothing was sent.
-    fn shown(self, revision_before: Option<i64>) -> SyncLine {
-        let (action, why) = self.action(revision_before);
+    /// `pushed` is `None` where nothing was to be sent.
+    fn shown(self, pushed: Option<AfterPush<'_>>) -> SyncLine {
+        let (action, why) = self.action(pushed);
         let record = self.record;
         SyncLine {
             meter: record.meter.to_string(),
@@ -149,7 +172,7 @@ impl Line {
         }
     }
 
-    fn action(&self, revision_before: Option<i64>) -> (&'static str, String) {
+    fn action(&self, pushed: Option<AfterPush<'_>>) -> (&'static str, String) {
         let record = &self.record;
         match (record.state, &record.held) {
             (RecordState::Closed, _) => ("closed", self.closed()),
@@ -157,15 +180,18 @@ impl Line {
                 ("closed", "the period is over; what stands is being read until two reads agree".to_owned())
             }
             (RecordState::Open, Some((_, because))) => ("held", because.clone()),
-            (RecordState::Open, None) if !record.differs() => match revision_before {
-                Some(before) if before < record.revision => ("set", format!("{} stands now", record.target)),
-                _ => ("unchanged", format!("{} stands already", record.target)),
-            },
-            (RecordState::Open, None) => match (revision_before, &record.last_error) {
-                (None, _) => ("would set", self.difference()),
-                (Some(_), Some(error)) => ("waiting", error.clone()),
-                (Some(_), None) => {
-                    ("waiting", "it is too near the end of the period; what is missing is carried".to_owned())
+            (RecordState::Open, None) if !record.differs() => {
+                match pushed.map(|pushed| pushed.revision_before.unwrap_or(0)) {
+                    Some(before) if before < record.revision => ("set", format!("{} stands now", record.target)),
+                    _ => ("unchanged", format!("{} stands already", record.target)),
+                }
+            }
+            (RecordState::Open, None) => match pushed {
+                None => ("would set", self.difference()),
+                Some(pushed) => {
+                    let said = pushed.kept_back.or(record.last_error.as_deref());
+                    let too_late = "it is too near the end of the period; what is missing is carried";
+                    ("waiting", said.unwrap_or(too_late).to_owned())
                 }
             },
         }

@@ -59,6 +59,28 @@ fn a_retry_that_nothing_is_left_for_asks_for_no_other() {
 }
 
 #[test]
+fn s11_a_retry_that_waits_for_an_identity_does_not_spin() {
+    run(async {
+        let mut vm = linked_at("2026-11-10T12:00:00Z", CREDITS_ONLY).await;
+        vm.push().await.unwrap();
+        vm.record("a", 3).await;
+        let limited = Effect::RateLimited { reason: "global-rate".into(), retry_after: Some(5) };
+        vm.stripe.fault(Fault::next(limited).on("POST", USAGE));
+        vm.push().await.unwrap();
+        vm.kill();
+        std::fs::write(vm.dir.path().join("root/etc/machine-id"), "fedcba9876543210fedcba9876543210\n").unwrap();
+        vm.start().await;
+        vm.run(10 * SECOND);
+        let pushed = vm.push().await.unwrap();
+        assert!(pushed.next.unwrap() > vm.now().plus(MINUTE), "wakes at {:?}, it is {}", pushed.next, vm.now());
+        let request = SyncRequest { commit: true, ..SyncRequest::default() };
+        let report = jobs::sync(vm.context(), &request).await.unwrap();
+        let line = report.lines.iter().find(|line| line.meter == "api_credits").unwrap();
+        assert!(line.why.contains("another machine"), "{}: {}", line.action, line.why);
+    });
+}
+
+#[test]
 fn reads_that_failed_and_then_worked_are_no_problem_any_more() {
     run(async {
         let mut vm = linked_at("2026-11-10T12:00:00Z", CREDITS_ONLY).await;
@@ -71,6 +93,29 @@ fn reads_that_failed_and_then_worked_are_no_problem_any_more() {
         }
         assert!(problem_codes(&vm).await.contains(&"push_failing".to_owned()));
         vm.stripe.clear_faults();
+        vm.push_now().await.unwrap();
+        assert_eq!(problem_codes(&vm).await, Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_refusal_of_one_item_is_not_forgotten_because_another_was_accepted() {
+    run(async {
+        let vm = linked_at("2026-11-10T12:00:00Z", "compute_hours = 0, api_credits = 0").await;
+        vm.push().await.unwrap();
+        vm.record("a", 3).await;
+        vm.run(2 * HOUR);
+        let api = format!("/v1/subscription_items/{}/usage_records", vm.demo.item_api);
+        vm.stripe.fault(Fault::next(Effect::Unauthorized).on("POST", &api).times(50));
+        vm.push_now().await.unwrap();
+        // The other one alone.
+        let compute = SyncRequest { commit: true, subscription_item: Some(vm.demo.item_compute.clone()), month: None };
+        vm.run(2 * HOUR);
+        jobs::sync(vm.context(), &compute).await.unwrap();
+        assert_eq!(vm.stands(&vm.demo.item_compute), 4);
+        assert!(problem_codes(&vm).await.contains(&"push_refused".to_owned()));
+        // What was refused is taken back: nothing is left that could be refused.
+        vm.void("a").await;
         vm.push_now().await.unwrap();
         assert_eq!(problem_codes(&vm).await, Vec::<String>::new());
     });
@@ -156,6 +201,19 @@ fn s5_an_unclear_probe_has_a_way_out() {
             assert_eq!(vm.stands(&vm.demo.item_api), 64, "adopt {adopt}");
         });
     }
+}
+
+#[test]
+fn a_lost_answer_that_was_settled_does_not_keep_what_came_later_from_the_last_push() {
+    run(async {
+        let vm = linked_at("2026-11-30T22:00:00Z", CREDITS_ONLY).await;
+        vm.record("a", 4).await;
+        vm.stripe.fault(Fault::next(Effect::CutAfterCommit).on("POST", USAGE));
+        vm.push().await.unwrap();
+        vm.record("b", 5).await;
+        vm.push_now().await.unwrap();
+        assert_eq!(vm.stands(&vm.demo.item_api), 9);
+    });
 }
 
 #[test]
