@@ -204,6 +204,60 @@ fn s5_an_unclear_probe_has_a_way_out() {
 }
 
 #[test]
+fn r1_a_link_that_begins_later_can_be_replaced_before_it_does() {
+    run(async {
+        let vm = linked_at("2026-11-10T12:00:00Z", CREDITS_ONLY).await;
+        vm.record("a", 3).await;
+        vm.push().await.unwrap();
+        vm.try_link(LinkRequest { from_next_period: true, ..LinkRequest::default() }).await.unwrap();
+        vm.run(HOUR);
+        vm.link().await;
+        vm.record("b", 4).await;
+        vm.push_now().await.unwrap();
+        assert_eq!(vm.stands(&vm.demo.item_api), 7);
+    });
+}
+
+#[test]
+fn r1_usage_before_a_link_that_begins_later_is_still_billed_by_the_one_before() {
+    run(async {
+        let mut vm = linked_at("2026-11-10T12:00:00Z", CREDITS_ONLY).await;
+        let first = vm.demo.clone();
+        // A second customer whose month ends ten days after the first one's.
+        vm.run(10 * DAY);
+        second_customer(&mut vm).await;
+        vm.try_link(LinkRequest { from_next_period: true, ..LinkRequest::default() }).await.unwrap();
+        let december = Timestamp::parse("2026-12-11T00:00:00Z").unwrap();
+        while vm.now() < december {
+            vm.run(DAY);
+            vm.push_now().await.unwrap();
+        }
+        settle(&vm).await;
+        vm.record("of-the-first", 5).await;
+        vm.push_now().await.unwrap();
+        assert_eq!(vm.stripe.total(&first.item_api, vm.now()).unwrap(), 5);
+        assert_eq!(vm.stands(&vm.demo.item_api), 0);
+    });
+}
+
+/// From here on `vm.demo` is another customer's.
+async fn second_customer(vm: &mut Vm) {
+    let customer = vm.operate("/v1/customers", &[("name", "Second"), ("payment_method", "pm_card_visa")]).await;
+    let form = [
+        ("customer", customer["id"].as_str().unwrap()),
+        ("items[0][price]", &vm.demo.prices["price_pro_monthly"]),
+        ("items[1][price]", &vm.demo.prices["price_compute_overage_pro"]),
+        ("items[2][price]", &vm.demo.prices["price_api_overage"]),
+    ];
+    let subscription = vm.operate("/v1/subscriptions", &form).await;
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    vm.demo.customer = text(&customer["id"]);
+    vm.demo.subscription = text(&subscription["id"]);
+    vm.demo.item_compute = text(&subscription["items"]["data"][1]["id"]);
+    vm.demo.item_api = text(&subscription["items"]["data"][2]["id"]);
+}
+
+#[test]
 fn a_lost_answer_that_was_settled_does_not_keep_what_came_later_from_the_last_push() {
     run(async {
         let vm = linked_at("2026-11-30T22:00:00Z", CREDITS_ONLY).await;
