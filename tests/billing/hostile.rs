@@ -287,3 +287,26 @@ fn s6_what_waits_out_a_failure_is_tried_in_the_last_push() {
         assert_eq!(vm.stripe.total(&vm.demo.item_api, Timestamp::parse("2026-11-30T23:59:59Z").unwrap()).unwrap(), 4);
     });
 }
+
+#[test]
+fn r6_a_fall_follows_its_units_through_a_period_that_only_passed_them_on() {
+    run(async {
+        let mut vm = linked_at("2026-10-31T22:00:00Z", CREDITS_ONLY).await;
+        vm.push().await.unwrap();
+        vm.run(HOUR + 58 * MINUTE);
+        vm.record("late", 6).await;
+        // November takes them, but nothing gets through until it is over: December has them.
+        vm.stripe.fault(Fault::next(Effect::CutBeforeCommit).on("POST", USAGE).times(1_000));
+        settle(&vm).await;
+        vm.kill();
+        vm.run(30 * DAY);
+        vm.stripe.clear_faults();
+        vm.start().await;
+        settle(&vm).await;
+        assert_eq!((vm.invoiced_units(&vm.demo.item_api), vm.stands(&vm.demo.item_api)), (vec![0, 0], 6));
+        vm.void("late").await;
+        vm.push_now().await.unwrap();
+        assert_eq!((vm.stands(&vm.demo.item_api), vm.ask(CREDIT_DUE).await), (0, 0));
+        vm.assert_books().await;
+    });
+}
