@@ -310,3 +310,29 @@ fn r6_a_fall_follows_its_units_through_a_period_that_only_passed_them_on() {
         vm.assert_books().await;
     });
 }
+
+#[test]
+fn an_item_that_is_gone_when_its_period_is_closed_does_not_stay_open_for_ever() {
+    run(async {
+        let mut vm = linked_at("2026-11-30T22:00:00Z", CREDITS_ONLY).await;
+        vm.record("a", 4).await;
+        vm.push().await.unwrap();
+        vm.record("b", 5).await;
+        vm.kill();
+        vm.run(3 * HOUR);
+        let path = format!("/v1/subscription_items/{}", vm.demo.item_api);
+        vm.take_away(&path).await;
+        vm.start().await;
+        settle(&vm).await;
+        settle(&vm).await;
+        assert_eq!(vm.ask("SELECT count(*) FROM usage_record WHERE state = 'ending'").await, 0);
+        // The five that were not sent are listed, and carried nowhere.
+        assert_eq!(vm.ask("SELECT sum(held_units) FROM usage_record").await, 5);
+        let codes = problem_codes(&vm).await;
+        assert!(
+            codes.contains(&"units_held".to_owned()) && !codes.contains(&"period_unreadable".to_owned()),
+            "{codes:?}"
+        );
+        vm.assert_books().await;
+    });
+}
