@@ -336,3 +336,35 @@ fn an_item_that_is_gone_when_its_period_is_closed_does_not_stay_open_for_ever() 
         vm.assert_books().await;
     });
 }
+
+#[test]
+fn r4_a_change_to_a_plan_without_an_end_holds_for_the_whole_period() {
+    run(async {
+        let plans = "compute_hours = 0, api_credits = 0 }\n[plans.enterprise]\nincluded = { api_credits = 0";
+        let vm = linked_at("2026-11-10T12:00:00Z", plans).await;
+        vm.run(3 * HOUR);
+        vm.push().await.unwrap();
+        assert_eq!(vm.stands(&vm.demo.item_compute), 3);
+        let enterprise = LinkRequest { plan: Some("enterprise".into()), ..LinkRequest::default() };
+        vm.try_link(enterprise).await.unwrap();
+        vm.run(HOUR);
+        vm.push_now().await.unwrap();
+        assert_eq!(vm.stands(&vm.demo.item_compute), 0);
+    });
+}
+
+#[test]
+fn a_meter_that_overflows_does_not_stop_the_others() {
+    run(async {
+        let vm = linked_at("2026-11-10T12:00:00Z", "compute_hours = 0, api_credits = 0").await;
+        vm.push().await.unwrap();
+        let fill = "INSERT INTO bucket (meter_id, from_us, width_us, quantity)
+                    SELECT meter.id, at, 1, 9223372036854775807 FROM meter, (SELECT from_us + 3600000000 AS at FROM link UNION
+                    SELECT from_us + 3600000001 FROM link) WHERE meter.name = 'api_credits'";
+        vm.context().store.write(move |tx| Ok::<_, usaged::store::StoreError>(tx.execute(fill, [])?)).await.unwrap();
+        vm.run(2 * HOUR);
+        vm.push_now().await.unwrap();
+        assert_eq!(vm.stands(&vm.demo.item_compute), 2);
+        assert!(vm.context().problems().iter().any(|problem| problem.what.contains("cannot be rated")));
+    });
+}
