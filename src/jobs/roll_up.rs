@@ -82,6 +82,10 @@ fn rate_one(
             outbox::save_rating(tx, record.id, &rated, now)?;
         }
         Err(JobError::Refused { code: NOT_READY, what, .. }) => unrated.push(what),
+        // A sum that does not fit is this row's trouble alone: the others are still billed.
+        Err(error @ (JobError::Rating(_) | JobError::Ledger(_))) => {
+            unrated.push(format!("{} on {} cannot be rated: {error}", record.meter, record.item));
+        }
         Err(error) => return Err(error),
     }
     Ok(())
@@ -136,7 +140,14 @@ pub fn rate(
     let terms = if record.state == RecordState::Closed {
         closed_terms(record)
     } else {
-        let (plan, allowance) = allowance(config, meter, &billing, record)?;
+        let deciding: Vec<&Link> = links
+            .iter()
+            .filter(|(link, items)| {
+                link.customer == record.customer && (bills(items, record) || has_no_end(config, link, meter))
+            })
+            .map(|(link, _)| link)
+            .collect();
+        let (plan, allowance) = allowance(config, meter, &deciding, record)?;
         Terms { plan, allowance, report: meter.report, rounding: meter.rounding }
     };
     let overage = rating::overage(used, terms.allowance, &meter.unit, terms.report, terms.rounding)?;
@@ -174,6 +185,12 @@ fn bills(items: &[Item], record: &UsageRecord) -> bool {
     items.iter().any(|item| item.item == record.item && item.meter == record.meter)
 }
 
+/// A plan without an end has no item for the meter, and decides about the period all the same (rule R4).
+fn has_no_end(config: &Config, link: &Link, meter: &Meter) -> bool {
+    let terms = config.plans.get(&link.plan).and_then(|plan| plan.meters.get(&meter.name));
+    terms.is_some_and(|terms| terms.included == Some(Included::Unlimited))
+}
+
 /// Rule R1: usage counts where a link that bills on this item was in force.
 fn used_by(
     connection: &Connection,
@@ -199,11 +216,12 @@ fn allowance(
     record: &UsageRecord,
 ) -> Result<(String, Allowance), JobError> {
     let mut plans = Vec::new();
+    let mut plan = String::new();
     for link in billing {
         let Some(span) = link.span().overlap(record.period) else { continue };
         plans.push(InForce { span, included: included(config, link, meter)? });
+        plan = link.plan.to_string();
     }
-    let plan = billing.last().map(|link| link.plan.to_string()).unwrap_or_default();
     let found = rating::allowance(&plans, config.allowance, record.period, &meter.unit)?;
     Ok((plan, found.unwrap_or(Allowance::Included(Micros::ZERO))))
 }
