@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::{Context, JobError};
 use crate::account::{self, Item, Link};
 use crate::config::Config;
-use crate::ledger;
+use crate::ledger::{self, LedgerError};
 use crate::model::{Included, MICROS_PER_DAY, Meter, Micros, Problem, Report, Rounding, Timestamp};
 use crate::outbox::{self, Rated, RecordState, UsageRecord};
 use crate::rating::{self, Allowance, InForce};
@@ -15,6 +15,15 @@ use crate::store::Tx;
 const LOOK_BACK_DAYS: u32 = 400;
 
 const NOT_READY: &str = "plan_not_ready";
+
+/// Brings the targets of periods that are not closed in line with what was used: after every sample, so that `status`
+/// shows what is unsent, and since when. Closed periods change too seldom to be summed up that often.
+pub async fn roll_up_open(context: &Context) -> Result<(), JobError> {
+    let settings = context.settings();
+    let now = context.now();
+    context.store.write(move |tx| rate_unfinished(tx, &settings.config, now)).await?;
+    Ok(())
+}
 
 /// Brings every target in line with what was used. Safe at any moment.
 pub async fn roll_up(context: &Context) -> Result<(), JobError> {
@@ -49,6 +58,13 @@ fn rate_all(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<Vec<String>,
         let rated = outbox::by_id(tx, closed.id)?;
         outbox::settle_closed(tx, &rated, now)?;
     }
+    unrated.extend(rate_unfinished(tx, config, now)?);
+    Ok(unrated)
+}
+
+fn rate_unfinished(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<Vec<String>, JobError> {
+    let links = linked_items(tx)?;
+    let mut unrated = Vec::new();
     for record in outbox::unfinished(tx)? {
         rate_one(tx, config, &links, &record, now, &mut unrated)?;
     }
@@ -83,12 +99,22 @@ fn rate_one(
         }
         Err(JobError::Refused { code: NOT_READY, what, .. }) => unrated.push(what),
         // A sum that does not fit is this row's trouble alone: the others are still billed.
-        Err(error @ (JobError::Rating(_) | JobError::Ledger(_))) => {
+        Err(error) if is_about_the_sum(&error) => {
             unrated.push(format!("{} on {} cannot be rated: {error}", record.meter, record.item));
         }
         Err(error) => return Err(error),
     }
     Ok(())
+}
+
+/// Told from a database in trouble, which may have rolled the whole transaction back: then nothing more may be written.
+fn is_about_the_sum(error: &JobError) -> bool {
+    match error {
+        JobError::Rating(_) => true,
+        JobError::Ledger(LedgerError::Store(store)) => !store.is_passing(),
+        JobError::Ledger(_) => true,
+        _ => false,
+    }
 }
 
 /// What a period comes to.
