@@ -16,7 +16,7 @@
 //! Invariant: nothing is acknowledged before it is on disk.
 //! Invariant: what may stand at the provider is never more than was used, plus named carries and adoptions (rule R7).
 //! Invariant: an idempotency key is on disk before the request that carries it leaves (rule S2).
-//! Invariant: `now` is read at the edge, once per activation, and passed down.
+//! Invariant: `now` is read by the jobs, where they begin and after each answer, and passed down.
 
 pub mod account;
 pub mod api;

@@ -5,8 +5,8 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use serde_json::Map;
 
-use super::near::nearest;
 use super::{ApiError, Limits};
+use crate::model::nearest;
 
 /// The whole body, within bounds of size and time.
 pub(super) async fn read(headers: &HeaderMap, body: Body, limits: Limits) -> Result<Bytes, ApiError> {
@@ -54,7 +54,7 @@ pub(super) fn command<T: DeserializeOwned>(bytes: &[u8], fields: &[&str]) -> Res
 pub(super) fn unknown_field<'a>(mut given: impl Iterator<Item = &'a str>, known: &[&str]) -> Option<String> {
     let unknown = given.find(|field| !known.contains(field))?;
     let shown: String = unknown.chars().take(40).collect();
-    Some(match nearest(unknown, known) {
+    Some(match nearest(unknown, known.iter().copied()) {
         Some(meant) => format!("unknown field {shown:?}; did you mean {meant:?}?"),
         None => format!("unknown field {shown:?}; there are {}", known.join(", ")),
     })

@@ -19,7 +19,6 @@ pub(crate) mod fake;
 mod identity;
 mod intake;
 mod link;
-mod near;
 mod openapi;
 #[cfg(test)]
 mod openapi_document;

@@ -5,8 +5,8 @@ use axum::http::{Method, Uri};
 use axum::routing::{get, post};
 
 use super::access::Guest;
-use super::near::nearest;
 use super::{ApiError, Desk, Limits, doctor, identity, link, openapi, record, release, status, sync, usage, void};
+use crate::model::nearest;
 
 /// What every handler can reach.
 #[derive(Clone)]
@@ -49,7 +49,7 @@ async fn unknown_path(guest: Guest, uri: Uri) -> Result<(), ApiError> {
     let path: String = uri.path().chars().take(80).collect();
     let known = PATHS.map(|(path, _)| path);
     let versioned = format!("/v1{path}");
-    let meant = known.into_iter().find(|known| *known == versioned).or_else(|| nearest(&path, &known));
+    let meant = known.into_iter().find(|known| *known == versioned).or_else(|| nearest(&path, known));
     let hint = match meant {
         Some(meant) => format!("did you mean {meant}?"),
         None => format!("there are {}", known.join(", ")),

@@ -1,6 +1,8 @@
 //! Numbers and times as people read them. Integers and text only: what is shown is what was said, never rounded up.
 
-use crate::model::{MICROS_PER_SECOND, Timestamp};
+use rust_decimal::Decimal;
+
+use crate::model::{MICROS_PER_SECOND, Timestamp, Unit};
 
 /// `2026-11-05T12:00:00.5Z` as `2026-11-05 12:00:00`; all times are UTC.
 pub(super) fn moment(text: &str) -> String {
@@ -60,15 +62,16 @@ pub(super) fn percent(parts: u32) -> String {
 
 /// A quantity with at most two places where the unit is time; the rest is cut, so that nothing shows more than there is.
 pub(super) fn quantity(number: &str, unit: &str) -> String {
-    let time = ["hours", "minutes", "seconds"].contains(&unit);
+    // JSON writes what is very small with an exponent.
+    let number = Decimal::from_scientific(number).map_or_else(|_| number.to_owned(), |plain| plain.to_string());
     match number.split_once('.') {
-        Some((whole, places)) if time && !number.contains('e') => {
+        Some((whole, places)) if Unit::of(unit).is_time() => {
             let places: String = places.chars().take(2).collect();
             let places = places.trim_end_matches('0');
             if places.is_empty() { whole.to_owned() } else { format!("{whole}.{places}") }
         }
         Some((whole, "0")) => whole.to_owned(),
-        _ => number.to_owned(),
+        _ => number,
     }
 }
 
@@ -115,7 +118,9 @@ mod tests {
             ("300.001", "hours", "300"),
             ("12000.000001", "credits", "12000.000001"),
             ("5.0", "credits", "5"),
-            ("1.5e-6", "hours", "1.5e-6"),
+            ("4e-6", "hours", "0"),
+            ("4e-6", "credits", "0.000004"),
+            ("12000000", "credits", "12000000"),
         ] {
             assert_eq!(quantity(number, unit), text);
         }

@@ -1,7 +1,8 @@
 //! The one place that reads clocks.
 //!
 //! Owns: readings of wall time, running time and time since boot; the decision which wall time to trust (rule M5).
-//! Invariant: `now` is read once per activation at the edge and passed down; nothing deeper reads a clock.
+//! Invariant: `now` is read by the jobs, where they begin and after each answer, and passed down; nothing deeper reads a
+//! clock.
 
 mod manual;
 mod system;

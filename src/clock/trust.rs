@@ -1,10 +1,12 @@
 //! Which wall time to place usage by (rule M5).
 
+use serde::{Deserialize, Serialize};
+
 use super::Reading;
-use crate::model::Timestamp;
+use crate::model::{MICROS_PER_DAY, MICROS_PER_MINUTE, Timestamp};
 
 /// The provider's `Date` header, with the moment it was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderDate {
     /// The header's time.
     pub date: Timestamp,
@@ -86,8 +88,8 @@ pub fn place(
     waiting_since_boottime_us: Option<i64>,
     now: Reading,
 ) -> Placement {
-    const WRONG_BY_US: i64 = 120 * 1_000_000;
-    const WAIT_US: i64 = 24 * 3_600 * 1_000_000;
+    const WRONG_BY_US: i64 = 2 * MICROS_PER_MINUTE;
+    const WAIT_US: i64 = MICROS_PER_DAY;
     let by_wall = |by| Placement::Known { boot_zero: now.wall.minus(now.boottime_us), by, wall_ahead_us: None };
     if operator_trusts {
         return by_wall(TrustedBy::Operator);

@@ -10,7 +10,6 @@ mod environment;
 mod faults;
 mod load;
 mod meters;
-mod near;
 mod paths;
 mod plans;
 mod provider;

@@ -73,10 +73,12 @@ pub fn sandbox_paths(env: &Environment, is_root: bool, overrides: &Overrides) ->
 }
 
 /// Where to look for a daemon's socket, best first: the one that is named (`--socket`, `USAGED_SOCKET`) and no other;
-/// else the user's own daemon, the system's, and last their sandboxes. `sandbox` leaves only the latter.
+/// else the user's own daemon, the system's, and last their sandboxes. `sandbox` leaves only the latter, and is not
+/// overruled by the environment.
 #[must_use]
 pub fn sockets(env: &Environment, is_root: bool, overrides: &Overrides, sandbox: bool) -> Vec<PathBuf> {
-    if let Some(named) = overrides.socket.clone().or_else(|| env.path("USAGED_SOCKET")) {
+    let by_env = || env.path("USAGED_SOCKET").filter(|_| !sandbox);
+    if let Some(named) = overrides.socket.clone().or_else(by_env) {
         return vec![named];
     }
     let (nobody, nowhere) = (Environment::default(), Overrides::default());
@@ -172,6 +174,8 @@ mod tests {
         assert_eq!(sockets(&env, false, &Overrides::default(), false), [Path::new("/env.sock")]);
         let overrides = Overrides { socket: Some("/cli.sock".into()), ..Overrides::default() };
         assert_eq!(sockets(&env, false, &overrides, true), [Path::new("/cli.sock")]);
+        let sandboxes = ["/home/ann/s/run/sandbox/usaged.sock", "/run/usaged/sandbox/usaged.sock"];
+        assert_eq!(sockets(&env, false, &Overrides::default(), true), sandboxes.map(PathBuf::from));
     }
 
     #[test]

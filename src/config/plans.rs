@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use toml::de::DeValue;
 
-use super::near::nearest;
 use super::section::{Findings, Section};
 use super::values::{Read, money, refuse, text, whole};
+use crate::model::nearest;
 use crate::model::{BasePrice, Included, MeterName, Plan, PlanMeter, PlanName};
 
 type Meters = BTreeMap<MeterName, PlanMeter>;

@@ -7,8 +7,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Fault;
-use super::near::nearest;
 use super::values::{Read, Refused, refuse};
+use crate::model::nearest;
 
 /// What was found wrong so far, and which keys exist.
 #[derive(Debug)]

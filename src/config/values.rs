@@ -9,7 +9,7 @@ use croner::parser::{CronParser, Seconds, Year};
 use rust_decimal::Decimal;
 use toml::de::DeValue;
 
-use super::near::nearest;
+use crate::model::nearest;
 use crate::model::{Micros, QuantityError};
 
 /// Why a value was refused.

@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::jobs::{Context, Settings};
-use crate::model::Problem;
+use crate::model::{Problem, split_hint};
 use crate::provider::{Provider, ProviderError};
 
 /// Builds the provider. One that cannot be built leaves this VM measuring, unbilled, and says so.
@@ -15,9 +15,9 @@ pub(super) fn settings(config: Config) -> (Settings, Option<Problem>) {
 
 fn unusable(error: &ProviderError) -> Problem {
     let said = error.to_string();
-    let (what, hint) = said.split_once("hint:").unwrap_or((&said, "correct the provider's settings"));
-    let what = format!("nothing is billed: {}", what.trim());
-    Problem::needs_someone(PROVIDER_UNUSABLE, what, hint.trim())
+    let (what, hint) = split_hint(&said);
+    let hint = hint.unwrap_or("correct the provider's settings");
+    Problem::needs_someone(PROVIDER_UNUSABLE, format!("nothing is billed: {what}"), hint)
 }
 
 const PROVIDER_UNUSABLE: &str = "provider_unusable";

@@ -9,7 +9,7 @@ use crate::jobs::{self, Context, JobError, Running};
 use crate::ledger::LedgerError;
 use crate::ledger::credits::{NewCredit, Verdict};
 use crate::ledger::voids::Void;
-use crate::model::{MeterName, SourceName, Timestamp};
+use crate::model::{MeterName, SourceName, Timestamp, micros_of, split_hint};
 use crate::outbox::OutboxError;
 use crate::store::StoreError;
 use crate::wire::{
@@ -37,10 +37,10 @@ impl FrontDesk {
     fn running(&self) -> Running {
         let schedule = &self.context.settings().config.schedule;
         let now = self.context.now();
-        let offset = self.context.steady_offset(schedule.spread).as_micros();
-        let offset = i64::try_from(offset).unwrap_or(0);
-        // The run whose turn has come but whose offset has not passed is still ahead.
-        let next_push = schedule::next(&schedule.push, now.minus(offset)).map(|at| at.plus(offset));
+        let offset = micros_of(self.context.steady_offset(schedule.spread));
+        // The run whose turn has come but whose offset has not passed is still ahead, unless it came before the start.
+        let turn_after = now.minus(offset).max(self.since);
+        let next_push = schedule::next(&schedule.push, turn_after).map(|at| at.plus(offset));
         let next_compact = schedule::next(&schedule.compact, now);
         Running { since: self.since, sandbox: self.sandbox, next_push, next_compact }
     }
@@ -163,16 +163,16 @@ fn explain(error: JobError) -> ApiError {
         && store.is_passing()
     {
         let said = store.to_string();
-        let (what, hint) = said.split_once("\nhint: ").unwrap_or((&said, "try again"));
-        return ApiError::busy(what, RETRY_AFTER_S).hint(hint);
+        let (what, hint) = split_hint(&said);
+        return ApiError::busy(what, RETRY_AFTER_S).hint(hint.unwrap_or("try again"));
     }
     let hint = error.hint();
-    let said = match &error {
-        JobError::Refused { code, what, .. } if code.starts_with("bad_") => ApiError::bad_request(code, what.clone()),
-        JobError::Refused { code: code @ "unknown_record", what, .. } => ApiError::not_found(code, what.clone()),
-        JobError::Refused { code, what, .. } => ApiError::refused(code, what.clone()),
+    let said = match error {
+        JobError::Refused { code, what, .. } if code.starts_with("bad_") => ApiError::bad_request(code, what),
+        JobError::Refused { code: code @ "unknown_record", what, .. } => ApiError::not_found(code, what),
+        JobError::Refused { code, what, .. } => ApiError::refused(code, what),
         JobError::Provider(_) => ApiError::provider("provider", error.to_string()),
-        _ => ApiError::internal(error.to_string()),
+        other => ApiError::internal(other.to_string()),
     };
     match hint {
         Some(hint) => said.hint(hint),

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::jobs::{self, Context, Which};
-use crate::model::Timestamp;
+use crate::model::{Timestamp, micros_of};
 
 /// Why somebody should run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,13 +40,14 @@ impl Nudges {
 }
 
 /// Time since boot stands still while this process sleeps through a suspension, so a far wake-up is looked at again.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
 /// Nothing is so urgent that it may spin.
 const SOONEST: Duration = Duration::from_secs(1);
 
 /// Runs until told to stop.
 pub(super) async fn run(context: Arc<Context>, mut nudges: mpsc::Receiver<Nudge>, mut stop: watch::Receiver<bool>) {
-    let mut pusher = Pusher { due: Some((Instant::now(), "start")), wake: None, failures: 0, context };
+    let mut pusher =
+        Pusher { due: Some((Instant::now(), "start", Which::Scheduled)), wake: None, failures: 0, context };
     loop {
         let sleep = pusher.sleep_until();
         tokio::select! {
@@ -62,8 +63,8 @@ pub(super) async fn run(context: Arc<Context>, mut nudges: mpsc::Receiver<Nudge>
 
 struct Pusher {
     context: Arc<Context>,
-    /// A push that was asked for, and why.
-    due: Option<(Instant, &'static str)>,
+    /// A push that was asked for, when, why and of what.
+    due: Option<(Instant, &'static str, Which)>,
     /// When the job wants to run again by itself.
     wake: Option<Timestamp>,
     failures: u32,
@@ -76,7 +77,7 @@ impl Pusher {
             let micros = u64::try_from(at.since(self.context.now())).unwrap_or(0);
             now + Duration::from_micros(micros).clamp(SOONEST, LOOK_AGAIN)
         });
-        let due = self.due.map(|(at, _)| at);
+        let due = self.due.as_ref().map(|(at, ..)| *at);
         wake.into_iter().chain(due).min().unwrap_or(now + LOOK_AGAIN)
     }
 
@@ -84,9 +85,10 @@ impl Pusher {
         match nudge {
             Nudge::Scheduled => {
                 let offset = self.context.steady_offset(self.context.settings().config.schedule.spread);
-                self.due.get_or_insert((Instant::now() + offset, "schedule"));
+                self.due.get_or_insert((Instant::now() + offset, "schedule", Which::Scheduled));
             }
-            Nudge::Push(because) => self.due = Some((Instant::now(), because)),
+            // Somebody changed something, so what waits out a failure need not wait longer.
+            Nudge::Push(because) => self.due = Some((Instant::now(), because, Which::Now)),
             Nudge::Compact => {
                 if let Err(error) = jobs::compact(&self.context, "schedule").await {
                     tracing::warn!("compaction stopped early, it goes on with its next run: {error}");
@@ -96,8 +98,8 @@ impl Pusher {
     }
 
     async fn woken(&mut self) {
-        if let Some((_, because)) = self.due.take_if(|(at, _)| *at <= Instant::now()) {
-            self.push(because, Which::Scheduled).await;
+        if let Some((_, because, which)) = self.due.take_if(|(at, ..)| *at <= Instant::now()) {
+            self.push(because, which).await;
         } else if self.wake.take_if(|at| *at <= self.context.now()).is_some() {
             self.push("retry", Which::Due).await;
         }
@@ -117,7 +119,7 @@ impl Pusher {
             Err(error) => {
                 let wait = self.context.retry_delay(self.failures);
                 self.failures = self.failures.saturating_add(1);
-                self.wake = Some(self.context.now().plus(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX)));
+                self.wake = Some(self.context.now().plus(micros_of(wait)));
                 tracing::warn!("the push stopped early and is tried again in {} s: {error}", wait.as_secs());
             }
         }

@@ -22,27 +22,38 @@ use crate::store::{StateLock, Store};
 
 /// Rule S13: the last push gets this long.
 const GRACE: Duration = Duration::from_secs(10);
+/// And the last sample this long before it.
+const LAST_SAMPLE: Duration = Duration::from_secs(2);
 
 /// Runs until a signal.
 pub(super) fn run(paths: &Paths, env: &Environment, loaded: Loaded) -> anyhow::Result<Exit> {
     let _lock = StateLock::take(&paths.state)?;
-    runtime()?.block_on(async {
+    block_on(async {
         let asked = signals::listen().context("cannot listen for signals")?;
-        let daemon = Daemon::start(paths, env.clone(), loaded, false).await?;
+        let (paths_again, env_again) = (paths.clone(), env.clone());
+        let load: Load = Box::new(move || config::load(&paths_again, &env_again).map_err(|faults| faults.to_string()));
+        let daemon = Daemon::start(paths, load, loaded, false).await?;
         daemon.live(asked).await
     })
 }
 
-/// One thread: a daemon that mostly waits needs no more, and every thread costs memory.
-pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().context("cannot start")
+/// On one thread: a daemon that mostly waits needs no more, and every thread costs memory. At the end nobody waits for
+/// what blocks elsewhere, as the look-up of a name or the question whether the system stops: it may never return.
+pub(super) fn block_on(life: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
+    let runtime = runtime.context("cannot start")?;
+    let ended = runtime.block_on(life);
+    runtime.shutdown_background();
+    ended
 }
+
+/// Reads the configuration again, as complete as it was at the start, or says what is wrong with it.
+pub(super) type Load = Box<dyn Fn() -> Result<Loaded, String>>;
 
 /// Everything that runs.
 pub(super) struct Daemon {
     context: Arc<Context>,
-    paths: Paths,
-    env: Environment,
+    load: Load,
     nudges: Nudges,
     schedule: schedule::Running,
     /// Ends the tasks that start work.
@@ -54,7 +65,7 @@ pub(super) struct Daemon {
 
 impl Daemon {
     /// Starts everything; when it returns, the socket answers.
-    pub(super) async fn start(paths: &Paths, env: Environment, loaded: Loaded, sandbox: bool) -> anyhow::Result<Self> {
+    pub(super) async fn start(paths: &Paths, load: Load, loaded: Loaded, sandbox: bool) -> anyhow::Result<Self> {
         for note in &loaded.notes {
             tracing::info!("{note}");
         }
@@ -73,7 +84,7 @@ impl Daemon {
         assemble::report(&context, problem);
 
         let config = context.settings().config.clone();
-        let (nudges, nudged) = pusher::nudges();
+        let (nudges, inbox) = pusher::nudges();
         let (stop_work, stopping) = watch::channel(false);
         let (stop_answers, mut answers_end) = watch::channel(false);
         let desk = Arc::new(FrontDesk::new(Arc::clone(&context), nudges.clone(), sandbox));
@@ -85,11 +96,11 @@ impl Daemon {
             api::serve(socket, desk, access, limits, end).await;
         });
         tasks.spawn(sampler::run(Arc::clone(&context), stopping.clone()));
-        tasks.spawn(pusher::run(Arc::clone(&context), nudged, stopping));
+        tasks.spawn(pusher::run(Arc::clone(&context), inbox, stopping));
         let schedule = schedule::start(&config.schedule, nudges.clone()).await?;
         notify::ready("measuring");
         tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %paths.socket().display(), database = %paths.database().display(), "usaged runs");
-        Ok(Self { context, paths: paths.clone(), env, nudges, schedule, stop_work, stop_answers, tasks })
+        Ok(Self { context, load, nudges, schedule, stop_work, stop_answers, tasks })
     }
 
     /// Lives until a signal or until a task ends that must not.
@@ -111,6 +122,12 @@ impl Daemon {
         let Self { context, schedule, stop_work, stop_answers, tasks, .. } = self;
         schedule.stop().await;
         stop_work.send_replace(true);
+        // At once: a push that is under way may hang for the whole grace.
+        if !matches!(timeout(LAST_SAMPLE, jobs::sample(&context)).await, Ok(Ok(_))) {
+            tracing::warn!(
+                "the last sample was not stored; running time since the one before it is lost if the system stops too"
+            );
+        }
         tokio::select! {
             _ = timeout(GRACE, last_words(&context, stop_answers, tasks)) => {}
             _ = asked.recv() => tracing::warn!("asked again: stopping at once; what is unsent waits in usage.db"),
@@ -121,9 +138,8 @@ impl Daemon {
 
     /// SIGHUP: the new configuration, or the old one with the reason.
     async fn reload(&mut self) {
-        match config::load(&self.paths, &self.env) {
-            Err(faults) => {
-                let text = faults.to_string();
+        match (self.load)() {
+            Err(text) => {
                 tracing::error!("the old configuration stays in force: {text}");
                 let first = text.lines().next().unwrap_or_default().to_owned();
                 self.context.raise(Problem::needs_someone(

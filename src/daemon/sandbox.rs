@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::args::say;
-use super::run::{Daemon, runtime};
+use super::run::{Daemon, Load, block_on};
 use super::signals::{self, Asked};
 use super::{Exit, log};
 use crate::clock::SystemClock;
@@ -36,7 +36,7 @@ pub(super) fn run(paths: &Paths, env: &Environment) -> anyhow::Result<Exit> {
         }
     };
     let _lock = StateLock::take(&paths.state)?;
-    runtime()?.block_on(async {
+    block_on(async {
         let asked = signals::listen().context("cannot listen for signals")?;
         let books = paths.state.join("stripe");
         let stripe = Sandbox::open(&books, SandboxClock::following(Arc::new(SystemClock)))?;
@@ -47,7 +47,13 @@ pub(super) fn run(paths: &Paths, env: &Environment) -> anyhow::Result<Exit> {
         server.spawn(async move { stripe.serve(listener, std::future::pending()).await });
         let config = billed_by_demo(loaded.config, &demo, address)?;
         introduce(paths, &demo, address);
-        let daemon = Daemon::start(paths, env, Loaded { config, notes: Vec::new() }, true).await?;
+        let again = paths.clone();
+        let load: Load = Box::new(move || {
+            let loaded = config::load(&again, &env).map_err(|faults| faults.to_string())?;
+            let config = billed_by_demo(loaded.config, &demo, address).map_err(|error| error.to_string())?;
+            Ok(Loaded { config, notes: Vec::new() })
+        });
+        let daemon = Daemon::start(paths, load, Loaded { config, notes: Vec::new() }, true).await?;
         daemon.live(asked).await
     })
 }
@@ -55,7 +61,7 @@ pub(super) fn run(paths: &Paths, env: &Environment) -> anyhow::Result<Exit> {
 /// The sandbox alone, until a signal.
 pub(super) fn run_alone(listen: SocketAddr, paths: &Paths) -> anyhow::Result<Exit> {
     let dir = paths.state.join("stripe-alone");
-    runtime()?.block_on(async {
+    block_on(async {
         let mut asked = signals::listen().context("cannot listen for signals")?;
         let announce = |address| say(&mut std::io::stdout(), &format!("Stripe sandbox on http://{address}"));
         sandbox::run_alone(listen, dir, announce, stopped(&mut asked)).await?;

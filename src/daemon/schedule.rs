@@ -35,12 +35,13 @@ impl Running {
     }
 }
 
-/// When a cron expression fires next, for `status`.
+/// When a cron expression fires next, for `status`. It fires at full seconds, and is looked for from one: the parser
+/// would carry a fraction over.
 pub(super) fn next(cron: &str, now: Timestamp) -> Option<Timestamp> {
     let pattern = CronParser::builder().seconds(Seconds::Required).build().parse(cron).ok()?;
-    let now: DateTime<Utc> = DateTime::from_timestamp_micros(now.micros())?;
+    let now: DateTime<Utc> = DateTime::from_timestamp(now.secs(), 0)?;
     let next = pattern.find_next_occurrence(&now, false).ok()?;
-    Some(Timestamp::from_micros(next.timestamp_micros()))
+    Some(Timestamp::from_secs(next.timestamp()))
 }
 
 #[cfg(test)]
@@ -50,7 +51,7 @@ mod tests {
     #[test]
     fn the_next_run_of_an_hourly_schedule_is_the_next_full_hour() {
         let at = |text| Timestamp::parse(text).unwrap();
-        assert_eq!(next("0 0 * * * *", at("2026-11-05T12:30:00Z")), Some(at("2026-11-05T13:00:00Z")));
+        assert_eq!(next("0 0 * * * *", at("2026-11-05T12:30:00.25Z")), Some(at("2026-11-05T13:00:00Z")));
         assert_eq!(next("not cron", at("2026-11-05T12:30:00Z")), None);
     }
 }

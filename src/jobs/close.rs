@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use super::{Context, JobError};
-use crate::model::{Problem, Timestamp};
+use crate::model::{MICROS_PER_MINUTE, Problem, Timestamp};
 use crate::outbox::{self, Closing, RecordState, UsageRecord};
 use crate::provider::Summary;
 
 /// When a period that could not be read is tried again.
-const AGAIN_US: i64 = 600 * 1_000_000;
+const AGAIN_US: i64 = 10 * MICROS_PER_MINUTE;
 
 /// Looks at every ended period. Returns how many were closed, and when the next look is due.
 pub(super) async fn close(context: &Arc<Context>) -> Result<(u32, Option<Timestamp>), JobError> {
     let mut closed = 0;
     let mut next: Option<Timestamp> = None;
-    let records = context.store.read(|c| outbox::unfinished(c)).await?;
+    let records = context.store.read(outbox::unfinished).await?;
     for record in records.into_iter().filter(|record| record.state == RecordState::Ending) {
         let again = match close_one(context, &record).await {
             Ok(Closing::Closed) => {
@@ -60,7 +60,6 @@ async fn close_one(context: &Arc<Context>, record: &UsageRecord) -> Result<Closi
 
 /// What stands in the period our timestamp lies in.
 fn total_of(summaries: &[Summary], record: &UsageRecord) -> Option<i64> {
-    let timestamp = Timestamp::from_secs(record.timestamp_s);
-    let covers = |summary: &&Summary| summary.period.is_some_and(|p| p.from < timestamp && timestamp <= p.to);
-    summaries.iter().find(covers).map(|summary| i64::try_from(summary.total).unwrap_or(i64::MAX))
+    let ours = |summary: &&Summary| summary.holds(record.timestamp_s) == Some(true);
+    summaries.iter().find(ours).map(Summary::units)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Context, JobError, run};
 use crate::ledger;
-use crate::model::{Span, Timestamp};
+use crate::model::{MICROS_PER_DAY, Span, Timestamp};
 use crate::outbox;
 
 /// Minutes are kept at least this long, whether their period is closed or there never was one.
@@ -19,7 +19,7 @@ pub async fn compact(context: &Arc<Context>, because: &str) -> Result<(), JobErr
     let settled = context.store.read(move |c| settled_until(c, now)).await?;
     let settings = context.settings();
     let mut compacted = 0;
-    for meter in settings.config.meters.keys().cloned() {
+    for meter in settings.config.meters.keys() {
         loop {
             let name = meter.clone();
             let step = context
@@ -53,7 +53,7 @@ pub async fn compact(context: &Arc<Context>, because: &str) -> Result<(), JobErr
 
 /// Everything before the oldest period that is not closed, and older than minutes are kept.
 fn settled_until(connection: &rusqlite::Connection, now: Timestamp) -> Result<Span, JobError> {
-    let old = now.minus(KEEP_MINUTES_DAYS * 86_400 * 1_000_000);
+    let old = now.minus(KEEP_MINUTES_DAYS * MICROS_PER_DAY);
     let unfinished = outbox::unfinished(connection)?.into_iter().map(|record| record.period.from).min();
     Ok(Span::new(Timestamp::from_micros(0), unfinished.map_or(old, |from| from.min(old))))
 }

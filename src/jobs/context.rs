@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use super::JobError;
 use super::sample::HasSampled;
 use crate::clock::trust::{self, Placement, ProviderDate};
 use crate::clock::{Clock, Reading};
@@ -13,7 +14,9 @@ use crate::model::{Incarnation, Problem, Timestamp};
 use crate::outbox::Generation;
 use crate::provider::{Answer, Provider};
 use crate::sources::Machine;
-use crate::store::Store;
+use crate::store::{Store, meta};
+
+const PROVIDER_DATE: &str = "provider_date";
 
 /// What the operator decided, and the provider built from it. Replaced as a whole on SIGHUP.
 #[derive(Debug)]
@@ -38,6 +41,8 @@ pub struct Context {
     pub incarnation: Incarnation,
     settings: RwLock<Arc<Settings>>,
     live: Mutex<Live>,
+    /// One round of samples at a time: a reading must not be stored after a later one.
+    pub(super) sampling: tokio::sync::Mutex<()>,
     /// One push at a time: two would only wait for each other's claims.
     pub(super) pushing: tokio::sync::Mutex<()>,
 }
@@ -90,6 +95,7 @@ impl Context {
             incarnation,
             settings: RwLock::new(Arc::new(parts.settings)),
             live: Mutex::new(live),
+            sampling: tokio::sync::Mutex::new(()),
             pushing: tokio::sync::Mutex::new(()),
         }
     }
@@ -123,9 +129,10 @@ impl Context {
 
     /// A state of affairs begins.
     pub fn raise(&self, problem: Problem) {
-        let before = self.live().problems.insert(problem.code.clone(), problem.clone());
-        if before.as_ref() != Some(&problem) {
+        let mut live = self.live();
+        if live.problems.get(&problem.code) != Some(&problem) {
             tracing::warn!(code = %problem.code, hint = %problem.hint, "{}", problem.what);
+            live.problems.insert(problem.code.clone(), problem);
         }
     }
 
@@ -156,6 +163,27 @@ impl Context {
             let boot_id = self.incarnation.boot_id.clone();
             self.live().provider_date = Some(ProviderDate { date, at_boottime_us, boot_id });
         }
+    }
+
+    pub(super) fn note_subscriptions_read(&self, generation: i64, boottime_us: i64) {
+        let mut live = self.live();
+        live.subscriptions_read_in = Some(generation);
+        live.subscriptions_read_boottime_us = Some(boottime_us);
+    }
+
+    /// Keeps the provider's clock over a restart within this boot, so that its usage does not wait to be placed again.
+    pub(super) async fn keep_date(&self) -> Result<(), JobError> {
+        let Some(date) = self.live().provider_date.clone() else { return Ok(()) };
+        let text = serde_json::json!(date).to_string();
+        Ok(self.store.write(move |tx| meta::set(tx, PROVIDER_DATE, &text)).await?)
+    }
+
+    /// What an earlier process of this boot kept.
+    pub(super) async fn recall_date(&self) -> Result<(), JobError> {
+        let text = self.store.read(|c| meta::get(c, PROVIDER_DATE)).await?;
+        let kept: Option<ProviderDate> = text.and_then(|text| serde_json::from_str(&text).ok());
+        self.live().provider_date = kept.filter(|date| date.boot_id == self.incarnation.boot_id);
+        Ok(())
     }
 
     /// Where this boot lies on the wall, given since when entries have been waiting to know (rule M5).

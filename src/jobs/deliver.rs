@@ -7,12 +7,12 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::{Context, JobError};
-use crate::model::{ItemId, Problem, Timestamp};
+use crate::model::{ItemId, Problem, Timestamp, micros_of};
 use crate::outbox::{self, After, Claim, Delivery, Fate, Held, ReadVerdict, RecordState, Told, UsageRecord};
 use crate::provider::{Answer, Outcome, ReadError, Refusal, RefusalKind, SetUsage, Summary};
 
 /// How long something that needs a person waits before it is looked at again by itself.
-const PERMANENT_AGAIN: Duration = Duration::from_secs(3_600);
+const PERMANENT_AGAIN: Duration = Duration::from_hours(1);
 
 /// Which rows to look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,15 +50,18 @@ pub(super) async fn deliver(context: &Arc<Context>, which: &Which) -> Result<Vec
         return Ok(Vec::new());
     }
     let now = context.now();
-    let records = context.store.read(|c| outbox::unfinished(c)).await?;
+    let records = context.store.read(outbox::unfinished).await?;
     let (falls, rises): (Vec<_>, Vec<_>) = records
         .into_iter()
         .filter(|record| record.state == RecordState::Open && is_wanted(record, which, now))
         .partition(|record| record.standing.is_some_and(|standing| record.target < standing));
     let mut delivered = Vec::new();
+    let mut failed = None;
     for record in falls {
-        let done = deliver_one(context, record.id).await?;
-        delivered.push((record.id, done));
+        match deliver_one(context, record.id).await {
+            Ok(done) => delivered.push((record.id, done)),
+            Err(error) => failed = Some(error),
+        }
     }
     let mut rising = JoinSet::new();
     for record in rises {
@@ -67,11 +70,16 @@ pub(super) async fn deliver(context: &Arc<Context>, which: &Which) -> Result<Vec
     }
     while let Some(joined) = rising.join_next().await {
         match joined {
-            Ok((id, done)) => delivered.push((id, done?)),
+            Ok((id, Ok(done))) => delivered.push((id, done)),
+            Ok((_, Err(error))) => failed = Some(error),
             Err(error) => tracing::error!("a delivery ended early: {error}"),
         }
     }
-    Ok(delivered)
+    // Every row had its turn; what could not even be noted is the caller's to hear.
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(delivered),
+    }
 }
 
 fn is_wanted(record: &UsageRecord, which: &Which, now: Timestamp) -> bool {
@@ -88,8 +96,10 @@ pub(super) async fn deliver_one(context: &Arc<Context>, id: i64) -> Result<Deliv
     let mut read_just_now = false;
     // Read, push, read back, push: no row needs more than this in one go.
     for _ in 0..6 {
-        if is_too_late(context, id).await? {
-            return Ok(Delivered::TooLate);
+        match moment(context, id).await? {
+            Moment::Early => return Ok(Delivered::Later),
+            Moment::Late => return Ok(Delivered::TooLate),
+            Moment::Right => {}
         }
         let generation = context.generation();
         let now = context.now();
@@ -117,12 +127,22 @@ pub(super) async fn deliver_one(context: &Arc<Context>, id: i64) -> Result<Deliv
     Ok(Delivered::Later)
 }
 
-/// Rule S6, by the provider's clock. Without it nothing is sent.
-async fn is_too_late(context: &Context, id: i64) -> Result<bool, JobError> {
+enum Moment {
+    /// The record's timestamp still lies ahead (rule S3).
+    Early,
+    Right,
+    /// The end of the period is too near, or nothing is known of the provider's clock (rule S6).
+    Late,
+}
+
+async fn moment(context: &Context, id: i64) -> Result<Moment, JobError> {
     let record = context.store.read(move |c| outbox::by_id(c, id)).await?;
     let timeout = context.settings().config.provider.timeout;
-    let provider_now = context.provider_now(context.clock.read());
-    Ok(provider_now.is_none_or(|now| now >= record.last_send(timeout)))
+    Ok(match context.provider_now(context.clock.read()) {
+        Some(now) if now.secs() < record.timestamp_s => Moment::Early,
+        Some(now) if now < record.last_send(timeout) => Moment::Right,
+        _ => Moment::Late,
+    })
 }
 
 enum Sent {
@@ -152,7 +172,7 @@ async fn send(context: &Arc<Context>, id: i64, delivery: &Delivery) -> Result<Se
     let now = context.now();
     let (fate, why, asked) = judge(&answer);
     let wait = wait_for(context, &record, why.as_ref(), asked);
-    let again_at = now.plus(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX));
+    let again_at = now.plus(micros_of(wait));
     let told = Told {
         status: answer.status,
         request_id: answer.request_id.clone(),
@@ -238,10 +258,10 @@ async fn read(context: &Arc<Context>, id: i64) -> Result<Option<Delivered>, JobE
     let summaries = match answer.value {
         Ok(summaries) => summaries,
         Err(error) => {
-            context.raise(Problem::needs_someone(
+            context.raise(unreadable(
                 "standing_unreadable",
                 format!("what stands on {} cannot be read, so nothing is sent for it: {error}", record.item),
-                error.refusal.kind.hint(),
+                &error,
             ));
             return unread(context, &record, &error).await.map(Some);
         }
@@ -265,6 +285,12 @@ async fn read(context: &Arc<Context>, id: i64) -> Result<Option<Delivered>, JobE
     })
 }
 
+/// A read that failed: good to know while it may pass by itself, somebody's matter where it will not.
+pub(super) fn unreadable(code: &str, what: String, error: &ReadError) -> Problem {
+    let make = if error.passing { Problem::note } else { Problem::needs_someone };
+    make(code, what, error.refusal.kind.hint())
+}
+
 /// A read that failed has the row wait, as a push that failed does.
 async fn unread(context: &Context, record: &UsageRecord, error: &ReadError) -> Result<Delivered, JobError> {
     if error.refusal.kind == RefusalKind::Missing {
@@ -272,7 +298,7 @@ async fn unread(context: &Context, record: &UsageRecord, error: &ReadError) -> R
     }
     let now = context.now();
     let wait = wait_for(context, record, Some(&error.refusal), error.retry_after);
-    let again_at = now.plus(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX));
+    let again_at = now.plus(micros_of(wait));
     let (id, why) = (record.id, error.to_string());
     context.store.write(move |tx| outbox::postpone(tx, id, again_at, &why)).await?;
     Ok(Delivered::Later)
@@ -281,10 +307,7 @@ async fn unread(context: &Context, record: &UsageRecord, error: &ReadError) -> R
 /// What stands in the current period. `None` where the current period is not the one our timestamp lies in.
 pub(super) fn current_total(summaries: &[Summary], timestamp_s: i64) -> Option<i64> {
     let Some(current) = summaries.iter().find(|summary| summary.invoice.is_none()) else { return Some(0) };
-    let timestamp = Timestamp::from_secs(timestamp_s);
-    // Start-exclusive, end-inclusive, as the provider counts.
-    let is_ours = current.period.is_none_or(|period| period.from < timestamp && timestamp <= period.to);
-    is_ours.then(|| i64::try_from(current.total).unwrap_or(i64::MAX))
+    current.holds(timestamp_s).unwrap_or(true).then(|| current.units())
 }
 
 /// The item was not found twice in a row.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sysinfo::{Disk, Disks};
 
-use super::{Context, JobError};
+use super::{Context, JobError, roll_up};
 use crate::account;
 use crate::config;
 use crate::model::Source;
@@ -103,7 +103,7 @@ fn meters(context: &Context) -> Vec<Check> {
 
 async fn plans(context: &Context) -> Result<Check, JobError> {
     let settings = context.settings();
-    let Some(link) = context.store.read(|c| account::in_force(c)).await? else {
+    let Some(link) = context.store.read(account::in_force).await? else {
         return Ok(check("plan", Verdict::Skipped, "this VM is not linked, so no plan applies", ""));
     };
     let Some(plan) = settings.config.plans.get(&link.plan) else {
@@ -117,7 +117,7 @@ async fn plans(context: &Context) -> Result<Check, JobError> {
 }
 
 async fn link(context: &Context) -> Result<Check, JobError> {
-    let link = context.store.read(|c| account::in_force(c)).await?;
+    let link = context.store.read(account::in_force).await?;
     let seed = context.settings().config.seed.clone();
     Ok(match link {
         None => check(
@@ -169,7 +169,7 @@ async fn provider(context: &Arc<Context>) -> Result<Check, JobError> {
         ));
     }
     let key = settings.provider.key_kind().unwrap_or("none").to_owned();
-    let Some(link) = context.store.read(|c| account::in_force(c)).await? else {
+    let Some(link) = context.store.read(account::in_force).await? else {
         return Ok(check("provider", Verdict::Skipped, format!("key {key}; nothing to read before a link"), ""));
     };
     let answer = settings.provider.read_subscription(&link.subscription).await;
@@ -187,7 +187,7 @@ async fn provider(context: &Arc<Context>) -> Result<Check, JobError> {
 }
 
 async fn books(context: &Context) -> Result<Check, JobError> {
-    let since = context.now().minus(400 * 86_400 * 1_000_000);
+    let since = roll_up::looked_back_to(&context.settings().config, context.now());
     let imbalances = context.store.read(move |c| outbox::imbalances(c, since)).await?;
     Ok(match imbalances.first() {
         None => check("books", Verdict::Ok, "every closed period balances (rule R7)", ""),

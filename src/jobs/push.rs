@@ -1,24 +1,25 @@
 //! The reconciler of the whole flow: sample, read, roll up, deliver, close. A schedule, a retry, a command, a start and a
 //! stop all activate this one job.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use super::deliver::Which;
 use super::deliver::{self, Delivered};
 use super::{Context, JobError, close, refresh, roll_up, run, sample};
-use crate::model::Timestamp;
+use crate::model::{MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, Timestamp, micros_of};
 use crate::outbox::{self, RecordState, UsageRecord};
 use crate::provider::Provider;
 
 /// A read subscription is believed this long within one generation.
-const REFRESH_EVERY_US: i64 = 6 * 3_600 * 1_000_000;
+const REFRESH_EVERY_US: i64 = 6 * MICROS_PER_HOUR;
 /// The last push of a period starts this much before nothing may be sent any more, plus the VM's own offset.
-const FINAL_LEAD_US: i64 = 60 * 1_000_000;
+const FINAL_LEAD_US: i64 = MICROS_PER_MINUTE;
 /// The VM's own offset of the last push is drawn from this.
-const FINAL_SPREAD: Duration = Duration::from_secs(600);
+const FINAL_SPREAD: Duration = Duration::from_mins(10);
 /// After a period's end its successor is read.
-const AFTER_END_US: i64 = 30 * 1_000_000;
+const AFTER_END_US: i64 = 30 * MICROS_PER_SECOND;
 
 /// What a push came to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -27,6 +28,8 @@ pub struct Pushed {
     pub set: u32,
     /// Rows that wait or are tried later.
     pub waiting: u32,
+    /// Rows on which stood what should, when it was their turn.
+    pub settled: BTreeSet<i64>,
     /// When the job wants to run again by itself: a retry, the last push of a period, a closing read.
     pub next: Option<Timestamp>,
 }
@@ -66,9 +69,10 @@ async fn reconcile(context: &Arc<Context>, which: Which) -> Result<Pushed, JobEr
         roll_up::roll_up(context).await?;
     }
     let set = delivered.iter().filter(|(_, done)| matches!(done, Delivered::Set(_))).count();
-    let stood = delivered.iter().filter(|(_, done)| *done == Delivered::Stood).count();
+    let is_settled = |done: &Delivered| matches!(done, Delivered::Set(_) | Delivered::Stood);
+    let settled: BTreeSet<i64> = delivered.iter().filter(|(_, done)| is_settled(done)).map(|(id, _)| *id).collect();
     let next = earliest([next_close, next_wake(context).await?]);
-    Ok(Pushed { set: count(set), waiting: count(delivered.len() - set - stood), next })
+    Ok(Pushed { set: count(set), waiting: count(delivered.len() - settled.len()), settled, next })
 }
 
 fn count(n: usize) -> u32 {
@@ -109,9 +113,9 @@ async fn needs_refresh(context: &Context) -> Result<bool, JobError> {
             return Ok(true);
         }
     }
-    let records = context.store.read(|c| outbox::unfinished(c)).await?;
+    let records = context.store.read(outbox::unfinished).await?;
     let over = |record: &UsageRecord| record.state == RecordState::Open && provider_now >= record.period.to;
-    let begun = context.store.read(|c| crate::account::in_force(c)).await?;
+    let begun = context.store.read(crate::account::in_force).await?;
     let none_open = !records.iter().any(|record| record.state == RecordState::Open);
     Ok(records.iter().any(over) || begun.is_some_and(|link| none_open && link.from <= provider_now))
 }
@@ -119,7 +123,7 @@ async fn needs_refresh(context: &Context) -> Result<bool, JobError> {
 /// Whether a period is so near its end that this is its last push.
 async fn is_final(context: &Context) -> Result<bool, JobError> {
     let Some(provider_now) = context.provider_now(context.clock.read()) else { return Ok(false) };
-    let records = context.store.read(|c| outbox::unfinished(c)).await?;
+    let records = context.store.read(outbox::unfinished).await?;
     Ok(open(&records).any(|record| provider_now >= final_push(context, record)))
 }
 
@@ -129,16 +133,16 @@ fn open(records: &[UsageRecord]) -> impl Iterator<Item = &UsageRecord> {
 
 /// When the last push of a row's period starts.
 fn final_push(context: &Context, record: &UsageRecord) -> Timestamp {
-    let offset = context.steady_offset(FINAL_SPREAD).as_micros();
+    let offset = micros_of(context.steady_offset(FINAL_SPREAD));
     let timeout = context.settings().config.provider.timeout;
-    record.last_send(timeout).minus(FINAL_LEAD_US).minus(i64::try_from(offset).unwrap_or(0))
+    record.last_send(timeout).minus(FINAL_LEAD_US).minus(offset)
 }
 
 /// The earliest of retries, last pushes and ends of periods that lie ahead.
 async fn next_wake(context: &Context) -> Result<Option<Timestamp>, JobError> {
     let now = context.now();
     let timeout = context.settings().config.provider.timeout;
-    let records = context.store.read(|c| outbox::unfinished(c)).await?;
+    let records = context.store.read(outbox::unfinished).await?;
     let wakes = open(&records).flat_map(|record| {
         let may_send = record.held.is_none() && now < record.last_send(timeout);
         let retry = record.next_attempt.filter(|_| may_send).map(|at| at.max(now));

@@ -6,7 +6,7 @@ use super::{Context, JobError};
 use crate::ledger::credits::{self, Limits, NewCredit, Verdict};
 use crate::ledger::voids::{self, Void, Voided};
 use crate::ledger::{LedgerError, placement};
-use crate::model::Source;
+use crate::model::{Source, split_hint};
 use crate::store::Tx;
 
 /// Stores records in one transaction, and says what became of each, in their order.
@@ -58,8 +58,8 @@ pub async fn void(context: &Arc<Context>, void: Void) -> Result<Voided, JobError
     voided.map_err(|error| match error {
         LedgerError::NoCredit { .. } | LedgerError::NoMeter { .. } => {
             let text = error.to_string();
-            let (what, hint) = text.split_once("\nhint: ").unwrap_or((&text, "check meter, id and source"));
-            JobError::refused("unknown_record", what, hint)
+            let (what, hint) = split_hint(&text);
+            JobError::refused("unknown_record", what, hint.unwrap_or("check meter, id and source"))
         }
         other => other.into(),
     })

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::periods::{self, Gap};
-use super::{Context, JobError};
+use super::{Context, JobError, deliver};
 use crate::account;
 use crate::model::{Problem, Span, SubscriptionId};
 use crate::outbox;
@@ -23,16 +23,11 @@ pub(super) async fn refresh(context: &Arc<Context>) -> Result<(), JobError> {
             failed.get_or_insert(error);
         }
     }
-    match failed {
-        Some(error) => Err(error),
-        None => {
-            let read_at = context.clock.read().boottime_us;
-            let mut live = context.live();
-            live.subscriptions_read_in = Some(generation.id);
-            live.subscriptions_read_boottime_us = Some(read_at);
-            Ok(())
-        }
+    if let Some(error) = failed {
+        return Err(error);
     }
+    context.note_subscriptions_read(generation.id, context.clock.read().boottime_us);
+    context.keep_date().await
 }
 
 /// The one that is linked, and those with rows that are not finished.
@@ -49,11 +44,8 @@ async fn refresh_one(context: &Arc<Context>, subscription: &SubscriptionId) -> R
     let view = match answer.value {
         Ok(view) => view,
         Err(error) => {
-            context.raise(Problem::needs_someone(
-                "subscription_unreadable",
-                format!("the subscription {subscription} cannot be read: {error}"),
-                error.refusal.kind.hint(),
-            ));
+            let what = format!("the subscription {subscription} cannot be read: {error}");
+            context.raise(deliver::unreadable("subscription_unreadable", what, &error));
             return Err(error.into());
         }
     };

@@ -14,7 +14,7 @@ pub async fn release(context: &Arc<Context>, request: &ReleaseRequest, actor: &s
     let item = ItemId::new(&*request.item)
         .map_err(|error| JobError::refused("bad_id", error.to_string(), "usagectl status names the item"))?;
     let wanted = item.clone();
-    let records = context.store.read(|c| outbox::unfinished(c)).await?;
+    let records = context.store.read(outbox::unfinished).await?;
     let is_held = |r: &&outbox::UsageRecord| r.item == wanted && r.state == RecordState::Open && r.held.is_some();
     let Some(record) = records.iter().find(is_held) else {
         return Err(JobError::refused(

@@ -6,13 +6,13 @@ use super::{Context, JobError};
 use crate::account::{self, Item, Link};
 use crate::config::Config;
 use crate::ledger;
-use crate::model::{Included, Meter, Micros, Problem, Timestamp};
+use crate::model::{Included, MICROS_PER_DAY, Meter, Micros, Problem, Report, Rounding, Timestamp};
 use crate::outbox::{self, Rated, RecordState, UsageRecord};
 use crate::rating::{self, Allowance, InForce};
 use crate::store::Tx;
 
-/// Closed periods are rated again for as long as a single credit can be taken back.
-const RERATE_DAYS: i64 = 400;
+/// Closed periods are looked at for at least this long.
+const LOOK_BACK_DAYS: u32 = 400;
 
 const NOT_READY: &str = "plan_not_ready";
 
@@ -32,11 +32,17 @@ pub async fn roll_up(context: &Context) -> Result<(), JobError> {
     Ok(())
 }
 
+/// Closed periods that ended since then are rated again and checked: for as long as a single credit can be taken back.
+pub(super) fn looked_back_to(config: &Config, now: Timestamp) -> Timestamp {
+    let days = config.intake.keep_credits_days.max(LOOK_BACK_DAYS);
+    now.minus(i64::from(days).saturating_mul(MICROS_PER_DAY))
+}
+
 /// Returns why rows could not be rated; those keep their last target.
 fn rate_all(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<Vec<String>, JobError> {
     let links = linked_items(tx)?;
     let mut unrated = Vec::new();
-    let since = now.minus(RERATE_DAYS * 86_400 * 1_000_000);
+    let since = looked_back_to(config, now);
     // Closed periods first, oldest first: what they hand on is part of the next one's target.
     for closed in outbox::closed_since(tx, since)? {
         rate_one(tx, config, &links, &closed, now, &mut unrated)?;
@@ -46,7 +52,6 @@ fn rate_all(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<Vec<String>,
     for record in outbox::unfinished(tx)? {
         rate_one(tx, config, &links, &record, now, &mut unrated)?;
     }
-    tracing::debug!(target: "usaged::flow", "rolled up");
     Ok(unrated)
 }
 
@@ -61,9 +66,14 @@ fn rate_one(
     match rate(tx, config, links, record) {
         Ok(rating) => {
             let carried_in = outbox::carried_in(tx, record.id)?;
+            if rating.overage != record.overage || carried_in != record.carried_in {
+                let (over, meter) = (rating.overage, &record.meter);
+                tracing::debug!(target: "usaged::flow", "rolled up {meter}: {over} over, {carried_in} carried in");
+            }
             let rated = Rated {
                 plan: rating.plan,
                 gross: rating.gross,
+                rounding: rating.rounding,
                 used: rating.used.get(),
                 included: rating.included.map(Micros::get),
                 overage: rating.overage,
@@ -84,6 +94,8 @@ pub struct Rating {
     pub plan: String,
     /// Whether the unreduced total is reported.
     pub gross: bool,
+    /// How the overage was rounded.
+    pub rounding: Rounding,
     /// Usage of the links that bill on this item.
     pub used: Micros,
     /// What is included; `None` is unlimited.
@@ -120,26 +132,42 @@ pub fn rate(
         .map(|(link, _)| link)
         .collect();
     let used = used_by(connection, meter, &billing, record)?;
-    let (plan, allowance) = match record.state {
-        // P's own plan: what was included when it closed stays (rule R6).
-        RecordState::Closed => {
-            let included =
-                record.included.map_or(Allowance::Unlimited, |micros| Allowance::Included(Micros::new(micros)));
-            (record.plan.clone(), included)
-        }
-        _ => allowance(config, meter, &billing, record)?,
+    // P's own terms: what held when it closed stays, whatever is configured later (rule R6).
+    let terms = if record.state == RecordState::Closed {
+        closed_terms(record)
+    } else {
+        let (plan, allowance) = allowance(config, meter, &billing, record)?;
+        Terms { plan, allowance, report: meter.report, rounding: meter.rounding }
     };
-    let overage = rating::overage(used, allowance, &meter.unit, meter.report, meter.rounding)?;
+    let overage = rating::overage(used, terms.allowance, &meter.unit, terms.report, terms.rounding)?;
     Ok(Rating {
-        plan,
-        gross: meter.report == crate::model::Report::Gross,
+        plan: terms.plan,
+        gross: terms.report == Report::Gross,
+        rounding: terms.rounding,
         used,
-        included: match allowance {
+        included: match terms.allowance {
             Allowance::Included(micros) => Some(micros),
             Allowance::Unlimited => None,
         },
         overage: overage.unwrap_or(0),
     })
+}
+
+/// By what a period is rated.
+struct Terms {
+    plan: String,
+    allowance: Allowance,
+    report: Report,
+    rounding: Rounding,
+}
+
+fn closed_terms(record: &UsageRecord) -> Terms {
+    Terms {
+        plan: record.plan.clone(),
+        allowance: record.included.map_or(Allowance::Unlimited, |included| Allowance::Included(Micros::new(included))),
+        report: if record.gross { Report::Gross } else { Report::Overage },
+        rounding: record.rounding,
+    }
 }
 
 fn bills(items: &[Item], record: &UsageRecord) -> bool {
@@ -193,4 +221,25 @@ fn included(config: &Config, link: &Link, meter: &Meter) -> Result<Included, Job
 /// Never a zero in place of an amount nobody stated: the last target stays until the plan is ready.
 fn not_ready(what: String) -> JobError {
     JobError::refused(NOT_READY, what, "complete the plan in usaged.toml, then: systemctl reload usaged")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::config::{self, Environment, Paths, Reading};
+
+    #[test]
+    fn m9_a_closed_period_is_looked_at_as_long_as_its_credits_can_be_taken_back() {
+        let nowhere = PathBuf::from("/nonexistent");
+        let paths =
+            Paths { state: nowhere.clone(), runtime: nowhere.clone(), config: nowhere, reading: Reading::Never };
+        let mut config = config::load(&paths, &Environment::default()).unwrap().config;
+        let day = |day: i64| Timestamp::from_secs(day * 86_400);
+        for (keep_credits_days, looked_back_days) in [(35, 400), (400, 400), (1_000, 1_000)] {
+            config.intake.keep_credits_days = keep_credits_days;
+            assert_eq!(looked_back_to(&config, day(20_000)), day(20_000 - looked_back_days));
+        }
+    }
 }

@@ -7,11 +7,11 @@ use crate::clock::Reading;
 use crate::clock::trust::Placement;
 use crate::ledger::coverage::{self, How, Round};
 use crate::ledger::{self, placement, samples};
-use crate::model::{MeterName, Problem, Sample};
+use crate::model::{MICROS_PER_MINUTE, MeterName, Micros, Problem, Sample, micros_of};
 use crate::outbox;
 
 /// A wall clock that moves this much against the time since boot has been set (rule S5); less is slewing.
-const JUMP_US: i64 = 60 * 1_000_000;
+const JUMP_US: i64 = MICROS_PER_MINUTE;
 
 /// What a round of samples came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,7 @@ pub struct Sampled {
 
 /// Takes a round. A failure loses nothing while the machine runs: the next round counts from the last stored one.
 pub async fn sample(context: &Arc<Context>) -> Result<Sampled, JobError> {
+    let _one_at_a_time = context.sampling.lock().await;
     let reading = context.clock.read();
     draw_after_jump(context, reading).await?;
     let taken = read_counters(context, reading);
@@ -52,7 +53,9 @@ pub async fn sample(context: &Arc<Context>) -> Result<Sampled, JobError> {
 
 impl Sampled {
     fn in_words(&self) -> String {
-        let parts: Vec<String> = self.used_us.iter().map(|(meter, us)| format!("{meter} +{us} µs")).collect();
+        let seconds = |us: i64| Micros::new(us).to_string();
+        let parts: Vec<String> =
+            self.used_us.iter().map(|(meter, us)| format!("{meter} +{} s", seconds(*us))).collect();
         let waits = if self.placed { "" } else { ", waiting for a trusted clock" };
         format!("sampled {}{waits}", parts.join(", "))
     }
@@ -157,8 +160,7 @@ fn store(
             format!("{} counted {claimed} µs where at most {possible} µs were possible", sample.meter)
         }));
     }
-    let every = context.settings().config.schedule.sample_every.as_micros();
-    let sample_every_us = i64::try_from(every).unwrap_or(i64::MAX);
+    let sample_every_us = micros_of(context.settings().config.schedule.sample_every);
     coverage::note(tx, &Round { incarnation, now: reading, how, sample_every_us }, &place)?;
     Ok((Sampled { used_us, placed: matches!(place, Placement::Known { .. }) }, capped))
 }

@@ -18,7 +18,7 @@ pub async fn seed(context: &Arc<Context>) -> Result<(), JobError> {
     if matches!(settings.provider, Provider::None) {
         return Ok(());
     }
-    let Some(latest) = context.store.read(|c| account::latest(c)).await? else {
+    let Some(latest) = context.store.read(account::latest).await? else {
         match link::link(context, &request, "usaged").await {
             Ok(_) => context.clear("seed_failed"),
             Err(error) => context.raise(Problem::needs_someone(

@@ -51,6 +51,7 @@ pub async fn start(mut parts: Parts) -> Result<Arc<Context>, JobError> {
             "if this VM was moved: usagectl identity --because …; if it is a clone: stop usaged, move its usage.db away, start and link again",
         ));
     }
+    context.recall_date().await?;
     know_meters(&context).await?;
     Ok(context)
 }

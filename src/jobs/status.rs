@@ -5,11 +5,11 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::usage::{self, Figures, Window};
-use super::{Context, JobError, Settings, run};
+use super::{Context, JobError, Settings, roll_up, run};
 use crate::account::{self, Item};
 use crate::clock::trust::Placement;
 use crate::ledger;
-use crate::model::{Meter, Problem, Timestamp};
+use crate::model::{MICROS_PER_HOUR, Meter, Problem, Timestamp};
 use crate::outbox::{self, RecordState, UsageRecord};
 use crate::provider::Provider;
 use crate::rating;
@@ -19,7 +19,9 @@ use crate::wire::{
 };
 
 /// An unsent record this near its deadline is an alarm (rule S12).
-const NEAR_DEADLINE_US: i64 = 6 * 3_600 * 1_000_000;
+const NEAR_DEADLINE_US: i64 = 6 * MICROS_PER_HOUR;
+/// A difference that has stood this long is not just waiting for its schedule.
+const LATE_US: i64 = 2 * MICROS_PER_HOUR;
 /// A record that has been failing for this many attempts needs someone.
 const MANY_ATTEMPTS: u32 = 8;
 
@@ -273,6 +275,7 @@ fn jobs(connection: &Connection, running: &Running) -> Result<Vec<JobStatus>, Jo
 /// What needs someone, as the database tells it: so it survives a restart.
 fn stored_problems(connection: &Connection, settings: &Settings, now: Timestamp) -> Result<Vec<Problem>, JobError> {
     let mut problems = Vec::new();
+    problems.extend(unbilled(connection, settings)?);
     for record in outbox::unfinished(connection)? {
         problems.extend(record_problem(&record, settings, now));
     }
@@ -284,7 +287,7 @@ fn stored_problems(connection: &Connection, settings: &Settings, now: Timestamp)
             "usagectl sync --month YYYY-MM shows the period they come from",
         ));
     }
-    let since = now.minus(400 * 86_400 * 1_000_000);
+    let since = roll_up::looked_back_to(&settings.config, now);
     for closed in outbox::closed_since(connection, since)? {
         let due = outbox::credit_due(connection, closed.id)?;
         if due > 0 {
@@ -318,6 +321,19 @@ fn stored_problems(connection: &Connection, settings: &Settings, now: Timestamp)
     Ok(problems)
 }
 
+/// The next step of a VM that only measures.
+fn unbilled(connection: &Connection, settings: &Settings) -> Result<Option<Problem>, JobError> {
+    if matches!(settings.provider, Provider::None) {
+        let what = "nothing is billed: no provider is configured, or its key is missing; usage is measured";
+        let hint = "set provider.kind and a key, see usaged.toml; then: systemctl reload usaged";
+        return Ok(Some(Problem::note("no_provider", what, hint)));
+    }
+    let linked = account::in_force(connection)?.is_some();
+    let what = "nothing is billed: this VM is not linked to a subscription; usage is measured";
+    let hint = "usagectl link --customer cus_… --subscription sub_…";
+    Ok((!linked).then(|| Problem::note("not_linked", what, hint)))
+}
+
 fn record_problem(record: &UsageRecord, settings: &Settings, now: Timestamp) -> Option<Problem> {
     let item = &record.item;
     if let Some((code, because)) = &record.held {
@@ -328,11 +344,8 @@ fn record_problem(record: &UsageRecord, settings: &Settings, now: Timestamp) -> 
         ));
     }
     let deadline = record.last_send(settings.config.provider.timeout);
-    if record.state == RecordState::Open
-        && record.differs()
-        && record.attempts > 0
-        && deadline.since(now) < NEAR_DEADLINE_US
-    {
+    let is_late = record.attempts > 0 || record.differs_since.is_some_and(|since| now.since(since) > LATE_US);
+    if record.state == RecordState::Open && record.differs() && is_late && deadline.since(now) < NEAR_DEADLINE_US {
         return Some(Problem::needs_someone(
             "deadline_near",
             format!(

@@ -1,6 +1,6 @@
 //! Sync: show what would be set and why; with `commit`, set it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{Months, NaiveDate};
@@ -18,7 +18,7 @@ use crate::wire::{SCHEMA, SyncLine, SyncReport, SyncRequest};
 /// Runs it.
 pub async fn sync(context: &Arc<Context>, request: &SyncRequest) -> Result<SyncReport, JobError> {
     let until = request.month.as_deref().map(last_second).transpose()?;
-    let item = request.subscription_item.as_deref().map(ItemId::new).transpose().map_err(bad_item)?;
+    let item = request.subscription_item.as_deref().map(ItemId::new).transpose().map_err(|error| bad_item(&error))?;
     let bills = !matches!(context.settings().provider, Provider::None);
     sample::sample(context).await?;
     roll_up::roll_up(context).await?;
@@ -31,20 +31,56 @@ pub async fn sync(context: &Arc<Context>, request: &SyncRequest) -> Result<SyncR
         return Ok(SyncReport { schema: SCHEMA, committed: request.commit, refused: nothing_to_send, lines, notes });
     }
     let which = item.clone().map_or(Which::Now, Which::Item);
-    if let Err(error) = push::push(context, "sync", which).await {
-        notes.push(format!("the push failed: {error}"));
-    }
+    let settled = match push::push(context, "sync", which).await {
+        Ok(pushed) => pushed.settled,
+        Err(error) => {
+            notes.push(format!("the push failed: {error}"));
+            BTreeSet::new()
+        }
+    };
     let was: BTreeMap<i64, i64> = before.iter().map(|line| (line.record.id, line.record.revision)).collect();
+    let provider_now = context.provider_now(context.clock.read());
     let after = lines(context, until, item).await?;
-    let refused = after.iter().any(|line| line.record.state != RecordState::Open || line.record.differs());
+    let mut refused = false;
     let lines = after.into_iter().map(|line| {
-        let revision_before = was.get(&line.record.id).copied();
-        line.shown(revision_before)
+        let record = &line.record;
+        // What was used since it was this row's turn is not this command's to send.
+        let is_settled = settled.contains(&record.id) || !record.differs();
+        refused |= record.state != RecordState::Open || !is_settled;
+        let tried = Tried {
+            revision_before: was.get(&record.id).copied().unwrap_or(0),
+            is_settled,
+            obstacle: obstacle(context.identity_changed(), provider_now, record.timestamp_s),
+        };
+        line.shown(Some(&tried))
     });
-    Ok(SyncReport { schema: SCHEMA, committed: true, refused, lines: lines.collect(), notes })
+    let lines = lines.collect();
+    Ok(SyncReport { schema: SCHEMA, committed: true, refused, lines, notes })
 }
 
-fn bad_item(error: crate::model::NameError) -> JobError {
+/// What a push came to for one row.
+struct Tried {
+    revision_before: i64,
+    /// Whether what should stand stood when it was the row's turn.
+    is_settled: bool,
+    /// Why nothing was even sent, if so.
+    obstacle: String,
+}
+
+/// What keeps a row that is neither held nor failing from being sent.
+fn obstacle(identity_changed: bool, provider_now: Option<Timestamp>, timestamp_s: i64) -> String {
+    match provider_now {
+        _ if identity_changed => "this ledger seems to be on another machine: usagectl doctor".to_owned(),
+        None => "the provider was not reached yet, and nothing is sent without its clock".to_owned(),
+        Some(now) if now.secs() < timestamp_s => {
+            let from = Timestamp::from_secs(timestamp_s);
+            format!("the period has only just begun: its total is recorded at {from}, and sent from then on")
+        }
+        Some(_) => "it is too near the end of the period; what is missing is carried".to_owned(),
+    }
+}
+
+fn bad_item(error: &crate::model::NameError) -> JobError {
     JobError::refused("bad_id", error.to_string(), "usagectl sync shows the items")
 }
 
@@ -67,7 +103,7 @@ async fn notes(
     if !bills {
         notes.push("nothing is billed: no provider is configured, or its key is missing".to_owned());
     }
-    if context.store.read(|c| account::in_force(c)).await?.is_none() {
+    if context.store.read(account::in_force).await?.is_none() {
         notes
             .push("this VM is not linked; bind it with usagectl link --customer cus_… --subscription sub_…".to_owned());
     } else if none {
@@ -121,9 +157,9 @@ fn read_lines(
 }
 
 impl Line {
-    /// `revision_before` is the revision before a push; `None` where nothing was sent.
-    fn shown(self, revision_before: Option<i64>) -> SyncLine {
-        let (action, why) = self.action(revision_before);
+    /// `tried` is `None` where it was only asked what would be sent.
+    fn shown(self, tried: Option<&Tried>) -> SyncLine {
+        let (action, why) = self.action(tried);
         let record = self.record;
         SyncLine {
             meter: record.meter.to_string(),
@@ -149,25 +185,28 @@ impl Line {
         }
     }
 
-    fn action(&self, revision_before: Option<i64>) -> (&'static str, String) {
+    fn action(&self, tried: Option<&Tried>) -> (&'static str, String) {
         let record = &self.record;
-        match (record.state, &record.held) {
-            (RecordState::Closed, _) => ("closed", self.closed()),
-            (RecordState::Ending, _) => {
+        match (record.state, &record.held, tried) {
+            (RecordState::Closed, ..) => ("closed", self.closed()),
+            (RecordState::Ending, ..) => {
                 ("closed", "the period is over; what stands is being read until two reads agree".to_owned())
             }
-            (RecordState::Open, Some((_, because))) => ("held", because.clone()),
-            (RecordState::Open, None) if !record.differs() => match revision_before {
-                Some(before) if before < record.revision => ("set", format!("{} stands now", record.target)),
-                _ => ("unchanged", format!("{} stands already", record.target)),
-            },
-            (RecordState::Open, None) => match (revision_before, &record.last_error) {
-                (None, _) => ("would set", self.difference()),
-                (Some(_), Some(error)) => ("waiting", error.clone()),
-                (Some(_), None) => {
-                    ("waiting", "it is too near the end of the period; what is missing is carried".to_owned())
+            (RecordState::Open, Some((_, because)), _) => ("held", because.clone()),
+            (RecordState::Open, None, None) if record.differs() => ("would set", self.difference()),
+            (RecordState::Open, None, Some(tried)) if !tried.is_settled => {
+                ("waiting", record.last_error.as_ref().unwrap_or(&tried.obstacle).clone())
+            }
+            (RecordState::Open, None, tried) => {
+                let is_set = tried.is_some_and(|tried| tried.revision_before < record.revision);
+                let stands = record.standing.unwrap_or(0);
+                let since = if record.differs() { "; what was used since is sent next time" } else { "" };
+                if is_set {
+                    ("set", format!("{stands} stands now{since}"))
+                } else {
+                    ("unchanged", format!("{stands} stands already{since}"))
                 }
-            },
+            }
         }
     }
 
@@ -185,5 +224,22 @@ impl Line {
             (0, held) => format!("{stands} stood when the period was closed, {held} are held"),
             (carried, _) => format!("{stands} stood when the period was closed, {carried} were carried on"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_keeps_a_total_from_being_sent_is_named() {
+        let begun = Timestamp::parse("2026-11-05T12:00:01Z").unwrap();
+        let at = |seconds: i64| Some(begun.plus(seconds * 1_000_000));
+        let named = |words: &str, said: String| assert!(said.contains(words), "{words:?} is not in {said:?}");
+        named("only just begun", obstacle(false, at(-1), begun.secs()));
+        named("2026-11-05T12:00:01Z", obstacle(false, at(-1), begun.secs()));
+        named("end of the period", obstacle(false, at(0), begun.secs()));
+        named("not reached", obstacle(false, None, begun.secs()));
+        named("another machine", obstacle(true, at(0), begun.secs()));
     }
 }

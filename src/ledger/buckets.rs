@@ -7,11 +7,8 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::share::share;
 use super::{LedgerError, MeterId, boundaries};
-use crate::model::{Micros, Span, Timestamp};
+use crate::model::{MICROS_PER_MINUTE, Micros, Span, Timestamp};
 use crate::store::Tx;
-
-pub(super) const MINUTE_US: i64 = 60 * 1_000_000;
-pub(super) const HOUR_US: i64 = 60 * MINUTE_US;
 
 /// A stored bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,11 +22,11 @@ pub(super) struct Bucket {
 pub fn add(tx: &Tx<'_>, meter: MeterId, span: Span, quantity: Micros) -> Result<(), LedgerError> {
     let total_us = span.micros();
     let last = span.to.max(span.from);
-    let cuts = boundaries::inside(tx, grid(span.from, MINUTE_US).from, grid(last, MINUTE_US).to)?;
+    let cuts = boundaries::inside(tx, grid(span.from, MICROS_PER_MINUTE).from, grid(last, MICROS_PER_MINUTE).to)?;
     let mut cursor = span.from;
     let mut poured = 0;
     loop {
-        let cell = cell_at(cursor, MINUTE_US, &cuts);
+        let cell = cell_at(cursor, MICROS_PER_MINUTE, &cuts);
         let so_far = share(quantity.get(), cell.to.since(span.from), total_us);
         pour(tx, meter, cell, so_far.saturating_sub(poured))?;
         poured = so_far;

@@ -2,12 +2,10 @@
 
 use rusqlite::OptionalExtension;
 
-use super::buckets::{self, Bucket, HOUR_US, MINUTE_US};
+use super::buckets::{self, Bucket};
 use super::{LedgerError, MeterId, boundaries, credits, meters};
-use crate::model::{Span, Timestamp};
+use crate::model::{MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, Span, Timestamp};
 use crate::store::Tx;
-
-const DAY_US: i64 = 24 * HOUR_US;
 
 /// Makes hours of the minutes of a closed stretch, at most `hours_max` of them per call, and returns how many minutes
 /// went into them; zero means that nothing is left to do. An hour that holds a boundary stays cut there.
@@ -16,13 +14,13 @@ pub fn compact(tx: &Tx<'_>, meter: MeterId, closed: Span, hours_max: usize) -> R
     let mut cursor = closed.from;
     while hours < hours_max {
         let Some(minute) = next_minute(tx, meter, Span::new(cursor, closed.to))? else { break };
-        let whole = buckets::grid(minute, HOUR_US);
+        let whole = buckets::grid(minute, MICROS_PER_HOUR);
         let mut cuts = boundaries::inside(tx, whole.from, whole.to)?;
         cuts.extend([closed.from, closed.to]);
         cuts.sort_unstable();
-        let hour = buckets::cell_at(minute, HOUR_US, &cuts);
+        let hour = buckets::cell_at(minute, MICROS_PER_HOUR, &cuts);
         // What boundaries cut down to a minute or less is as small as it gets.
-        if hour.micros() > MINUTE_US {
+        if hour.micros() > MICROS_PER_MINUTE {
             minutes += join(tx, meter, hour)?;
             hours += 1;
         }
@@ -39,7 +37,7 @@ fn next_minute(tx: &Tx<'_>, meter: MeterId, within: Span) -> Result<Option<Times
              WHERE meter_id = ?1 AND from_us >= ?2 AND from_us < ?3 AND width_us <= ?4
              ORDER BY from_us LIMIT 1",
         )?
-        .query_row((meter, within.from.micros(), within.to.micros(), MINUTE_US), |row| row.get(0))
+        .query_row((meter, within.from.micros(), within.to.micros(), MICROS_PER_MINUTE), |row| row.get(0))
         .optional()?;
     Ok(from.map(Timestamp::from_micros))
 }
@@ -60,7 +58,7 @@ fn join(tx: &Tx<'_>, meter: MeterId, hour: Span) -> Result<usize, LedgerError> {
 /// many. `now` must be trusted time: with a credit its id is forgotten. The dedupe window is kept in any case.
 pub fn prune_credits(tx: &Tx<'_>, now: Timestamp, keep_days: u32, max: usize) -> Result<usize, LedgerError> {
     let keep_days = keep_days.max(credits::DEDUPE_DAYS_MIN);
-    let oldest = now.minus(i64::from(keep_days).saturating_mul(DAY_US));
+    let oldest = now.minus(i64::from(keep_days).saturating_mul(MICROS_PER_DAY));
     let mut pruned = 0;
     for meter in meters::ids(tx)? {
         for credit in old_credits(tx, meter, oldest, max.saturating_sub(pruned))? {
@@ -101,7 +99,7 @@ fn prune(tx: &Tx<'_>, meter: MeterId, credit: &OldCredit) -> Result<(), LedgerEr
     if credit.voided {
         tx.prepare_cached("DELETE FROM void WHERE credit_id = ?1")?.execute([credit.id])?;
     } else {
-        let hour = buckets::grid(credit.at, HOUR_US).from;
+        let hour = buckets::grid(credit.at, MICROS_PER_HOUR).from;
         tx.prepare_cached(
             "INSERT INTO credit_hour (meter_id, source, from_us, quantity, records) VALUES (?1, ?2, ?3, ?4, 1)
              ON CONFLICT DO UPDATE SET quantity = quantity + excluded.quantity, records = records + 1",

@@ -2,16 +2,17 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::buckets::{self, HOUR_US};
+use super::buckets;
 use super::{LedgerError, MeterId, meters, placement};
 use crate::clock::Reading;
 use crate::clock::trust::Placement;
-use crate::model::{Meter, MeterName, Micros, SourceName, Span, Timestamp};
+use crate::model::{
+    MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, Meter, MeterName, Micros, SourceName, Span, Timestamp,
+};
 use crate::store::Tx;
 
-const DAY_US: i64 = 24 * HOUR_US;
 /// How far ahead of arrival `at` may lie, for clocks that differ.
-const AHEAD_US: i64 = 5 * 60 * 1_000_000;
+const AHEAD_US: i64 = 5 * MICROS_PER_MINUTE;
 /// The dedupe window is never shorter than this.
 pub(super) const DEDUPE_DAYS_MIN: u32 = 35;
 /// A thousand million units in one record; what is more is a mistake, and would bring sums near overflow.
@@ -83,7 +84,7 @@ pub fn accept(
 ) -> Result<Verdict, LedgerError> {
     let meter = meters::id(tx, &record.meter)?;
     let arrived = place.wall_at(now.boottime_us);
-    let hour = buckets::grid(arrived.unwrap_or(now.wall), HOUR_US).from;
+    let hour = buckets::grid(arrived.unwrap_or(now.wall), MICROS_PER_HOUR).from;
     let refusal = match refusal(record, arrived, limits) {
         None => over_the_hour(tx, meter, record, hour, limits)?,
         refusal => refusal,
@@ -128,7 +129,7 @@ fn refusal(record: &NewCredit, arrived: Option<Timestamp>, limits: &Limits) -> O
         return Some(refuse("too_far_ahead", format!("at {at} is more than 5 minutes ahead of {arrived}")));
     }
     let days = limits.dedupe_days.max(DEDUPE_DAYS_MIN);
-    if at < arrived.minus(i64::from(days).saturating_mul(DAY_US)) {
+    if at < arrived.minus(i64::from(days).saturating_mul(MICROS_PER_DAY)) {
         return Some(refuse("too_old", format!("at {at} is more than {days} days before {arrived}")));
     }
     None
@@ -215,7 +216,7 @@ fn known(conn: &Connection, meter: MeterId, record: &NewCredit) -> Result<Option
 pub(super) fn settle(tx: &Tx<'_>, credit: i64, arrived: Timestamp) -> Result<Timestamp, LedgerError> {
     let given: Option<i64> =
         tx.prepare_cached("SELECT at_given_us FROM credit WHERE id = ?1")?.query_row([credit], |row| row.get(0))?;
-    let oldest = arrived.minus(i64::from(DEDUPE_DAYS_MIN) * DAY_US);
+    let oldest = arrived.minus(i64::from(DEDUPE_DAYS_MIN) * MICROS_PER_DAY);
     let plausible = |at: &Timestamp| oldest <= *at && *at <= arrived.plus(AHEAD_US);
     let at = given.map(Timestamp::from_micros).filter(plausible).unwrap_or(arrived);
     tx.prepare_cached("UPDATE credit SET at_us = ?2, arrived_us = ?3 WHERE id = ?1")?.execute((

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::{LedgerError, MeterId, buckets, meters};
 use crate::model::{MeterName, Micros, SourceName, Span, Timestamp};
-use crate::store::Tx;
+use crate::store::{self, Tx};
 
 /// Which record to take back, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,10 +81,8 @@ fn audit(tx: &Tx<'_>, void: &Void, voided: &Voided, now: Timestamp) -> Result<()
         "at": voided.at,
         "because": void.because,
     });
-    tx.execute(
-        "INSERT INTO audit (at_us, actor, action, subject, detail) VALUES (?1, ?2, 'void', ?3, ?4)",
-        (now.micros(), format!("uid:{}", void.uid), format!("{}/{}", void.meter, void.id), detail.to_string()),
-    )?;
+    let (actor, subject) = (SourceName::of_uid(void.uid), format!("{}/{}", void.meter, void.id));
+    store::audit::append(tx, now, actor.as_str(), "void", &subject, &detail)?;
     Ok(())
 }
 

@@ -98,6 +98,28 @@ pub enum Rounding {
     HalfUp,
 }
 
+impl Rounding {
+    /// The word used in configuration and tables.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Down => "down",
+            Self::Up => "up",
+            Self::HalfUp => "half_up",
+        }
+    }
+
+    /// The rounding a word names; what is unknown rounds down, which never bills more than true.
+    #[must_use]
+    pub fn of(word: &str) -> Self {
+        match word {
+            "up" => Self::Up,
+            "half_up" => Self::HalfUp,
+            _ => Self::Down,
+        }
+    }
+}
+
 /// What is reported to the provider (rule R3).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -5,6 +5,7 @@
 mod ids;
 mod meter;
 mod micros;
+mod near;
 mod plan;
 mod problem;
 mod sample;
@@ -13,7 +14,10 @@ mod time;
 pub use ids::{CustomerId, ItemId, MeterName, NameError, PlanName, PriceId, SourceName, SubscriptionId};
 pub use meter::{Meter, Report, Rounding, Source, Unit};
 pub use micros::{Micros, QuantityError};
+pub use near::nearest;
 pub use plan::{AllowanceRule, BasePrice, Included, Plan, PlanMeter};
-pub use problem::{Problem, Severity};
+pub use problem::{Problem, Severity, split_hint};
 pub use sample::{Incarnation, Sample};
-pub use time::{MICROS_PER_SECOND, Span, TimeError, Timestamp};
+pub use time::{
+    MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, Span, TimeError, Timestamp, micros_of,
+};

@@ -38,3 +38,23 @@ impl Problem {
         Self { code: code.to_owned(), severity: Severity::Note, what: what.into(), hint: hint.into() }
     }
 }
+
+/// Takes a message for people apart: what it says, and what it hints at on a line of its own.
+#[must_use]
+pub fn split_hint(said: &str) -> (&str, Option<&str>) {
+    match said.split_once("\nhint: ") {
+        Some((what, hint)) => (what.trim_end(), Some(hint.trim())),
+        None => (said, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_falls_apart_into_what_is_wrong_and_what_to_do() {
+        assert_eq!(split_hint("it is full\nhint: free space"), ("it is full", Some("free space")));
+        assert_eq!(split_hint("no hint: none"), ("no hint: none", None));
+    }
+}

@@ -4,11 +4,11 @@ use serde_json::json;
 
 use super::delivery::{self, Delivery, DeliveryState};
 use super::{Generation, OutboxError, RecordState, UsageRecord, record};
-use crate::model::Timestamp;
+use crate::model::{MICROS_PER_HOUR, Timestamp};
 use crate::store::{Tx, audit};
 
 /// Providers forget a key after 24 hours; an hour before that it is no longer relied on (rule S2).
-const KEY_TRUSTED_US: i64 = 23 * 3_600 * 1_000_000;
+const KEY_TRUSTED_US: i64 = 23 * MICROS_PER_HOUR;
 
 /// What to do about a record now.
 #[derive(Debug, Clone)]

@@ -4,11 +4,11 @@ use serde_json::json;
 
 use super::delivery::{self, DeliveryState};
 use super::{OutboxError, RecordState, UsageRecord, hold, record};
-use crate::model::Timestamp;
+use crate::model::{MICROS_PER_MINUTE, Timestamp};
 use crate::store::{Tx, audit};
 
 /// Between the two reads.
-const APART_US: i64 = 180 * 1_000_000;
+const APART_US: i64 = 3 * MICROS_PER_MINUTE;
 
 /// Where closing a period has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

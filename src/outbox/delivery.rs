@@ -153,3 +153,32 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<(Delivery, String)> {
     };
     Ok((delivery, row.get(6)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::DeliveryState::{Abandoned, Accepted, Refused, Sending, Unknown};
+    use super::*;
+
+    #[test]
+    fn what_is_settled_stays_settled() {
+        for settled in [Accepted, Refused, Abandoned] {
+            for to in [Sending, Unknown, Accepted, Refused, Abandoned] {
+                assert!(settled.go(to).is_err(), "{settled:?} to {to:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_may_have_been_done_is_never_called_refused() {
+        assert!(Unknown.go(Refused).is_err());
+        assert!(Sending.go(Refused).is_ok(), "a first answer may say that nothing was done");
+    }
+
+    #[test]
+    fn every_state_is_read_as_it_is_written() {
+        for state in [Sending, Unknown, Accepted, Refused, Abandoned] {
+            assert_eq!(DeliveryState::of(state.word().to_owned()).unwrap(), state);
+        }
+        assert!(DeliveryState::of("lost".to_owned()).is_err());
+    }
+}

@@ -7,11 +7,11 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use rust_decimal::Decimal;
 
 use super::OutboxError;
-use crate::model::{CustomerId, ItemId, MeterName, PriceId, Span, SubscriptionId, Timestamp};
+use crate::model::{CustomerId, ItemId, MeterName, PriceId, Rounding, Span, SubscriptionId, Timestamp, micros_of};
 use crate::store::Tx;
 
 /// Rule S6: by the provider's clock nothing is sent later than this before a period's end, time-out included.
-const SPARE_BEFORE_END: Duration = Duration::from_secs(120);
+const SPARE_BEFORE_END: Duration = Duration::from_mins(2);
 
 /// Where a period is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +65,8 @@ pub struct UsageRecord {
     pub plan: String,
     /// Whether the unreduced total is reported.
     pub gross: bool,
+    /// How the overage was rounded.
+    pub rounding: Rounding,
     /// Millionths of the base unit.
     pub used: i64,
     /// Likewise; `None` is unlimited.
@@ -135,6 +137,8 @@ pub struct Rated {
     pub plan: String,
     /// Whether the unreduced total is reported.
     pub gross: bool,
+    /// How the overage was rounded.
+    pub rounding: Rounding,
     /// Millionths of the base unit.
     pub used: i64,
     /// Likewise; `None` is unlimited.
@@ -167,8 +171,8 @@ impl UsageRecord {
     /// The last moment, by the provider's clock, at which a push for this period may start (rules S6, S12).
     #[must_use]
     pub fn last_send(&self, timeout: Duration) -> Timestamp {
-        let spare = SPARE_BEFORE_END.saturating_add(timeout).as_micros();
-        self.period.to.minus(i64::try_from(spare).unwrap_or(i64::MAX))
+        let spare = micros_of(SPARE_BEFORE_END.saturating_add(timeout));
+        self.period.to.minus(spare)
     }
 }
 
@@ -224,7 +228,7 @@ pub fn end_period(tx: &Tx<'_>, id: i64, at: Timestamp) -> Result<(), OutboxError
 pub fn save_rating(tx: &Tx<'_>, id: i64, rated: &Rated, now: Timestamp) -> Result<(), OutboxError> {
     tx.prepare_cached(
         "UPDATE usage_record SET plan = ?2, gross = ?3, used = ?4, included = ?5, overage = ?6, carried_in = ?7,
-                target = ?6 + ?7 + adopted, rated_us = ?8
+                target = ?6 + ?7 + adopted, rated_us = ?8, rounding = ?9
          WHERE id = ?1",
     )?
     .execute((
@@ -236,6 +240,7 @@ pub fn save_rating(tx: &Tx<'_>, id: i64, rated: &Rated, now: Timestamp) -> Resul
         rated.overage,
         rated.carried_in,
         now.micros(),
+        rated.rounding.word(),
     ))?;
     note_difference(tx, id, now)
 }
@@ -279,7 +284,7 @@ fn many(connection: &Connection, sql: &str, bound: Option<i64>) -> Result<Vec<Us
 }
 
 const SELECT: &str = "SELECT id, customer, subscription, item, meter, period_from_s, period_to_s, timestamp_s, price,
-    unit_amount, state, billable, plan, gross, used, included, overage, carried_in, adopted, adopted_elsewhere, probing_from,
+    unit_amount, state, billable, plan, gross, rounding, used, included, overage, carried_in, adopted, adopted_elsewhere, probing_from,
     target, differs_since_us, revision, standing, read_generation, drift, close_read, close_read_us, held_units,
     attempts, next_attempt_us, last_error, held_code, held_because FROM usage_record";
 
@@ -310,6 +315,7 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<UsageRecord> {
         billable: row.get("billable")?,
         plan: row.get("plan")?,
         gross: row.get("gross")?,
+        rounding: Rounding::of(&row.get::<_, String>("rounding")?),
         used: row.get("used")?,
         included: row.get("included")?,
         overage: row.get("overage")?,
@@ -356,4 +362,21 @@ pub fn known_standing(
         .query_row((item.as_str(), period_from.secs()), |row| row.get::<_, Option<i64>>(0))
         .optional()?;
     Ok(found.flatten())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s3_the_timestamp_is_one_second_after_the_later_of_period_and_item() {
+        assert_eq!(timestamp_s(1_000, 900), 1_001);
+        assert_eq!(timestamp_s(1_000, 1_500), 1_501);
+    }
+
+    #[test]
+    fn a_timestamp_is_ahead_of_an_item_that_was_made_last() {
+        // The provider's summaries are start-exclusive, so the start itself would fall into the period before.
+        assert!(timestamp_s(1_000, 1_000) > 1_000);
+    }
 }

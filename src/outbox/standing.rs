@@ -35,8 +35,7 @@ pub fn note_first_read(
     generation: &Generation,
     now: Timestamp,
 ) -> Result<(), OutboxError> {
-    let unread = record::by_id(tx, id)?.standing.is_none();
-    if unread && total > 0 {
+    if total > 0 {
         tx.execute(
             "UPDATE usage_record SET adopted = ?2, probing_from = revision, target = overage + carried_in + ?2 WHERE id = ?1",
             (id, total),

@@ -2,7 +2,7 @@
 
 use rust_decimal::Decimal;
 
-use crate::model::{CustomerId, ItemId, PriceId, Span, SubscriptionId};
+use crate::model::{CustomerId, ItemId, PriceId, Span, SubscriptionId, Timestamp};
 
 /// A subscription, in our own types.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,4 +61,34 @@ pub struct Summary {
     pub period: Option<Span>,
     /// Total units.
     pub total: u64,
+}
+
+impl Summary {
+    /// Total units, as they are counted here.
+    #[must_use]
+    pub fn units(&self) -> i64 {
+        i64::try_from(self.total).unwrap_or(i64::MAX)
+    }
+
+    /// Whether a record at this timestamp counts in it: start-exclusive, end-inclusive, as the provider counts. `None`
+    /// where the provider does not say which stretch it covers.
+    #[must_use]
+    pub fn holds(&self, timestamp_s: i64) -> Option<bool> {
+        let at = Timestamp::from_secs(timestamp_s);
+        self.period.map(|period| period.from < at && at <= period.to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_at_the_very_start_of_a_period_counts_in_the_one_before() {
+        let (from, to) = (Timestamp::from_secs(100), Timestamp::from_secs(200));
+        let summary = Summary { invoice: None, period: Some(Span::new(from, to)), total: 7 };
+        let held = [100, 101, 200, 201].map(|timestamp_s| summary.holds(timestamp_s));
+        assert_eq!(held, [Some(false), Some(true), Some(true), Some(false)]);
+        assert_eq!(Summary { period: None, ..summary }.holds(150), None);
+    }
 }

@@ -257,8 +257,8 @@ fn distort(reply: &mut Reply, fault: &Fault) {
         Effect::Html => {
             reply.headers.retain(|(name, _)| *name == "date");
             reply.headers.push(("content-type", "text/html".to_owned()));
-            reply.body =
-                "<html><head><title>502 Bad Gateway</title></head><body>Bad Gateway</body></html>\n".to_owned();
+            "<html><head><title>502 Bad Gateway</title></head><body>Bad Gateway</body></html>\n"
+                .clone_into(&mut reply.body);
         }
         Effect::TruncatedJson => {
             let half = reply.body.len().div_ceil(2);

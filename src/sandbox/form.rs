@@ -151,12 +151,12 @@ impl Form {
         kept.map(Some).ok_or_else(invalid)
     }
 
-    /// `true` or `false`.
+    /// `true` or `false`; also `True` and `False`, which the Python SDK sends.
     pub(super) fn boolean(&self, name: &str) -> Result<Option<bool>, ApiError> {
         match self.text(name)? {
             None => Ok(None),
-            Some("true") => Ok(Some(true)),
-            Some("false") => Ok(Some(false)),
+            Some("true" | "True") => Ok(Some(true)),
+            Some("false" | "False") => Ok(Some(false)),
             Some(other) => Err(ApiError::uncoded(&self.full_name(name), format!("Invalid boolean: {other}"))),
         }
     }
@@ -181,12 +181,11 @@ impl Form {
     /// Names and values under a name, as `metadata[...]`.
     pub(super) fn map(&self, name: &str) -> Vec<(&str, &str)> {
         let path = split(name);
-        let leaf = |(known, value): &'_ Entry| match known.strip_prefix(path.as_slice()) {
-            Some([_]) => known.last().map(|_| value.len()).is_some(),
-            _ => false,
-        };
-        let pairs = self.entries.iter().filter(|entry| leaf(entry));
-        pairs.filter_map(|(known, value)| Some((known.last()?.as_str(), value.as_str()))).collect()
+        let leaves = self.entries.iter().filter_map(|(known, value)| match known.strip_prefix(path.as_slice()) {
+            Some([name]) => Some((name.as_str(), value.as_str())),
+            _ => None,
+        });
+        leaves.collect()
     }
 
     /// The elements of a list of hashes, as `items[0][...]`.
@@ -197,15 +196,14 @@ impl Form {
             let Some([index, rest @ ..]) = known.strip_prefix(path.as_slice()) else { continue };
             let Ok(index) = index.parse::<usize>() else { continue };
             let entry = (rest.to_vec(), value.clone());
-            match elements.iter_mut().find(|(known, _)| *known == index) {
-                Some((_, form)) => form.entries.push(entry),
-                None => {
-                    let mut within = self.within.clone();
-                    within.extend(path.iter().cloned());
-                    within.push(index.to_string());
-                    elements.push((index, Form { within, entries: vec![entry] }));
-                }
+            if let Some((_, form)) = elements.iter_mut().find(|(known, _)| *known == index) {
+                form.entries.push(entry);
+                continue;
             }
+            let mut within = self.within.clone();
+            within.extend(path.iter().cloned());
+            within.push(index.to_string());
+            elements.push((index, Form { within, entries: vec![entry] }));
         }
         elements.sort_by_key(|(index, _)| *index);
         elements.into_iter().map(|(_, form)| form).collect()

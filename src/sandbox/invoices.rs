@@ -171,7 +171,7 @@ pub(super) fn render(invoice: &Invoice, version: &Version) -> Value {
 }
 
 fn render_amounts(invoice: &Invoice, version: &Version) -> Value {
-    let lines = invoice.lines.iter().map(|line| line.render(&invoice.subscription, version)).collect();
+    let lines: Vec<Value> = invoice.lines.iter().map(|line| line.render(&invoice.subscription, version)).collect();
     let (total, due) = (invoice.total(), invoice.amount_due());
     json!({
         "id": invoice.id,
@@ -185,7 +185,7 @@ fn render_amounts(invoice: &Invoice, version: &Version) -> Value {
         "currency": invoice.currency,
         "customer": invoice.customer,
         "discounts": [],
-        "lines": lists::whole(&format!("/v1/invoices/{}/lines", invoice.id), lines),
+        "lines": lists::whole(&format!("/v1/invoices/{}/lines", invoice.id), &lines),
         "livemode": false,
         "metadata": {},
         "starting_balance": 0,

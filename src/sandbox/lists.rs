@@ -38,7 +38,7 @@ pub(super) fn newest_first(call: &Call<'_>, url: &str, rendered: Vec<Value>) -> 
 }
 
 /// All of them in one list, as lists inside objects are shown.
-pub(super) fn whole(url: &str, rendered: Vec<Value>) -> Value {
+pub(super) fn whole(url: &str, rendered: &[Value]) -> Value {
     let count = rendered.len();
     json!({ "object": "list", "data": rendered, "has_more": false, "total_count": count, "url": url })
 }

@@ -20,12 +20,9 @@ pub(super) struct Route {
 /// Finds the route, if this version of the API has it.
 pub(super) fn find(method: &str, path: &str, version: &Version) -> Option<Route> {
     let segments: Vec<&str> = path.strip_prefix("/v1/")?.split('/').collect();
-    let (handler, permission) = match version.is_basil() {
-        false => before_basil(method, &segments),
-        true => since_basil(method, &segments),
-    }
-    .or_else(|| catalog(method, &segments))
-    .or_else(|| billing(method, &segments))?;
+    let (handler, permission) = of_version(method, &segments, version)
+        .or_else(|| catalog(method, &segments))
+        .or_else(|| billing(method, &segments))?;
     let id = match segments.as_slice() {
         ["billing", "meters", id] => id,
         ["billing", ..] | [_, "upcoming" | "create_preview"] => "",
@@ -36,6 +33,10 @@ pub(super) fn find(method: &str, path: &str, version: &Version) -> Option<Route>
 }
 
 type Found = Option<(Handler, &'static str)>;
+
+fn of_version(method: &str, segments: &[&str], version: &Version) -> Found {
+    if version.is_basil() { since_basil(method, segments) } else { before_basil(method, segments) }
+}
 
 /// Gone from 2025-03-31.basil on.
 fn before_basil(method: &str, segments: &[&str]) -> Found {

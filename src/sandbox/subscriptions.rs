@@ -146,7 +146,7 @@ pub(super) fn render(books: &Connection, one: &Subscription, version: &Version) 
         "default_payment_method": one.payment_method,
         "description": one.description,
         "ended_at": one.ended_at,
-        "items": lists::whole(&url, rendered),
+        "items": lists::whole(&url, &rendered),
         "latest_invoice": one.latest_invoice,
         "livemode": false,
         "metadata": one.metadata,

@@ -35,7 +35,9 @@ pub(super) fn create(call: &Call<'_>) -> Result<Value, ApiError> {
     refuse_timestamp(timestamp, &subscription, call.now)?;
     store(call.books, &item, timestamp, quantity, is_set)?;
     let period = Stretch { start: subscription.period_start, end: subscription.period_end };
-    lines::amount(&price, total(call.books, &item, &price, period)?, 1, 1)?;
+    // A total or an amount that cannot be written down is refused here, not found out when the period is invoiced.
+    let total = total(call.books, &item, &price, period).map_err(|_| too_large())?;
+    lines::amount(&price, total, 1, 1)?;
     Ok(json!({
         "id": books::new_id("mbur_"),
         "object": "usage_record",
@@ -88,11 +90,14 @@ fn refuse_timestamp(timestamp: i64, subscription: &Subscription, now: i64) -> Re
 fn store(books: &Connection, item: &Item, timestamp: i64, quantity: i64, is_set: bool) -> Result<(), ApiError> {
     let sql = "SELECT quantity FROM usage_records WHERE item = ?1 AND timestamp = ?2";
     let old: Option<i64> = books.query_row(sql, params![item.id, timestamp], |row| row.get(0)).optional()?;
-    let too_large = || ApiError::refused_at("quantity", "The resulting quantity is too large.");
     let new = if is_set { quantity } else { old.unwrap_or(0).checked_add(quantity).ok_or_else(too_large)? };
     let sql = "INSERT OR REPLACE INTO usage_records (item, timestamp, quantity) VALUES (?1, ?2, ?3)";
     books.execute(sql, params![item.id, timestamp, new])?;
     Ok(())
+}
+
+fn too_large() -> ApiError {
+    ApiError::refused_at("quantity", "The resulting quantity is too large.")
 }
 
 /// The total of a period, start-exclusive and end-inclusive, by the price's aggregation.

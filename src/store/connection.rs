@@ -7,7 +7,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::StoreError;
+use super::{StoreError, migrations};
 
 /// Pages kept in memory by each connection, in KiB (negative is SQLite's way of saying KiB).
 const CACHE_KIB: &str = "-256";
@@ -16,6 +16,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|e| cannot_open(path, e))?;
     refuse_foreign(&connection, path)?;
+    migrations::refuse_newer(&connection, path)?;
     set(&connection, "journal_mode", "wal").map_err(|e| with_path(path, e))?;
     set(&connection, "synchronous", "2")?;
     set(&connection, "foreign_keys", "1")?;
@@ -50,7 +51,7 @@ fn refuse_foreign(connection: &Connection, path: &Path) -> Result<(), StoreError
     let tables: i64 = connection
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
         .map_err(|e| cannot_open(path, e))?;
-    if id != super::migrations::APPLICATION_ID && (id != 0 || tables != 0) {
+    if id != migrations::APPLICATION_ID && (id != 0 || tables != 0) {
         return Err(StoreError::Foreign { path: path.to_owned() });
     }
     Ok(())

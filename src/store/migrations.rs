@@ -17,22 +17,28 @@ const MIGRATIONS: &[&[&str]] = &[&[
     include_str!("schema/outbox.sql"),
 ]];
 
+fn known() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
+/// Looks before anything is set: even a pragma would change the file. Returns its schema.
+pub(super) fn refuse_newer(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
+    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if found > known() { Err(StoreError::Newer { path: path.to_owned(), found, known: known() }) } else { Ok(found) }
+}
+
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let found: i64 = tx.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    if found > known {
-        return Err(StoreError::Newer { path: path.to_owned(), found, known });
-    }
+    let found = refuse_newer(&tx, path)?;
     let done = usize::try_from(found).unwrap_or(0);
     for migration in MIGRATIONS.iter().skip(done) {
         for sql in *migration {
             tx.execute_batch(sql)?;
         }
     }
-    if found < known {
+    if found < known() {
         tx.pragma_update(None, "application_id", APPLICATION_ID)?;
-        tx.pragma_update(None, "user_version", known)?;
+        tx.pragma_update(None, "user_version", known())?;
     }
     tx.commit()?;
     Ok(())

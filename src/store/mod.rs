@@ -103,6 +103,42 @@ mod tests {
         });
     }
 
+    #[test]
+    fn too_many_waiting_writes_are_told_so_and_none_is_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("usage.db")).unwrap();
+        runtime().block_on(async {
+            let (let_go, held) = std::sync::mpsc::channel::<()>();
+            let (begun, has_begun) = std::sync::mpsc::channel::<()>();
+            let mut writes = tokio::task::JoinSet::new();
+            let first = store.clone();
+            writes.spawn(async move {
+                let stay = move |_: &Tx<'_>| {
+                    begun.send(()).unwrap();
+                    assert!(held.recv().is_ok());
+                    Ok::<_, StoreError>(())
+                };
+                first.write(stay).await
+            });
+            tokio::task::yield_now().await;
+            has_begun.recv().unwrap();
+            for n in 0..2_000 {
+                let store = store.clone();
+                writes.spawn(async move { store.write(move |tx| put(tx, &n.to_string())).await });
+            }
+            tokio::task::yield_now().await;
+            let_go.send(()).unwrap();
+            let answers = writes.join_all().await;
+            let busy = answers.iter().filter(|answer| matches!(answer, Err(StoreError::Busy))).count();
+            let stored: i64 = store
+                .read(|c| Ok::<_, StoreError>(c.query_row("SELECT count(*) FROM meta", [], |row| row.get(0))?))
+                .await
+                .unwrap();
+            assert!(busy > 0, "a full queue says so");
+            assert_eq!(usize::try_from(stored).unwrap(), 2_000 - busy);
+        });
+    }
+
     fn put(tx: &Tx<'_>, key: &str) -> Result<(), StoreError> {
         tx.execute("INSERT INTO meta (key, value) VALUES (?1, '')", [key])?;
         Ok(())

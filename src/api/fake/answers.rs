@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::model::Problem;
 use crate::wire::{
-    DoctorReport, IdentityReport, LinkReport, ReleaseReport, Status, SyncReport, UsageReport, VoidReport,
+    DoctorReport, IdentityReport, LinkReport, ReleaseReport, SCHEMA, Status, SyncReport, UsageReport, VoidReport,
 };
 
 fn of<T: DeserializeOwned>(value: Value) -> T {

@@ -23,6 +23,7 @@ CREATE TABLE usage_record (
     -- what it should be
     plan              TEXT    NOT NULL DEFAULT '',
     gross             INTEGER NOT NULL DEFAULT 0,
+    rounding          TEXT    NOT NULL DEFAULT 'down',
     used              INTEGER NOT NULL DEFAULT 0, -- millionths of the base unit
     included          INTEGER,                    -- likewise; NULL is unlimited
     overage           INTEGER NOT NULL DEFAULT 0, -- billed units, as everything below

@@ -1,0 +1,97 @@
+//! Link: bind this VM to a subscription, after everything that could make a wrong bill was looked at.
+
+mod begin;
+mod claim;
+mod plan;
+mod standing;
+mod subscription;
+
+use std::sync::Arc;
+
+use super::{Context, JobError, periods};
+use crate::account::{Item, NewLink};
+use crate::model::{CustomerId, ItemId, Span, SubscriptionId};
+use crate::provider::Provider;
+use crate::wire::{LinkReport, LinkRequest, LinkedItem, SCHEMA};
+
+/// An item that passed, with what stands on it now.
+struct Checked {
+    item: Item,
+    period: Span,
+    stands: i64,
+}
+
+/// Reads the subscription, checks everything, and links. `actor` is who asked, as `uid:0`.
+pub async fn link(context: &Arc<Context>, request: &LinkRequest, actor: &str) -> Result<LinkReport, JobError> {
+    let settings = context.settings();
+    if matches!(settings.provider, Provider::None) {
+        return Err(JobError::refused(
+            "no_provider",
+            "no billing provider is in force: it is not configured, or its key is missing",
+            "set provider.kind and a key in usaged.toml, then: systemctl reload usaged",
+        ));
+    }
+    if context.identity_changed() {
+        return Err(JobError::refused(
+            "identity_changed",
+            "this ledger belongs to another machine",
+            "usagectl doctor says what to do",
+        ));
+    }
+    let _one_at_a_time = context.pushing.lock().await;
+    let (customer, subscription) = ids(request)?;
+    let answer = settings.provider.read_subscription(&subscription).await;
+    context.note_date(&answer);
+    let view = answer.value?;
+    subscription::check_subscription(&view, &customer)?;
+    let plan = plan::choose_plan(&settings.config, request, &view)?;
+    let plan::Choice { billed, not_billed } = plan::choose_items(&settings.config, plan, request, &view)?;
+    let checked = standing::check_items(context, billed, request).await?;
+    let period = subscription::common_period(&checked, &view)?;
+    let now = context.now();
+    let from = subscription::start(request, period, now)?;
+    let new = NewLink {
+        customer: customer.clone(),
+        subscription: subscription.clone(),
+        plan: plan.name.clone(),
+        from,
+        made_by: actor.to_owned(),
+        items: checked.iter().map(|checked| checked.item.clone()).collect(),
+    };
+    let linked = checked.iter().map(linked_item).collect();
+    let report = LinkReport {
+        schema: SCHEMA,
+        customer: customer.to_string(),
+        subscription: subscription.to_string(),
+        plan: plan.name.to_string(),
+        from: from.to_string(),
+        period_from: period.from.to_string(),
+        period_to: period.to.to_string(),
+        items: linked,
+        not_billed,
+    };
+    let billable = periods::is_billable(&view);
+    let (generation, on_top) = (context.generation(), request.on_top);
+    let to_claim: Vec<ItemId> = checked.iter().map(|checked| checked.item.item.clone()).collect();
+    context.store.write(move |tx| begin::begin(tx, &new, &checked, billable, on_top, &generation, now)).await?;
+    claim::claim(context, &to_claim).await?;
+    tracing::info!(%customer, %subscription, plan = %report.plan, from = %report.from, "linked");
+    Ok(report)
+}
+
+fn linked_item(checked: &Checked) -> LinkedItem {
+    LinkedItem {
+        meter: checked.item.meter.to_string(),
+        item: checked.item.item.to_string(),
+        price: checked.item.price.to_string(),
+        lookup_key: checked.item.lookup_key.clone(),
+        stands: u64::try_from(checked.stands).unwrap_or(0),
+    }
+}
+
+fn ids(request: &LinkRequest) -> Result<(CustomerId, SubscriptionId), JobError> {
+    let bad = |error: crate::model::NameError| {
+        JobError::refused("bad_id", error.to_string(), "copy it from the provider's dashboard")
+    };
+    Ok((CustomerId::new(&*request.customer).map_err(bad)?, SubscriptionId::new(&*request.subscription).map_err(bad)?))
+}

@@ -1,0 +1,52 @@
+//! Rules S4 and S10: whether anybody else bills on an item.
+
+use std::sync::Arc;
+
+use super::super::{Context, JobError};
+use super::Checked;
+use crate::account::Item;
+use crate::outbox;
+use crate::provider::ItemView;
+use crate::wire::LinkRequest;
+
+/// Rules S4 and S10: nobody else may be billing on these items, unless the operator says what to do about it.
+pub(super) async fn check_items(
+    context: &Arc<Context>,
+    items: Vec<(Item, ItemView)>,
+    request: &LinkRequest,
+) -> Result<Vec<Checked>, JobError> {
+    let mut checked = Vec::new();
+    for (item, view) in items {
+        check_claim(context, &view)?;
+        let answer = context.settings().provider.read_summaries(&item.item).await;
+        context.note_date(&answer);
+        let current = answer.value?.into_iter().find(|summary| summary.invoice.is_none());
+        let stands = current.map_or(0, |summary| summary.units());
+        let (id, from) = (item.item.clone(), view.period.from);
+        let known = context.store.read(move |c| outbox::known_standing(c, &id, from)).await?;
+        if stands > 0 && known.is_none() && !request.on_top && !request.from_next_period {
+            return Err(JobError::refused(
+                "something_stands",
+                format!(
+                    "{stands} units stand on {} in this period already, and this VM did not put them there",
+                    item.item
+                ),
+                "an item belongs to one VM: give this VM its own item or customer; or bill on top of what stands \
+                 (--on-top); or begin with the next period (--from-next-period)",
+            ));
+        }
+        checked.push(Checked { item, period: view.period, stands });
+    }
+    Ok(checked)
+}
+
+fn check_claim(context: &Context, view: &ItemView) -> Result<(), JobError> {
+    match (&view.claim, context.machine.machine_id()) {
+        (Some(claim), machine) if machine.as_deref() != Some(claim.as_str()) => Err(JobError::refused(
+            "claimed",
+            format!("the item {} is claimed by another machine, {claim} (rule S10)", view.id),
+            "give this VM its own item or customer; or, if that machine is gone, remove the item's metadata usaged_machine",
+        )),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,15 @@
+//! Billing in virtual time: the real store, jobs, outbox and HTTP client against the real sandbox, on a clock that tests
+//! move. An independent model, written from the rules alone, says what is right.
+
+#![cfg(feature = "sandbox")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail the test"
+)]
+
+mod closing;
+mod faults;
+mod month;
+mod vm;

@@ -1,0 +1,348 @@
+//! A VM in virtual time, with a sandbox that lives on the same clock.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use usaged::clock::{Clock, ManualClock};
+use usaged::config::{self, ApiKey, Environment, Paths, Reading};
+use usaged::jobs::{self, Context, JobError, Parts, Pushed, Settings, Which};
+use usaged::ledger::credits::{NewCredit, Verdict};
+use usaged::ledger::voids::Void;
+use usaged::model::{ItemId, MeterName, Micros, SourceName, Timestamp};
+use usaged::outbox;
+use usaged::provider::{Outcome, Provider, SetUsage};
+use usaged::sandbox::{Demo, Sandbox, SandboxClock, seed_demo};
+use usaged::sources::Machine;
+use usaged::store::{Store, StoreError};
+use usaged::wire::{LinkRequest, SyncRequest};
+
+pub(crate) const SECOND: i64 = 1_000_000;
+pub(crate) const MINUTE: i64 = 60 * SECOND;
+pub(crate) const HOUR: i64 = 60 * MINUTE;
+pub(crate) const DAY: i64 = 24 * HOUR;
+
+/// A machine, its disk and the Stripe it is billed at.
+pub(crate) struct Vm {
+    /// The machine's clocks.
+    pub(crate) clock: Arc<ManualClock>,
+    /// What time it really is, and at the provider.
+    world: Arc<ManualClock>,
+    pub(crate) stripe: Sandbox,
+    pub(crate) demo: Demo,
+    pub(crate) dir: TempDir,
+    base_url: String,
+    plan_toml: String,
+    context: Option<Arc<Context>>,
+    starts: u64,
+    boots: u32,
+    _server: JoinHandle<()>,
+}
+
+/// Runs a test on one thread, as the daemon does.
+pub(crate) fn run<F: Future<Output = ()>>(test: F) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+}
+
+impl Vm {
+    /// A VM that has just booted, at a Stripe whose subscription was made at the same moment.
+    pub(crate) async fn booted_at(at: &str, included: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::booted_at(Timestamp::parse(at).unwrap()));
+        let world = Arc::new(ManualClock::booted_at(Timestamp::parse(at).unwrap()));
+        let its_clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(&world);
+        let its_clock = SandboxClock::following(its_clock);
+        let stripe = Sandbox::open(&dir.path().join("stripe"), its_clock).unwrap();
+        let demo = seed_demo(&stripe).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base_url = format!("http://{}", listener.local_addr().unwrap());
+        let serving = stripe.clone();
+        // One task that lives as long as the test's runtime.
+        #[expect(clippy::disallowed_methods, reason = "the test's runtime ends it")]
+        let server = tokio::spawn(async move { serving.serve(listener, std::future::pending()).await });
+        let plan_toml = format!("[plans.pro]\nincluded = {{ {included} }}\n");
+        let mut vm = Self {
+            clock,
+            world,
+            stripe,
+            demo,
+            dir,
+            base_url,
+            plan_toml,
+            context: None,
+            starts: 0,
+            boots: 0,
+            _server: server,
+        };
+        vm.write("etc/machine-id", "0123456789abcdef0123456789abcdef\n");
+        vm.write("sys/devices/system/cpu/online", "0-1\n");
+        vm.new_boot();
+        vm
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.dir.path().join("root").join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    /// Another boot id. The clock is the caller's to move.
+    pub(crate) fn new_boot(&mut self) {
+        self.boots += 1;
+        let boot_id = format!("00000000-0000-4000-8000-{:012}\n", self.boots);
+        self.write("proc/sys/kernel/random/boot_id", &boot_id);
+    }
+
+    /// The agent starts.
+    pub(crate) async fn start(&mut self) {
+        self.starts += 1;
+        let config_file = self.dir.path().join("usaged.toml");
+        let text = format!(
+            "clock = \"auto\"\n[provider]\nkind = \"stripe-usage-records\"\nbase_url = \"{}\"\ntimeout = \"5s\"\n\
+             [schedule]\nspread = \"0s\"\n{}",
+            self.base_url, self.plan_toml
+        );
+        std::fs::write(&config_file, text).unwrap();
+        let paths = Paths {
+            state: self.dir.path().to_owned(),
+            runtime: self.dir.path().join("run"),
+            config: config_file,
+            reading: Reading::Named,
+        };
+        let env = Environment::of(&[("STRIPE_API_KEY", &self.demo.agent_key)], None);
+        let config = config::load(&paths, &env).unwrap().config;
+        let provider = Provider::new(&config.provider).unwrap();
+        std::fs::create_dir_all(&paths.runtime).unwrap();
+        let parts = Parts {
+            store: Store::open(&paths.database()).unwrap(),
+            clock: Arc::<ManualClock>::clone(&self.clock),
+            machine: Machine { root: self.dir.path().join("root") },
+            runtime_dir: paths.runtime,
+            settings: Settings { config, provider },
+            dice: fastrand::Rng::with_seed(self.starts),
+        };
+        self.context = Some(jobs::start(parts).await.unwrap());
+    }
+
+    /// The agent is killed: whatever it was doing is dropped where it stood.
+    pub(crate) fn kill(&mut self) {
+        self.context = None;
+    }
+
+    pub(crate) fn context(&self) -> &Arc<Context> {
+        self.context.as_ref().expect("the agent runs")
+    }
+
+    pub(crate) async fn link(&self) {
+        self.try_link(LinkRequest::default()).await.unwrap();
+    }
+
+    /// Links to the demo's subscription, with whatever else the request says.
+    pub(crate) async fn try_link(&self, request: LinkRequest) -> Result<(), JobError> {
+        let request = LinkRequest {
+            customer: self.demo.customer.clone(),
+            subscription: self.demo.subscription.clone(),
+            plan: Some("pro".into()),
+            ..request
+        };
+        jobs::link(self.context(), &request, "uid:0").await.map(drop)
+    }
+
+    /// Time passes on a running machine.
+    pub(crate) fn run(&self, micros: i64) {
+        self.clock.run(micros);
+        self.world.run(micros);
+    }
+
+    /// Time passes on a suspended machine.
+    pub(crate) fn suspend(&self, micros: i64) {
+        self.clock.suspend(micros);
+        self.world.run(micros);
+    }
+
+    /// The machine is off for so long and boots again; the agent is started anew.
+    pub(crate) async fn reboot(&mut self, off: i64) {
+        self.kill();
+        self.clock.reboot(off);
+        self.world.run(off);
+        // The battery-backed clock was right all the time.
+        self.clock.step_wall(self.now().since(self.clock.read().wall));
+        self.new_boot();
+        self.start().await;
+    }
+
+    /// Somebody writes to an item behind our back.
+    pub(crate) async fn write_behind(&self, item: &str, quantity: u64, timestamp_s: i64) {
+        let mut config = self.context().settings().config.provider.clone();
+        config.key = Some(ApiKey { secret: self.demo.secret_key.clone().into(), from: "test".into() });
+        let set = SetUsage {
+            item: ItemId::new(item).unwrap(),
+            quantity,
+            timestamp_s,
+            idempotency_key: format!("behind-{item}-{timestamp_s}-{quantity}"),
+        };
+        let answer = Provider::new(&config).unwrap().set_usage(&set).await;
+        assert_eq!(answer.value, Outcome::Accepted);
+    }
+
+    /// The operator's request to the provider.
+    pub(crate) async fn operate(&self, path: &str, form: &[(&str, &str)]) -> Value {
+        stripe_post(&self.base_url, &self.demo.secret_key, path, form).await
+    }
+
+    /// A copy of the disk as it is now.
+    pub(crate) fn snapshot(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let files = ["usage.db", "usage.db-wal"].map(|name| self.dir.path().join(name));
+        files.into_iter().filter_map(|path| std::fs::read(&path).ok().map(|bytes| (path, bytes))).collect()
+    }
+
+    /// The disk as it was then; the agent is started on it.
+    pub(crate) async fn restore(&mut self, snapshot: &[(PathBuf, Vec<u8>)]) {
+        self.kill();
+        for name in ["usage.db", "usage.db-wal", "usage.db-shm"] {
+            drop(std::fs::remove_file(self.dir.path().join(name)));
+        }
+        for (path, bytes) in snapshot {
+            std::fs::write(path, bytes).unwrap();
+        }
+        self.start().await;
+    }
+
+    pub(crate) async fn sample(&self) {
+        jobs::sample(self.context()).await.unwrap();
+    }
+
+    /// The push that the schedule activates.
+    pub(crate) async fn push(&self) -> Result<Pushed, JobError> {
+        jobs::push(self.context(), "schedule", Which::Scheduled).await
+    }
+
+    /// The push that somebody asks for, at once.
+    pub(crate) async fn push_now(&self) -> Result<Pushed, JobError> {
+        jobs::push(self.context(), "sync", Which::Now).await
+    }
+
+    /// A push that is killed after it was polled so often, and the agent's next start. Returns whether it got to its end.
+    pub(crate) async fn push_killed_after(&mut self, polls: u32) -> bool {
+        let context = Arc::clone(self.context());
+        let finished = {
+            let push = jobs::push(&context, "schedule", Which::Scheduled);
+            polled(Box::pin(push), polls).await.is_some()
+        };
+        drop(context);
+        self.kill();
+        self.start().await;
+        finished
+    }
+
+    /// Records credits and says what became of them.
+    pub(crate) async fn record(&self, id: &str, credits: i64) -> Verdict {
+        let credit = NewCredit {
+            meter: MeterName::new("api_credits").unwrap(),
+            source: SourceName::of_uid(1_000),
+            id: id.to_owned(),
+            quantity: Micros::from_units(credits).unwrap(),
+            at: None,
+            uid: 1_000,
+        };
+        jobs::record(self.context(), vec![credit]).await.unwrap().remove(0)
+    }
+
+    pub(crate) async fn void(&self, id: &str) {
+        let void = Void {
+            meter: MeterName::new("api_credits").unwrap(),
+            source: SourceName::of_uid(1_000),
+            id: id.to_owned(),
+            because: "a mistake".to_owned(),
+            uid: 0,
+        };
+        jobs::void(self.context(), void).await.unwrap();
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.world.read().wall
+    }
+
+    /// What stands at the provider on an item in the current period.
+    pub(crate) fn stands(&self, item: &str) -> i64 {
+        self.stripe.total(item, self.now()).unwrap()
+    }
+
+    /// What the ledger says should stand, by meter, in the open period.
+    pub(crate) async fn targets(&self) -> BTreeMap<String, i64> {
+        let report = jobs::sync(self.context(), &SyncRequest::default()).await.unwrap();
+        let open = report.lines.into_iter().filter(|line| line.state == "open");
+        open.map(|line| (line.meter, line.target)).collect()
+    }
+
+    /// Units that were billed for an item, invoice by invoice, but for the one that the subscription began with.
+    pub(crate) fn invoiced_units(&self, item: &str) -> Vec<i64> {
+        let mut invoices = self.stripe.invoices(&self.demo.subscription).unwrap();
+        invoices.retain(|invoice| invoice["billing_reason"] != "subscription_create");
+        invoices.sort_by_key(|invoice| invoice["created"].as_i64());
+        let of_item =
+            |line: &&Value| line["subscription_item"] == item && line["price"]["recurring"]["usage_type"] == "metered";
+        invoices
+            .iter()
+            .filter_map(|invoice| {
+                let lines = invoice["lines"]["data"].as_array().unwrap();
+                lines.iter().find(of_item).map(|line| line["quantity"].as_i64().unwrap())
+            })
+            .collect()
+    }
+
+    /// Rule R7: every closed period balances.
+    pub(crate) async fn assert_books(&self) {
+        let found = self.context().store.read(|c| outbox::imbalances(c, Timestamp::from_micros(0))).await.unwrap();
+        assert_eq!(found, [], "the books do not balance");
+    }
+
+    /// One number from the ledger.
+    pub(crate) async fn ask(&self, sql: &'static str) -> i64 {
+        self.context()
+            .store
+            .read(move |c| Ok::<i64, StoreError>(c.query_row(sql, [], |row| row.get(0))?))
+            .await
+            .unwrap()
+    }
+}
+
+/// Polls a future so often at most; `None` where it was dropped before its end.
+async fn polled<T>(mut future: Pin<Box<impl Future<Output = T>>>, polls: u32) -> Option<T> {
+    let mut left = polls;
+    std::future::poll_fn(move |cx| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        future.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
+/// One form-encoded request to the sandbox, as any Stripe client would send it.
+async fn stripe_post(base_url: &str, key: &str, path: &str, form: &[(&str, &str)]) -> Value {
+    let address = base_url.trim_start_matches("http://");
+    let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nStripe-Version: 2025-02-24.acacia\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, json) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+    serde_json::from_str(json).unwrap()
+}

@@ -1,0 +1,30 @@
+//! `usaged` and `usagectl` as processes: real sockets, real files, real signals, and the strict sandbox as Stripe, in the
+//! daemon's own process or alone.
+//!
+//! Tests wait on conditions and say what they saw last; none waits for a time to pass. Each has directories and ports of
+//! its own, so that they run side by side.
+
+#![cfg(feature = "sandbox")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a helper of tests that fails, fails the test"
+)]
+
+mod harness;
+
+mod another_writer;
+mod asking;
+mod bad_input;
+mod full_disk;
+mod hangups;
+mod kill_nine;
+mod linking;
+mod main_job;
+mod month_end;
+mod provider_faults;
+mod shutdown;
+mod users;

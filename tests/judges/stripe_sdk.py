@@ -1,0 +1,304 @@
+#!/usr/bin/env python3
+"""The official Stripe SDK judges the sandbox: whether it behaves as the SDK expects of Stripe.
+
+usage: stripe_sdk.py path/to/usaged     (or USAGED=path/to/usaged stripe_sdk.py)
+
+Starts `usaged sandbox` on a free loopback port with an empty directory, goes through what the integration does, kills
+it in the middle, and compares every answer. Needs stripe 11.6.1 (stripe_sdk.requirements.txt). Prints one line and
+exits 0 if all is as expected, and otherwise prints each mismatch and exits 1.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from datetime import datetime, timezone
+
+import stripe
+
+NOVEMBER = int(datetime(2030, 11, 1, tzinfo=timezone.utc).timestamp())
+DECEMBER = int(datetime(2030, 12, 1, tzinfo=timezone.utc).timestamp())
+DAY = 86_400
+
+mismatches = []
+checks = 0
+
+
+def expect(what, found, wanted):
+    global checks
+    checks += 1
+    if found != wanted:
+        mismatches.append(f"{what}: found {found!r}, wanted {wanted!r}")
+
+
+def expect_error(what, kind, call, **fields):
+    """The call raises this class of the SDK, with these fields."""
+    global checks
+    checks += 1
+    try:
+        found = call()
+    except stripe.StripeError as error:
+        if type(error) is not kind:
+            mismatches.append(f"{what}: raised {type(error).__name__} ({error}), wanted {kind.__name__}")
+        for name, wanted in fields.items():
+            # The SDK leaves the code out of some of its classes, but never out of the body it hands on.
+            found = getattr(error.error, "code", None) if name == "code" else getattr(error, name)
+            expect(f"{what}: {name}", found, wanted)
+        return error
+    mismatches.append(f"{what}: not refused, but answered {found!r}")
+    return None
+
+
+class Server:
+    """A sandbox in a process of its own."""
+
+    def __init__(self, usaged, state):
+        self.command = [usaged, "--state-dir", state, "sandbox", "--listen"]
+        self.process = None
+        self.base = None
+
+    def start(self, address="127.0.0.1:0"):
+        self.process = subprocess.Popen([*self.command, address], stdout=subprocess.PIPE, text=True)
+        line = self.process.stdout.readline()
+        if "http://" not in line:
+            raise SystemExit(f"{' '.join(self.command)} did not say where it listens, but {line!r}")
+        self.base = "http://" + line.split("http://", 1)[1].split()[0]
+        stripe.api_base = self.base
+
+    def stop(self, how=signal.SIGTERM):
+        self.process.send_signal(how)
+        self.process.wait(timeout=20)
+        self.process.stdout.close()
+
+    def control(self, name, **order):
+        request = urllib.request.Request(f"{self.base}/_sandbox/{name}", json.dumps(order).encode(), method="POST")
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return json.load(answer)
+
+
+def judge_keys():
+    key = stripe.api_key
+    for bad in ["sk_live_0123456789abcdef", "rk_test_unknown0123", "nonsense"]:
+        stripe.api_key = bad
+        error = expect_error(f"key {bad}", stripe.AuthenticationError, stripe.Balance.retrieve, http_status=401)
+        expect("the key is not shown", error is not None and bad in str(error), False)
+    stripe.api_key = key
+    expect("a health check", stripe.Balance.retrieve().object, "balance")
+
+
+def make_catalog():
+    stripe.Product.create(id="prod_magicbox_pro", name="Magic Box Pro", description="Growing team tier")
+    prices = {}
+    for lookup_key, cents, metered in [
+        ("price_pro_monthly", "19900", False),
+        ("price_compute_overage_pro", "4", True),
+        ("price_api_overage", "1", True),
+    ]:
+        recurring = {"interval": "month"}
+        if metered:
+            recurring |= {"usage_type": "metered", "aggregate_usage": "sum"}
+        price = stripe.Price.create(
+            product="prod_magicbox_pro",
+            currency="eur",
+            unit_amount=int(cents),
+            lookup_key=lookup_key,
+            recurring=recurring,
+        )
+        prices[lookup_key] = price.id
+    found = stripe.Price.list(lookup_keys=["price_api_overage"]).data
+    expect("found by lookup key", [price.id for price in found], [prices["price_api_overage"]])
+    expect("usage type", found[0].recurring.usage_type, "metered")
+    expect("decimal amount", found[0].unit_amount_decimal, "1")
+    return prices
+
+
+def make_subscription(prices):
+    """As the integration guide's code does it."""
+    customer = stripe.Customer.create(
+        email="judge@example.com",
+        name="Judge",
+        metadata={"magic_box_customer_id": "42", "magic_box_vm_id": "vm-1"},
+    )
+    expect("metadata", customer.metadata["magic_box_vm_id"], "vm-1")
+    expect("customer read back", stripe.Customer.retrieve(customer.id).name, "Judge")
+    subscription = stripe.Subscription.create(
+        customer=customer.id,
+        items=[{"price": price} for price in prices.values()],
+        payment_behavior="default_incomplete",
+        billing_cycle_anchor_config={"day_of_month": 1, "hour": 0, "minute": 0, "second": 0},
+        expand=["latest_invoice.payment_intent"],
+    )
+    expect("status before payment", subscription.status, "incomplete")
+    expect("period", (subscription.current_period_start, subscription.current_period_end), (NOVEMBER, DECEMBER))
+    intent = subscription.latest_invoice.payment_intent
+    expect("intent", (intent.status, intent.amount), ("requires_payment_method", 19_900))
+    declined = lambda: stripe.PaymentIntent.confirm(intent.id, payment_method="pm_card_chargeDeclined")
+    expect_error("a declined card", stripe.CardError, declined, code="card_declined", http_status=402)
+    paid = stripe.PaymentIntent.confirm(intent.id, payment_method="pm_card_visa")
+    expect("intent after payment", paid.status, "succeeded")
+    expect("status after payment", stripe.Subscription.retrieve(subscription.id).status, "active")
+    listed = stripe.SubscriptionItem.list(subscription=subscription.id)
+    return customer.id, subscription.id, {item.price.lookup_key: item.id for item in listed.auto_paging_iter()}
+
+
+def report(item, quantity, timestamp, **options):
+    return stripe.UsageRecord.create(
+        subscription_item=item, quantity=quantity, timestamp=timestamp, action="set", **options
+    )
+
+
+def summaries(item):
+    return stripe.SubscriptionItem.list_usage_record_summaries(item).data
+
+
+def judge_usage(items):
+    compute = items["price_compute_overage_pro"]
+    first = report(compute, 100, NOVEMBER + 1)
+    expect("record", (first.object, first.quantity, first.id[:5]), ("usage_record", 100, "mbur_"))
+    report(compute, 90, NOVEMBER + 1)
+    expect("set overwrites its timestamp", summaries(compute)[0].total_usage, 90)
+    report(compute, 30, NOVEMBER + 2)
+    expect("other timestamps add up", summaries(compute)[0].total_usage, 120)
+    expect("the open period has no invoice", summaries(compute)[0].invoice, None)
+
+    replayed = [report(compute, 25, NOVEMBER + 2, idempotency_key="judge-1") for _ in range(2)]
+    expect("a replay is the same record", replayed[0].id, replayed[1].id)
+    headers = replayed[1].last_response.headers
+    expect("a replay says so", headers.get("Idempotent-Replayed"), "true")
+    expect("the total after it", summaries(compute)[0].total_usage, 115)
+    reused = lambda: report(compute, 26, NOVEMBER + 2, idempotency_key="judge-1")
+    expect_error("a reused key", stripe.IdempotencyError, reused, http_status=400)
+
+
+def judge_refusals(items, prices, customer):
+    compute, base = items["price_compute_overage_pro"], items["price_pro_monthly"]
+    invalid = stripe.InvalidRequestError
+    for what, call, fields in [
+        ("usage before the period", lambda: report(compute, 1, NOVEMBER), {"param": "timestamp", "code": None}),
+        ("usage in the future", lambda: report(compute, 1, NOVEMBER + DAY), {"param": "timestamp", "code": None}),
+        ("a negative quantity", lambda: report(compute, -1, NOVEMBER + 1), {"code": "parameter_invalid_integer"}),
+        ("half a unit", lambda: report(compute, "1.5", NOVEMBER + 1), {"code": "parameter_invalid_integer"}),
+        ("usage of a licensed item", lambda: report(base, 1, NOVEMBER + 1), {"http_status": 400}),
+        ("an unknown item", lambda: report("si_none", 1, NOVEMBER + 1), {"code": "resource_missing"}),
+        ("an unknown parameter", lambda: stripe.Customer.create(nmae="x"), {"code": "parameter_unknown", "param": "nmae"}),
+        ("a missing parameter", lambda: stripe.Product.create(), {"code": "parameter_missing", "param": "name"}),
+        (
+            "an unknown subscription",
+            lambda: stripe.Subscription.retrieve("sub_none"),
+            {"code": "resource_missing", "param": "id", "http_status": 404},
+        ),
+        (
+            "a quantity on a metered item",
+            lambda: stripe.Subscription.create(
+                customer=customer, items=[{"price": prices["price_api_overage"], "quantity": 0}]
+            ),
+            {"param": "items[0][quantity]"},
+        ),
+    ]:
+        expect_error(what, invalid, call, **fields)
+    basil = lambda: report(compute, 1, NOVEMBER + 1, stripe_version="2025-03-31.basil")
+    gone = expect_error("usage records after basil", invalid, basil, http_status=404)
+    expect("its words", gone is not None and gone.user_message.startswith("Unrecognized request URL (POST: /v1/"), True)
+
+
+def judge_permissions(server, items, subscription):
+    server.control("keys", key="rk_test_judge", permissions=["subscription_read", "usage_record_write"])
+    key, stripe.api_key = stripe.api_key, "rk_test_judge"
+    expect("a restricted key reads", stripe.Subscription.retrieve(subscription).id, subscription)
+    report(items["price_api_overage"], 3_000, NOVEMBER + 1)
+    refused = expect_error(
+        "a restricted key cancels", stripe.PermissionError, lambda: stripe.Subscription.cancel(subscription), http_status=403
+    )
+    expect("the permission is named", refused is not None and "rak_subscription_write" in str(refused), True)
+    stripe.api_key = key
+
+
+def judge_faults(server, items):
+    api = items["price_api_overage"]
+    stripe.max_network_retries = 0
+    limited = {"rate_limited": {"reason": "endpoint-rate", "retry_after": 1}}
+    for effect, kind, fields in [
+        (limited, stripe.RateLimitError, {"http_status": 429}),
+        ("lock_timeout", stripe.RateLimitError, {"code": "lock_timeout"}),
+        ("key_in_use", stripe.APIError, {"http_status": 409, "code": "idempotency_key_in_use"}),
+        ("unauthorized", stripe.AuthenticationError, {"http_status": 401}),
+        ("error_before_commit", stripe.APIError, {"http_status": 500}),
+        ("html", stripe.APIError, {"http_status": 502}),
+        ("truncated_json", stripe.APIError, {}),
+        ("cut_before_commit", stripe.APIConnectionError, {}),
+    ]:
+        server.control("faults", method="POST", path="/v1/subscription_items/*/usage_records", effect=effect)
+        expect_error(f"fault {effect}", kind, lambda: report(api, 3_000, NOVEMBER + 1), **fields)
+    # The SDK's own retries carry the same key: what was done before the cut is found again, not done twice.
+    stripe.max_network_retries = 2
+    server.control("faults", method="POST", path="/v1/subscription_items/*/usage_records", effect="cut_after_commit")
+    added = stripe.UsageRecord.create(subscription_item=api, quantity=333, timestamp=NOVEMBER + 1, action="increment")
+    expect("a lost answer is found again", added.last_response.headers.get("Idempotent-Replayed"), "true")
+    expect("and counted once", summaries(api)[0].total_usage, 3_333)
+
+
+def judge_restart(server, items):
+    server.stop(signal.SIGKILL)
+    server.start(server.base.removeprefix("http://"))
+    expect("usage after kill -9", summaries(items["price_api_overage"])[0].total_usage, 3_333)
+    again = report(items["price_compute_overage_pro"], 25, NOVEMBER + 2, idempotency_key="judge-1")
+    expect("keys after kill -9", again.last_response.headers.get("Idempotent-Replayed"), "true")
+
+
+def judge_invoices(server, customer, subscription, items):
+    owed = 115 * 4 + 3_333 * 1 + 19_900
+    upcoming = stripe.Invoice.upcoming(customer=customer)
+    expect("upcoming", (upcoming.amount_due, upcoming.amount_due / 100), (owed, owed / 100))
+    server.control("clock", set=DECEMBER + 3_600)
+    invoices = stripe.Invoice.list(subscription=subscription).data
+    expect("invoices", [invoice.billing_reason for invoice in invoices], ["subscription_cycle", "subscription_create"])
+    invoice = stripe.Invoice.retrieve(invoices[0].id)
+    expect("invoice", (invoice.total, invoice.status, invoice.amount_paid), (owed, "paid", owed))
+    lines = {line.price.lookup_key: (line.quantity, line.amount) for line in invoice.lines.data}
+    wanted = {"price_compute_overage_pro": (115, 460), "price_api_overage": (3_333, 3_333), "price_pro_monthly": (1, 19_900)}
+    expect("its lines", lines, wanted)
+    open_period, closed = summaries(items["price_compute_overage_pro"])
+    expect("the closed period", (closed.total_usage, closed.invoice, closed.period.end), (115, invoice.id, DECEMBER))
+    expect("the open period", (open_period.total_usage, open_period.invoice), (0, None))
+    late = lambda: report(items["price_compute_overage_pro"], 1, DECEMBER - 1)
+    expect_error("usage after the period", stripe.InvalidRequestError, late, param="timestamp")
+    canceled = stripe.Subscription.cancel(subscription, invoice_now=True)
+    expect("canceled", canceled.status, "canceled")
+    nothing = lambda: stripe.Invoice.upcoming(customer=customer)
+    expect_error("nothing upcoming", stripe.InvalidRequestError, nothing, code="invoice_upcoming_none")
+
+
+def main():
+    usaged = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("USAGED")
+    if not usaged:
+        raise SystemExit(__doc__)
+    stripe.api_key = "sk_test_judge"
+    with tempfile.TemporaryDirectory() as state:
+        server = Server(usaged, state)
+        server.start()
+        try:
+            server.control("clock", set=NOVEMBER, frozen=True)
+            judge_keys()
+            prices = make_catalog()
+            customer, subscription, items = make_subscription(prices)
+            server.control("clock", advance=60)
+            judge_usage(items)
+            judge_refusals(items, prices, customer)
+            judge_permissions(server, items, subscription)
+            judge_faults(server, items)
+            judge_restart(server, items)
+            judge_invoices(server, customer, subscription, items)
+        finally:
+            server.stop()
+    for mismatch in mismatches:
+        print(f"mismatch: {mismatch}")
+    print(f"stripe {stripe.VERSION} against {usaged}: {checks} checks, {len(mismatches)} mismatches")
+    sys.exit(1 if mismatches else 0)
+
+
+if __name__ == "__main__":
+    main()
