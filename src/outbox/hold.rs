@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{OutboxError, record};
+use super::{OutboxError, delivery, record};
 use crate::model::Timestamp;
 use crate::store::{Tx, audit};
 
@@ -112,13 +112,17 @@ pub fn release(
     // What stood before us is all somebody else's; later, only what goes beyond our own total is.
     let ours = if was == Some("something_stands") { 0 } else { record.target };
     let excess = if adopt { total.saturating_sub(ours).max(0) } else { 0 };
+    // All that stands beside our own record may stand at another timestamp. That is more than the excess where our
+    // target has grown since our last push.
+    let own = delivery::last_accepted(tx, id, -1)?.map_or(0, |accepted| accepted.quantity);
+    let elsewhere = if excess > 0 { total.saturating_sub(own).max(0) } else { record.adopted_elsewhere };
     // Noted as standing, so that the read before the next push finds what was released and does not hold it again.
     tx.execute(
         "UPDATE usage_record SET held_code = NULL, held_because = NULL, standing = ?2, standing_us = ?3,
                 adopted = adopted + ?4, target = target + ?4, probing_from = CASE WHEN ?4 > 0 THEN revision ELSE probing_from END,
-                attempts = 0, next_attempt_us = NULL, read_generation = NULL
+                adopted_elsewhere = ?5, attempts = 0, next_attempt_us = NULL, read_generation = NULL
          WHERE id = ?1",
-        (id, total, now.micros(), excess),
+        (id, total, now.micros(), excess, elsewhere),
     )?;
     record::note_difference(tx, id, now)?;
     let detail = json!({"was": was, "adopt": adopt, "stands": total, "adopted_more": excess, "because": because});
