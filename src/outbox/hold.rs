@@ -155,11 +155,12 @@ fn released(tx: &Tx<'_>, record: &UsageRecord, total: i64, adopt: bool) -> Resul
             // What stood before us is all somebody else's; later, only what goes beyond our own total is.
             let ours = if was == Some("something_stands") { 0 } else { record.target };
             let excess = total.saturating_sub(ours).max(0);
-            Released {
-                adopted: record.adopted.saturating_add(excess),
-                elsewhere: record.adopted_elsewhere,
-                probing_from,
-            }
+            // All that stands beside our own record may stand at another timestamp. That is more than the excess where
+            // our target has grown since our last push.
+            let pushed = delivery::last_accepted(tx, record.id, -1)?.map_or(0, |accepted| accepted.quantity);
+            let beside = total.saturating_sub(pushed).max(0);
+            let elsewhere = if excess > 0 { beside } else { record.adopted_elsewhere };
+            Released { adopted: record.adopted.saturating_add(excess), elsewhere, probing_from }
         }
         (None, false) => Released { adopted: record.adopted, elsewhere: record.adopted_elsewhere, probing_from },
     })

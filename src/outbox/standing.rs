@@ -37,7 +37,9 @@ pub fn note_first_read(
 ) -> Result<(), OutboxError> {
     if total > 0 {
         tx.execute(
-            "UPDATE usage_record SET adopted = ?2, probing_from = revision, target = overage + carried_in + ?2 WHERE id = ?1",
+            "UPDATE usage_record SET adopted = ?2, adopted_elsewhere = ?2, probing_from = revision,
+                    target = overage + carried_in + ?2
+             WHERE id = ?1",
             (id, total),
         )?;
     }
@@ -94,7 +96,7 @@ fn judge(tx: &Tx<'_>, record: &UsageRecord, total: i64, now: Timestamp) -> Resul
         return Ok(verdict);
     }
     if let Some(pending) = delivery::in_flight(tx, record.id)?
-        && pending.quantity.saturating_add(record.not_ours()) == total
+        && pending.quantity.saturating_add(record.adopted_elsewhere) == total
         && noted != total
     {
         delivery::set_state(
@@ -112,7 +114,7 @@ fn judge(tx: &Tx<'_>, record: &UsageRecord, total: i64, now: Timestamp) -> Resul
     if total < noted {
         return Ok(ReadVerdict::Lower { noted });
     }
-    let caused = largest_sent.map_or(noted, |largest| largest.saturating_add(record.not_ours()).max(noted));
+    let caused = largest_sent.map_or(noted, |largest| largest.saturating_add(record.adopted_elsewhere).max(noted));
     Ok(if total <= caused {
         ReadVerdict::OursLate
     } else {
@@ -124,8 +126,8 @@ fn judge(tx: &Tx<'_>, record: &UsageRecord, total: i64, now: Timestamp) -> Resul
 /// only ours is, so it overwrote them and has to include them. Anything else is held.
 fn probe(tx: &Tx<'_>, record: &UsageRecord, total: i64, since: i64) -> Result<Option<ReadVerdict>, OutboxError> {
     let Some(ours) = delivery::last_accepted(tx, record.id, since)? else { return Ok(None) };
-    let elsewhere = if total == ours.quantity.saturating_add(record.adopted) {
-        record.adopted
+    let elsewhere = if total == ours.quantity.saturating_add(record.adopted_elsewhere) {
+        record.adopted_elsewhere
     } else if total == ours.quantity {
         0
     } else {

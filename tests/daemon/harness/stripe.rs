@@ -100,22 +100,30 @@ impl Books {
         all.filter(|request| request["path"].as_str().unwrap().ends_with(ending)).cloned().collect()
     }
 
-    /// A monthly subscription to a metered price, begun two seconds ago: so its first record may be sent (rule S3).
-    pub(crate) fn subscribe(&self, lookup_key: &str) -> Account {
-        let customer = self.post("/v1/customers", &[("name", "A customer"), ("payment_method", "pm_card_visa")]);
+    /// The metered price of this name, one cent a unit; one customer's is another's.
+    fn price(&self, lookup_key: &str) -> String {
+        let found = self.get(&format!("/v1/prices?lookup_keys[]={lookup_key}"));
+        if let Some(id) = found["data"][0]["id"].as_str() {
+            return id.to_owned();
+        }
         let product = self.post("/v1/products", &[("name", "A product")]);
         let terms = [
             ("lookup_key", lookup_key),
-            ("transfer_lookup_key", "true"),
             ("product", product["id"].as_str().unwrap()),
             ("currency", "eur"),
             ("unit_amount", "1"),
             ("recurring[interval]", "month"),
             ("recurring[usage_type]", "metered"),
         ];
-        let price = self.post("/v1/prices", &terms);
+        self.post("/v1/prices", &terms)["id"].as_str().unwrap().to_owned()
+    }
+
+    /// A monthly subscription to a metered price, begun two seconds ago: so its first record may be sent (rule S3).
+    pub(crate) fn subscribe(&self, lookup_key: &str) -> Account {
+        let customer = self.post("/v1/customers", &[("name", "A customer"), ("payment_method", "pm_card_visa")]);
+        let price = self.price(lookup_key);
         let customer = customer["id"].as_str().unwrap();
-        let order = [("customer", customer), ("items[0][price]", price["id"].as_str().unwrap())];
+        let order = [("customer", customer), ("items[0][price]", &price)];
         let subscription = self.post("/v1/subscriptions", &order);
         self.advance(2);
         Account {
