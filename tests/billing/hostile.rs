@@ -1,7 +1,10 @@
 //! Sequences that somebody who wants a wrong bill would try.
 
-use usaged::jobs::{self, Running};
-use usaged::model::Timestamp;
+use usaged::config::Config;
+use usaged::jobs::{self, Running, Settings};
+use usaged::ledger::credits::{NewCredit, Verdict};
+use usaged::model::{Included, Micros, Report, SourceName, Timestamp};
+use usaged::provider::Provider;
 use usaged::sandbox::{Effect, Fault};
 use usaged::wire::{LinkRequest, ReleaseRequest, Status, SyncRequest};
 
@@ -366,5 +369,48 @@ fn a_meter_that_overflows_does_not_stop_the_others() {
         vm.push_now().await.unwrap();
         assert_eq!(vm.stands(&vm.demo.item_compute), 2);
         assert!(vm.context().problems().iter().any(|problem| problem.what.contains("cannot be rated")));
+    });
+}
+
+/// The configuration in force is edited and reloaded.
+fn reload(vm: &Vm, edit: impl FnOnce(&mut Config)) {
+    let mut config = vm.context().settings().config.clone();
+    edit(&mut config);
+    let provider = Provider::new(&config.provider).unwrap();
+    vm.context().replace_settings(Settings { config, provider });
+}
+
+async fn record_at(vm: &Vm, id: &str, credits: i64, at: Timestamp) -> Verdict {
+    let credit = NewCredit {
+        meter: "api_credits".parse().unwrap(),
+        source: SourceName::of_uid(1_000),
+        id: id.to_owned(),
+        quantity: Micros::from_units(credits).unwrap(),
+        at: Some(at),
+        uid: 1_000,
+    };
+    jobs::record(vm.context(), vec![credit]).await.unwrap().remove(0)
+}
+
+#[test]
+fn a_subscription_that_is_canceled_is_held_closed_and_listed() {
+    run(async {
+        let vm = linked_at("2026-11-30T20:00:00Z", CREDITS_ONLY).await;
+        vm.record("a", 2).await;
+        vm.push().await.unwrap();
+        vm.record("b", 5).await;
+        vm.take_away(&format!("/v1/subscriptions/{}", vm.demo.subscription)).await;
+        vm.push_now().await.unwrap();
+        assert!(problem_codes(&vm).await.contains(&"push_refused".to_owned()));
+        vm.run(5 * HOUR);
+        settle(&vm).await;
+        assert!(problem_codes(&vm).await.contains(&"period_unreadable".to_owned()));
+        // A day later nobody waits any more: what was not sent is listed.
+        vm.run(DAY);
+        settle(&vm).await;
+        assert_eq!(vm.ask("SELECT count(*) FROM usage_record WHERE state <> 'closed'").await, 0);
+        assert_eq!(vm.ask("SELECT sum(held_units) FROM usage_record").await, 5);
+        assert_eq!(problem_codes(&vm).await, ["units_held"]);
+        vm.assert_books().await;
     });
 }
