@@ -393,6 +393,52 @@ async fn record_at(vm: &Vm, id: &str, credits: i64, at: Timestamp) -> Verdict {
 }
 
 #[test]
+fn a_request_that_arrives_after_it_was_given_up_is_found_and_set_right() {
+    run(async {
+        let vm = linked_at("2026-11-10T12:00:00Z", CREDITS_ONLY).await;
+        vm.record("a", 90).await;
+        vm.record("b", 10).await;
+        vm.stripe.fault(Fault::next(Effect::CutBeforeCommit).on("POST", USAGE));
+        vm.push().await.unwrap();
+        vm.void("b").await;
+        vm.push_now().await.unwrap();
+        assert_eq!(vm.stands(&vm.demo.item_api), 90);
+        // The hundred were on their way all the time.
+        let period = vm.stripe.totals(&vm.demo.item_api).unwrap().remove(0);
+        vm.write_behind(&vm.demo.item_api, 100, period.from.secs() + 1).await;
+        vm.run(HOUR);
+        vm.push().await.unwrap();
+        assert_eq!(vm.stands(&vm.demo.item_api), 90);
+        // And then it is good: a quiet item is not read for ever.
+        vm.run(3 * HOUR);
+        vm.push().await.unwrap();
+        let reads = |vm: &Vm| vm.stripe.requests().iter().filter(|r| r.path.ends_with("summaries")).count();
+        let before = reads(&vm);
+        vm.run(HOUR);
+        vm.push().await.unwrap();
+        assert_eq!(reads(&vm), before);
+    });
+}
+
+#[test]
+fn s2_an_attempt_that_a_kill_left_behind_never_outlives_a_fall() {
+    for polls in 0..60 {
+        run(async {
+            let mut vm = linked_at("2026-11-10T12:00:00Z", CREDITS_ONLY).await;
+            vm.record("a", 3).await;
+            vm.push().await.unwrap();
+            vm.record("b", 7).await;
+            vm.push_killed_after(polls).await;
+            vm.void("b").await;
+            vm.push_now().await.unwrap();
+            vm.push_now().await.unwrap();
+            assert_eq!(vm.stands(&vm.demo.item_api), 3, "killed after {polls} polls");
+            assert_eq!(problem_codes(&vm).await, Vec::<String>::new(), "killed after {polls} polls");
+        });
+    }
+}
+
+#[test]
 fn a_subscription_that_is_canceled_is_held_closed_and_listed() {
     run(async {
         let vm = linked_at("2026-11-30T20:00:00Z", CREDITS_ONLY).await;
