@@ -41,7 +41,7 @@ pub fn claim(
     if record.held.is_some() {
         return Ok(Claim::Held);
     }
-    if record.read_generation != Some(generation.id) {
+    if record.read_generation != Some(generation.id) && !read_just_now {
         return Ok(Claim::ReadFirst);
     }
     if let Some(pending) = delivery::in_flight(tx, id)? {
@@ -77,6 +77,8 @@ fn resume(
     }
     let why = if forgotten { "its key may be forgotten by now" } else { "the total fell below it" };
     delivery::set_state(tx, pending, DeliveryState::Abandoned, now, Some(why))?;
+    // It may arrive late: what stands after this is read once more.
+    tx.execute("UPDATE usage_record SET read_generation = NULL WHERE id = ?1", [record.id])?;
     if record.differs() { begin(tx, record, generation, now).map(Claim::Send) } else { rest(tx, record.id) }
 }
 

@@ -5,8 +5,11 @@ use serde_json::json;
 use super::delivery::{self, DeliveryState};
 use super::hold::{self, Held};
 use super::{Generation, OutboxError, UsageRecord, record};
-use crate::model::Timestamp;
+use crate::model::{MICROS_PER_HOUR, Timestamp};
 use crate::store::{Tx, audit};
+
+/// A request that was given up is taken to be on its way for so long; two pushes of an hourly schedule fall into it.
+const STRAGGLES_US: i64 = 2 * MICROS_PER_HOUR;
 
 /// What a read showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,9 +77,13 @@ pub fn note_read(
 }
 
 fn note(tx: &Tx<'_>, id: i64, total: i64, generation: &Generation, now: Timestamp) -> Result<(), OutboxError> {
+    // A larger total that was given up may be on its way still: the next push reads again.
+    let may_change =
+        delivery::largest_abandoned(tx, id, now.minus(STRAGGLES_US))?.is_some_and(|largest| largest > total);
+    let holds_in = (!may_change).then_some(generation.id);
     tx.execute(
         "UPDATE usage_record SET standing = ?2, standing_us = ?3, read_generation = ?4, next_attempt_us = NULL WHERE id = ?1",
-        (id, total, now.micros(), generation.id),
+        (id, total, now.micros(), holds_in),
     )?;
     record::note_difference(tx, id, now)
 }

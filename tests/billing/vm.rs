@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -212,9 +213,14 @@ impl Vm {
     /// The disk as it was then; the agent is started on it.
     pub(crate) async fn restore(&mut self, snapshot: &[(PathBuf, Vec<u8>)]) {
         self.kill();
-        for name in ["usage.db", "usage.db-wal", "usage.db-shm"] {
-            drop(std::fs::remove_file(self.dir.path().join(name)));
+        // The killed agent's threads close the old file on their own time, and delete its WAL by name as they do.
+        let closed = Instant::now() + Duration::from_secs(20);
+        while self.dir.path().join("usage.db-wal").exists() {
+            assert!(Instant::now() < closed, "the killed agent still holds usage.db open");
+            std::thread::yield_now();
+            tokio::task::yield_now().await;
         }
+        drop(std::fs::remove_file(self.dir.path().join("usage.db")));
         for (path, bytes) in snapshot {
             std::fs::write(path, bytes).unwrap();
         }
