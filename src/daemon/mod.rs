@@ -8,6 +8,7 @@ mod assemble;
 mod desk;
 mod log;
 mod notify;
+mod patience;
 mod pusher;
 mod run;
 mod sampler;

@@ -2,8 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use croner::parser::{CronParser, Seconds};
-use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
+use tokio_cron_scheduler::{
+    Job, JobScheduler, JobSchedulerError, SimpleJobCode, SimpleNotificationCode, SimpleNotificationStore,
+};
 
+use super::patience::Patience;
 use super::pusher::{Nudge, Nudges};
 use crate::config::Schedule;
 use crate::model::Timestamp;
@@ -17,7 +20,14 @@ pub(super) struct Running(JobScheduler);
 
 /// Starts the configured schedules.
 pub(super) async fn start(schedule: &Schedule, nudges: Nudges) -> Result<Running, JobSchedulerError> {
-    let scheduler = JobScheduler::new_with_channel_size(CHANNEL).await?;
+    let scheduler = JobScheduler::new_with_storage_and_code(
+        Box::new(Patience::default()),
+        Box::new(SimpleNotificationStore::default()),
+        Box::new(SimpleJobCode::default()),
+        Box::new(SimpleNotificationCode::default()),
+        CHANNEL,
+    )
+    .await?;
     for (cron, nudge) in [(&schedule.push, Nudge::Scheduled), (&schedule.compact, Nudge::Compact)] {
         let nudges = nudges.clone();
         scheduler.add(Job::new(cron.as_str(), move |_, _| nudges.send(nudge))?).await?;
@@ -46,7 +56,26 @@ pub(super) fn next(cron: &str, now: Timestamp) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_schedule_nudges_each_time_it_comes() {
+        let (nudges, mut nudged) = super::super::pusher::nudges();
+        let often = Schedule {
+            sample_every: Duration::from_mins(1),
+            push: "*/4 * * * * *".to_owned(),
+            spread: Duration::ZERO,
+            compact: "0 0 0 1 1 *".to_owned(),
+        };
+        let running = start(&often, nudges).await.unwrap();
+        for _ in 0..2 {
+            let nudge = tokio::time::timeout(Duration::from_secs(20), nudged.recv()).await;
+            assert_eq!(nudge.expect("nothing came for 20 s"), Some(Nudge::Scheduled));
+        }
+        running.stop().await;
+    }
 
     #[test]
     fn the_next_run_of_an_hourly_schedule_is_the_next_full_hour() {
