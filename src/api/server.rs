@@ -43,7 +43,8 @@ impl Limits {
     #[must_use]
     pub fn new(body_max: usize, records_max: usize) -> Self {
         let (arrival_max, grace) = (Duration::from_secs(10), Duration::from_secs(5));
-        Self { body_max, records_max, connections_max: 32, strangers_max: 4, arrival_max, grace }
+        // A program with 64 workers, each with a connection of its own, and room beside it.
+        Self { body_max, records_max, connections_max: 96, strangers_max: 4, arrival_max, grace }
     }
 }
 

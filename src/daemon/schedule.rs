@@ -8,12 +8,16 @@ use super::pusher::{Nudge, Nudges};
 use crate::config::Schedule;
 use crate::model::Timestamp;
 
+/// What the scheduler's actors may be behind by. There are two jobs, of three messages each; the scheduler's own measure is
+/// for hundreds, and all of it is held in memory.
+const CHANNEL: usize = 16;
+
 /// A running schedule. A new one takes its place after a reload.
 pub(super) struct Running(JobScheduler);
 
 /// Starts the configured schedules.
 pub(super) async fn start(schedule: &Schedule, nudges: Nudges) -> Result<Running, JobSchedulerError> {
-    let scheduler = JobScheduler::new().await?;
+    let scheduler = JobScheduler::new_with_channel_size(CHANNEL).await?;
     for (cron, nudge) in [(&schedule.push, Nudge::Scheduled), (&schedule.compact, Nudge::Compact)] {
         let nudges = nudges.clone();
         scheduler.add(Job::new(cron.as_str(), move |_, _| nudges.send(nudge))?).await?;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{Context, JobError};
 use crate::model::{MICROS_PER_MINUTE, Problem, Timestamp};
-use crate::outbox::{self, Closing, RecordState, UsageRecord};
-use crate::provider::Summary;
+use crate::outbox::{self, Closing, Held, RecordState, UsageRecord};
+use crate::provider::{RefusalKind, Summary};
 
 /// When a period that could not be read is tried again.
 const AGAIN_US: i64 = 10 * MICROS_PER_MINUTE;
@@ -42,16 +42,31 @@ pub(super) async fn close(context: &Arc<Context>) -> Result<(u32, Option<Timesta
 async fn close_one(context: &Arc<Context>, record: &UsageRecord) -> Result<Closing, JobError> {
     let answer = context.settings().provider.read_summaries(&record.item).await;
     context.note_date(&answer);
-    let summaries = answer.value?;
-    let total = total_of(&summaries, record).ok_or_else(|| {
-        JobError::refused(
-            "period_not_listed",
-            "the provider's summaries do not list this period",
-            "it is tried again by itself",
-        )
-    })?;
+    let gone = match &answer.value {
+        Err(error) if error.refusal.kind == RefusalKind::Missing => Some(Held::Missing { what: error.to_string() }),
+        _ => None,
+    };
+    let total = match gone {
+        // No read will ever tell more than what was noted; what is missing is listed and not carried.
+        Some(_) => record.standing.unwrap_or(0),
+        None => total_of(&answer.value?, record).ok_or_else(|| {
+            JobError::refused(
+                "period_not_listed",
+                "the provider's summaries do not list this period",
+                "it is tried again by itself",
+            )
+        })?,
+    };
     let (id, now) = (record.id, context.now());
-    let closing = context.store.write(move |tx| outbox::note_close_read(tx, id, total, now)).await?;
+    let closing = context
+        .store
+        .write(move |tx| {
+            if let Some(gone) = &gone {
+                outbox::hold(tx, id, gone, now)?;
+            }
+            outbox::note_close_read(tx, id, total, now)
+        })
+        .await?;
     if closing == Closing::Closed {
         tracing::info!(target: "usaged::flow", item = %record.item, total, period_to = %record.period.to, "period closed");
     }

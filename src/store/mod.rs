@@ -166,4 +166,21 @@ mod tests {
         std::fs::write(&path, b"not a database at all, but long enough to be read as a header").unwrap();
         assert!(Store::open(&path).is_err());
     }
+
+    #[test]
+    fn a_statement_is_prepared_once_whatever_is_bound_to_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("usage.db")).unwrap();
+        // As a bucket is found by a moment within it.
+        let look = |tx: &Tx<'_>| {
+            let sql = "UPDATE bucket SET quantity = quantity + ?3 WHERE meter_id = ?1 AND from_us + width_us > ?2
+                       AND from_us = (SELECT max(from_us) FROM bucket WHERE meter_id = ?1 AND from_us <= ?2)";
+            let mut statement = tx.prepare_cached(sql)?;
+            for at_us in 0..3 {
+                statement.execute((1, at_us, 5))?;
+            }
+            Ok::<_, StoreError>(statement.get_status(rusqlite::StatementStatus::RePrepare))
+        };
+        assert_eq!(runtime().block_on(store.write(look)).unwrap(), 0);
+    }
 }

@@ -150,11 +150,11 @@ fn commit_group(connection: &Connection, mut group: Vec<Box<dyn Write>>) {
 fn run_group(connection: &Connection, group: &mut [Box<dyn Write>]) -> rusqlite::Result<()> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
     for call in group {
-        connection.execute_batch("SAVEPOINT call")?;
+        connection.prepare_cached("SAVEPOINT call")?.execute([])?;
         if !call.run(&Tx(connection)) {
-            connection.execute_batch("ROLLBACK TO call")?;
+            connection.prepare_cached("ROLLBACK TO call")?.execute([])?;
         }
-        connection.execute_batch("RELEASE call")?;
+        connection.prepare_cached("RELEASE call")?.execute([])?;
     }
     connection.execute_batch("COMMIT")
 }

@@ -150,7 +150,7 @@ impl Vm {
         let request = LinkRequest {
             customer: self.demo.customer.clone(),
             subscription: self.demo.subscription.clone(),
-            plan: Some("pro".into()),
+            plan: request.plan.clone().or(Some("pro".into())),
             ..request
         };
         jobs::link(self.context(), &request, "uid:0").await.map(drop)
@@ -195,7 +195,12 @@ impl Vm {
 
     /// The operator's request to the provider.
     pub(crate) async fn operate(&self, path: &str, form: &[(&str, &str)]) -> Value {
-        stripe_post(&self.base_url, &self.demo.secret_key, path, form).await
+        stripe(&self.base_url, &self.demo.secret_key, "POST", path, form).await
+    }
+
+    /// The operator deletes something at the provider.
+    pub(crate) async fn take_away(&self, path: &str) {
+        stripe(&self.base_url, &self.demo.secret_key, "DELETE", path, &[]).await;
     }
 
     /// A copy of the disk as it is now.
@@ -329,11 +334,11 @@ async fn polled<T>(mut future: Pin<Box<impl Future<Output = T>>>, polls: u32) ->
 }
 
 /// One form-encoded request to the sandbox, as any Stripe client would send it.
-async fn stripe_post(base_url: &str, key: &str, path: &str, form: &[(&str, &str)]) -> Value {
+async fn stripe(base_url: &str, key: &str, method: &str, path: &str, form: &[(&str, &str)]) -> Value {
     let address = base_url.trim_start_matches("http://");
     let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
     let request = format!(
-        "POST {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\
          Content-Type: application/x-www-form-urlencoded\r\nStripe-Version: 2025-02-24.acacia\r\n\
          Content-Length: {}\r\n\r\n{body}",
         body.len()

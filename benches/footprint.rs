@@ -1,3 +1,0 @@
-//! `footprint`.
-
-fn main() {}
