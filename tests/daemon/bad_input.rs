@@ -188,8 +188,8 @@ fn a_ledger_that_is_not_ours_or_is_newer_is_refused_and_not_touched() {
 fn a_bad_command_line_exits_2() {
     let vm = Vm::unbilled();
     assert_says(&refused_start(&vm, &["rum"], 2), &["run"]);
-    for words in [&["sync", "--month", "2026-13"] as &[&str], &["release", "si_1", "--because", "x"], &["record"]] {
-        let said = vm.ctl(words);
+    for line in ["sync --month 2026-13", "release si_1 --because x", "record"] {
+        let said = vm.ctl(&line.split(' ').collect::<Vec<_>>());
         assert_eq!((said.code, &*said.out), (2, ""), "{said:?}");
     }
 }

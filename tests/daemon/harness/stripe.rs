@@ -27,8 +27,9 @@ pub(crate) struct Account {
 }
 
 impl Books {
-    /// Of the sandbox that announced itself with this address, whatever else it said in the same line.
-    pub(crate) fn at(announced: &str) -> Self {
+    /// Of the sandbox in this process: `usaged run --sandbox` or `usaged sandbox`.
+    pub(crate) fn of(process: &Process) -> Self {
+        let announced = process.says("Stripe sandbox on http://");
         Self { address: announced.split(',').next().unwrap().to_owned() }
     }
 
@@ -38,7 +39,7 @@ impl Books {
 
     fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> io::Result<Value> {
         let stream = TcpStream::connect(&self.address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        stream.set_read_timeout(Some(Duration::from_mins(1)))?;
         let answer = ask(stream, method, path, headers, body.as_bytes())?;
         assert_eq!(answer.status, 200, "{method} {path} {body}: {answer:?}");
         Ok(answer.json())
@@ -144,8 +145,8 @@ pub(crate) struct Stripe {
 impl Stripe {
     pub(crate) fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (process, address) = listen(&dir, "127.0.0.1:0");
-        let stripe = Self { books: Books::at(&address), process: Some(process), dir };
+        let process = listen(&dir, "127.0.0.1:0");
+        let stripe = Self { books: Books::of(&process), process: Some(process), dir };
         stripe.books.control("keys", &json!({ "key": AGENT_KEY, "permissions": AGENT_MAY }));
         stripe
     }
@@ -157,7 +158,9 @@ impl Stripe {
 
     /// Stripe is back where it was, with its books.
     pub(crate) fn come_back(&mut self) {
-        self.process = Some(listen(&self.dir, &self.books.address).0);
+        let process = listen(&self.dir, &self.books.address);
+        self.books = Books::of(&process);
+        self.process = Some(process);
     }
 
     /// Something goes wrong with requests to come; see `src/sandbox/faults.rs`.
@@ -168,11 +171,9 @@ impl Stripe {
     }
 }
 
-fn listen(dir: &TempDir, address: &str) -> (Process, String) {
+fn listen(dir: &TempDir, address: &str) -> Process {
     let mut command = clean(env!("CARGO_BIN_EXE_usaged"));
     command.args(["sandbox", "--listen", address, "--state-dir"]).arg(dir.path());
     command.arg("--runtime-dir").arg(dir.path());
-    let process = Process::start(&mut command);
-    let address = process.says("Stripe sandbox on http://");
-    (process, address)
+    Process::start(&mut command)
 }
