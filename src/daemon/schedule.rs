@@ -62,7 +62,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_schedule_nudges_each_time_it_comes() {
-        let (nudges, mut nudged) = super::super::pusher::nudges();
+        let (nudges, mut inbox) = super::super::pusher::nudges();
         let often = Schedule {
             sample_every: Duration::from_mins(1),
             push: "*/4 * * * * *".to_owned(),
@@ -71,7 +71,7 @@ mod tests {
         };
         let running = start(&often, nudges).await.unwrap();
         for _ in 0..2 {
-            let nudge = tokio::time::timeout(Duration::from_secs(20), nudged.recv()).await;
+            let nudge = tokio::time::timeout(Duration::from_secs(20), inbox.recv()).await;
             assert_eq!(nudge.expect("nothing came for 20 s"), Some(Nudge::Scheduled));
         }
         running.stop().await;

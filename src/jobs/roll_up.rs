@@ -110,9 +110,8 @@ fn rate_one(
 /// Told from a database in trouble, which may have rolled the whole transaction back: then nothing more may be written.
 fn is_about_the_sum(error: &JobError) -> bool {
     match error {
-        JobError::Rating(_) => true,
         JobError::Ledger(LedgerError::Store(store)) => !store.is_passing(),
-        JobError::Ledger(_) => true,
+        JobError::Ledger(_) | JobError::Rating(_) => true,
         _ => false,
     }
 }
