@@ -51,8 +51,12 @@ pub struct NewLink {
 
 /// Ends the link in force, where there is one, and begins this one.
 pub fn begin(tx: &Tx<'_>, new: &NewLink, now: Timestamp) -> Result<Link, AccountError> {
-    // A link that would begin after this one never comes into force: it ends where it began.
-    tx.execute("UPDATE link SET to_us = max(from_us, ?1) WHERE to_us IS NULL", [new.from.micros()])?;
+    // A link that would begin after this one never comes into force: it ends where it began. One that was to end with
+    // such a link's beginning ends with this one's.
+    tx.execute(
+        "UPDATE link SET to_us = max(from_us, ?1) WHERE to_us IS NULL OR to_us > max(?1, ?2)",
+        (new.from.micros(), now.micros()),
+    )?;
     tx.execute(
         "INSERT INTO link (customer, subscription, plan, from_us, made_us, made_by) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         (
@@ -96,6 +100,12 @@ pub fn all(connection: &Connection) -> Result<Vec<Link>, AccountError> {
     let mut statement = connection.prepare_cached(&select("ORDER BY from_us, id"))?;
     let rows = statement.query_map([], raw)?;
     rows.map(|row| row?.checked()).collect()
+}
+
+/// Links that are in force at a moment or later, oldest first.
+pub fn in_force_since(connection: &Connection, at: Timestamp) -> Result<Vec<Link>, AccountError> {
+    let links = all(connection)?.into_iter();
+    Ok(links.filter(|link| link.to.is_none_or(|to| at < to && link.from < to)).collect())
 }
 
 fn one(connection: &Connection, rest: &str) -> Result<Option<Link>, AccountError> {

@@ -9,7 +9,7 @@ mod links;
 
 pub use identity::{Identity, accept_identity, judge_identity};
 pub use items::{Item, items_of};
-pub use links::{Link, NewLink, all, begin, in_force, latest};
+pub use links::{Link, NewLink, all, begin, in_force, in_force_since, latest};
 
 use crate::model::NameError;
 use crate::store::StoreError;

@@ -30,5 +30,5 @@ pub(super) async fn run(context: Arc<Context>, mut stop: watch::Receiver<bool>) 
 /// What should stand is kept up to date with every sample, so that `status` shows what is unsent, and since when.
 async fn measure(context: &Arc<Context>) -> Result<(), JobError> {
     jobs::sample(context).await?;
-    jobs::roll_up(context).await
+    jobs::roll_up_open(context).await
 }

@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use super::{Context, JobError};
-use crate::model::{MICROS_PER_MINUTE, Problem, Timestamp};
-use crate::outbox::{self, Closing, RecordState, UsageRecord};
-use crate::provider::Summary;
+use crate::model::{MICROS_PER_DAY, MICROS_PER_MINUTE, Problem, Timestamp};
+use crate::outbox::{self, Closing, Held, RecordState, UsageRecord};
+use crate::provider::{RefusalKind, Summary};
 
 /// When a period that could not be read is tried again.
 const AGAIN_US: i64 = 10 * MICROS_PER_MINUTE;
+
+/// A period that the provider has not listed so long after its end is not waited for: its subscription was ended early.
+const UNLISTED_US: i64 = MICROS_PER_DAY;
+const UNLISTED: &str = "the provider's summaries do not list this period";
 
 /// Looks at every ended period. Returns how many were closed, and when the next look is due.
 pub(super) async fn close(context: &Arc<Context>) -> Result<(u32, Option<Timestamp>), JobError> {
@@ -42,16 +46,30 @@ pub(super) async fn close(context: &Arc<Context>) -> Result<(u32, Option<Timesta
 async fn close_one(context: &Arc<Context>, record: &UsageRecord) -> Result<Closing, JobError> {
     let answer = context.settings().provider.read_summaries(&record.item).await;
     context.note_date(&answer);
-    let summaries = answer.value?;
-    let total = total_of(&summaries, record).ok_or_else(|| {
-        JobError::refused(
-            "period_not_listed",
-            "the provider's summaries do not list this period",
-            "it is tried again by itself",
-        )
-    })?;
-    let (id, now) = (record.id, context.now());
-    let closing = context.store.write(move |tx| outbox::note_close_read(tx, id, total, now)).await?;
+    let now = context.now();
+    let told = match answer.value {
+        Err(error) if error.refusal.kind == RefusalKind::Missing => Err(error.to_string()),
+        other => match total_of(&other?, record) {
+            Some(total) => Ok(total),
+            None if now.since(record.period.to) >= UNLISTED_US => Err(UNLISTED.to_owned()),
+            None => return Err(JobError::refused("period_not_listed", UNLISTED, "it is tried again by itself")),
+        },
+    };
+    // No read will ever tell more than what was noted; what is missing is listed, and carried nowhere.
+    let (total, gone) = match told {
+        Ok(total) => (total, None),
+        Err(what) => (record.standing.unwrap_or(0), Some(Held::Missing { what })),
+    };
+    let id = record.id;
+    let closing = context
+        .store
+        .write(move |tx| {
+            if let Some(gone) = &gone {
+                outbox::hold(tx, id, gone, now)?;
+            }
+            outbox::note_close_read(tx, id, total, now)
+        })
+        .await?;
     if closing == Closing::Closed {
         tracing::info!(target: "usaged::flow", item = %record.item, total, period_to = %record.period.to, "period closed");
     }

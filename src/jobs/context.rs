@@ -61,8 +61,8 @@ pub(super) struct Live {
     pub(super) wall_over_boottime_us: Option<i64>,
     /// Where random numbers come from.
     pub(super) dice: fastrand::Rng,
-    /// What needs someone, by code.
-    pub(super) problems: BTreeMap<String, Problem>,
+    /// What needs someone, by code and by what it is about: one item's success says nothing about another's failure.
+    pub(super) problems: BTreeMap<(String, String), Problem>,
     /// Pushes are held because the machine's identity changed (rule S11).
     pub(super) identity_changed: bool,
     /// What this process has stored of its samples.
@@ -129,18 +129,38 @@ impl Context {
 
     /// A state of affairs begins.
     pub fn raise(&self, problem: Problem) {
-        let mut live = self.live();
-        if live.problems.get(&problem.code) != Some(&problem) {
-            tracing::warn!(code = %problem.code, hint = %problem.hint, "{}", problem.what);
-            live.problems.insert(problem.code.clone(), problem);
-        }
+        self.raise_about("", problem);
     }
 
     /// A state of affairs is over.
     pub fn clear(&self, code: &str) {
-        if self.live().problems.remove(code).is_some() {
-            tracing::info!(code, "this is over");
+        self.clear_about(code, "");
+    }
+
+    /// A state of affairs of one thing among several begins.
+    pub(super) fn raise_about(&self, about: &str, problem: Problem) {
+        let mut live = self.live();
+        let key = (problem.code.clone(), about.to_owned());
+        if live.problems.get(&key) != Some(&problem) {
+            tracing::warn!(code = %problem.code, hint = %problem.hint, "{}", problem.what);
+            live.problems.insert(key, problem);
         }
+    }
+
+    /// A state of affairs of one thing among several is over.
+    pub(super) fn clear_about(&self, code: &str, about: &str) {
+        self.clear_unless(code, |other| other != about);
+    }
+
+    /// A state of affairs is over for all that it is not true of any more.
+    pub(super) fn clear_unless(&self, code: &str, stays: impl Fn(&str) -> bool) {
+        self.live().problems.retain(|(its_code, about), _| {
+            let stays = its_code != code || stays(about);
+            if !stays {
+                tracing::info!(code, about, "this is over");
+            }
+            stays
+        });
     }
 
     /// Whether pushes wait because this ledger seems to be on another machine (rule S11).

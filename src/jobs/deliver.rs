@@ -14,6 +14,9 @@ use crate::provider::{Answer, Outcome, ReadError, Refusal, RefusalKind, SetUsage
 /// How long something that needs a person waits before it is looked at again by itself.
 const PERMANENT_AGAIN: Duration = Duration::from_hours(1);
 
+const REFUSED: &str = "push_refused";
+const UNREADABLE: &str = "standing_unreadable";
+
 /// Which rows to look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Which {
@@ -75,11 +78,21 @@ pub(super) async fn deliver(context: &Arc<Context>, which: &Which) -> Result<Vec
             Err(error) => tracing::error!("a delivery ended early: {error}"),
         }
     }
+    forget_what_is_over(context).await?;
     // Every row had its turn; what could not even be noted is the caller's to hear.
     match failed {
         Some(error) => Err(error),
         None => Ok(delivered),
     }
+}
+
+/// A refusal is over when nothing is left to be set, or to be set any more.
+async fn forget_what_is_over(context: &Context) -> Result<(), JobError> {
+    let records = context.store.read(outbox::unfinished).await?;
+    let open = |about: &str| records.iter().find(|r| r.state == RecordState::Open && r.item.as_str() == about);
+    context.clear_unless(REFUSED, |about| open(about).is_some_and(UsageRecord::differs));
+    context.clear_unless(UNREADABLE, |about| open(about).is_some());
+    Ok(())
 }
 
 fn is_wanted(record: &UsageRecord, which: &Which, now: Timestamp) -> bool {
@@ -94,6 +107,7 @@ fn is_wanted(record: &UsageRecord, which: &Which, now: Timestamp) -> bool {
 /// Brings one row to rest. Each turn of the loop is one request.
 pub(super) async fn deliver_one(context: &Arc<Context>, id: i64) -> Result<Delivered, JobError> {
     let mut read_just_now = false;
+    let mut set = None;
     // Read, push, read back, push: no row needs more than this in one go.
     for _ in 0..6 {
         match moment(context, id).await? {
@@ -105,7 +119,7 @@ pub(super) async fn deliver_one(context: &Arc<Context>, id: i64) -> Result<Deliv
         let now = context.now();
         let claim = context.store.write(move |tx| outbox::claim(tx, id, &generation, read_just_now, now)).await?;
         match claim {
-            Claim::Nothing => return Ok(Delivered::Stood),
+            Claim::Nothing => return Ok(set.map_or(Delivered::Stood, Delivered::Set)),
             Claim::Held => return Ok(Delivered::Held),
             Claim::Over => return Ok(Delivered::TooLate),
             Claim::ReadFirst => {
@@ -117,7 +131,8 @@ pub(super) async fn deliver_one(context: &Arc<Context>, id: i64) -> Result<Deliv
             Claim::Send(delivery) => {
                 read_just_now = false;
                 match send(context, id, &delivery).await? {
-                    Sent::Set => return Ok(Delivered::Set(delivery.quantity)),
+                    // What was asked about again under its old key may be less than what should stand by now.
+                    Sent::Set => set = Some(delivery.quantity),
                     Sent::ReadBack => {}
                     Sent::Ended(end) => return Ok(end),
                 }
@@ -233,18 +248,15 @@ fn report(context: &Context, record: &UsageRecord, answer: &Answer<Outcome>, qua
     match (&answer.value, why) {
         (Outcome::Refused(_), Some(why)) => {
             tracing::error!(target: "usaged::flow", %item, quantity, request_id, "refused: {}", why.message);
-            context.raise(Problem::needs_someone(
-                "push_refused",
-                format!("the provider refused to set {item} to {quantity}: {}", why.message),
-                why.kind.hint(),
-            ));
+            let what = format!("the provider refused to set {item} to {quantity}: {}", why.message);
+            context.raise_about(item.as_str(), Problem::needs_someone(REFUSED, what, why.kind.hint()));
         }
         (_, Some(why)) => {
             tracing::warn!(target: "usaged::flow", %item, quantity, request_id, "not known to stand yet: {}", why.message);
         }
         (_, None) => {
             tracing::info!(target: "usaged::flow", %item, quantity, request_id, "accepted");
-            context.clear("push_refused");
+            context.clear_about(REFUSED, item.as_str());
         }
     }
 }
@@ -258,15 +270,12 @@ async fn read(context: &Arc<Context>, id: i64) -> Result<Option<Delivered>, JobE
     let summaries = match answer.value {
         Ok(summaries) => summaries,
         Err(error) => {
-            context.raise(unreadable(
-                "standing_unreadable",
-                format!("what stands on {} cannot be read, so nothing is sent for it: {error}", record.item),
-                &error,
-            ));
+            let what = format!("what stands on {} cannot be read, so nothing is sent for it: {error}", record.item);
+            context.raise_about(record.item.as_str(), unreadable(UNREADABLE, what, &error));
             return unread(context, &record, &error).await.map(Some);
         }
     };
-    context.clear("standing_unreadable");
+    context.clear_about(UNREADABLE, record.item.as_str());
     let Some(total) = current_total(&summaries, record.timestamp_s) else {
         return Ok(Some(Delivered::NeedsRefresh(None)));
     };

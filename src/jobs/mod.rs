@@ -34,7 +34,7 @@ pub use link::link;
 pub use push::{Pushed, Which, push};
 pub use record::{record, void};
 pub use release::release;
-pub use roll_up::{Rating, rate, roll_up};
+pub use roll_up::{Rating, rate, roll_up, roll_up_open};
 pub use run::{JobRun, last_run, runs};
 pub use sample::{Sampled, note_stop, sample};
 pub use seed::seed;

@@ -25,16 +25,29 @@ pub(super) fn apply(tx: &Tx<'_>, view: &SubscriptionView, now: Timestamp) -> Res
     let ended = ENDED.contains(&view.status.as_str());
     end_old_periods(tx, view, ended, now)?;
     let mut gaps = Vec::new();
-    if let Some(link) = account::in_force(tx)?.filter(|link| link.subscription == view.id) {
-        for item in account::items_of(tx, link.id)? {
-            let found = view.items.iter().find(|candidate| candidate.id == item.item);
-            match found {
-                Some(found) if !ended => gaps.extend(open_period(tx, view, &link, &item, found, now)?),
-                _ => hold_open(tx, &item, &missing(view, ended), now)?,
-            }
+    for (link, item) in billed(tx, view, now)? {
+        let found = view.items.iter().find(|candidate| candidate.id == item.item);
+        match found {
+            Some(found) if !ended => gaps.extend(open_period(tx, view, &link, &item, found, now)?),
+            _ => hold_open(tx, &item, &missing(view, ended), now)?,
         }
     }
     Ok(gaps)
+}
+
+/// The items that links bill on a subscription's current periods: also one that has ended inside them, or that ends only
+/// when another begins. The newest link says what is known of an item.
+fn billed(tx: &Tx<'_>, view: &SubscriptionView, now: Timestamp) -> Result<Vec<(Link, Item)>, JobError> {
+    let begun = view.items.iter().map(|item| item.period.from).min().map_or(now, |from| from.min(now));
+    let mut billed: Vec<(Link, Item)> = Vec::new();
+    for link in account::in_force_since(tx, begun)?.into_iter().rev().filter(|link| link.subscription == view.id) {
+        for item in account::items_of(tx, link.id)? {
+            if billed.iter().all(|(_, newer)| newer.item != item.item) {
+                billed.push((link.clone(), item));
+            }
+        }
+    }
+    Ok(billed)
 }
 
 fn missing(view: &SubscriptionView, ended: bool) -> Held {
@@ -89,8 +102,8 @@ fn open_period(
 ) -> Result<Option<Gap>, JobError> {
     ledger::boundaries::note(tx, found.period.from, "period")?;
     ledger::boundaries::note(tx, found.period.to, "period")?;
-    // A link that begins with the next period leaves this one alone (rule S4).
-    if link.from >= found.period.to {
+    // A link that begins with the next period leaves this one alone (rule S4), one that has ended before it as well.
+    if link.span().overlap(found.period).is_none() {
         return Ok(None);
     }
     let billable = is_billable(view);

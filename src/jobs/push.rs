@@ -8,7 +8,7 @@ use std::time::Duration;
 pub use super::deliver::Which;
 use super::deliver::{self, Delivered};
 use super::{Context, JobError, close, refresh, roll_up, run, sample};
-use crate::model::{MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, Timestamp, micros_of};
+use crate::model::{MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, Problem, Timestamp, micros_of};
 use crate::outbox::{self, RecordState, UsageRecord};
 use crate::provider::Provider;
 
@@ -20,6 +20,10 @@ const FINAL_LEAD_US: i64 = MICROS_PER_MINUTE;
 const FINAL_SPREAD: Duration = Duration::from_mins(10);
 /// After a period's end its successor is read.
 const AFTER_END_US: i64 = 30 * MICROS_PER_SECOND;
+/// So long after the end the provider is away rather than late.
+const LONG_AFTER_END_US: i64 = 10 * MICROS_PER_MINUTE;
+
+const STOPPED: &str = "push_stopped";
 
 /// What a push came to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -44,6 +48,17 @@ pub async fn push(context: &Arc<Context>, because: &str, which: Which) -> Result
         Ok(pushed) => format!("{} set, {} waiting", pushed.set, pushed.waiting),
         Err(error) => format!("failed: {error}"),
     };
+    match &pushed {
+        // What cannot be read is named where it was read.
+        Ok(_) | Err(JobError::Provider(_)) => context.clear(STOPPED),
+        Err(error) => context.raise(Problem::needs_someone(
+            STOPPED,
+            format!("pushes stop before their end, so totals are not kept up to date: {error}"),
+            error
+                .hint()
+                .unwrap_or_else(|| "it is tried again by itself; usagectl doctor looks at the database".to_owned()),
+        )),
+    }
     let finished = context.now();
     context.store.write(move |tx| run::finish(tx, "push", &result, finished)).await?;
     pushed
@@ -61,7 +76,9 @@ async fn reconcile(context: &Arc<Context>, which: Which) -> Result<Pushed, JobEr
     if context.provider_now(context.clock.read()).is_none() {
         refreshed?;
     }
-    let which = if which == Which::Due && is_final(context).await? { Which::Scheduled } else { which };
+    // What waits out a failure would wait until it is too late.
+    let by_itself = matches!(which, Which::Due | Which::Scheduled);
+    let which = if by_itself && is_final(context).await? { Which::Now } else { which };
     let delivered = deliver_twice(context, &which).await?;
     let (closed, next_close) = close::close(context).await?;
     if closed > 0 {
@@ -141,17 +158,25 @@ fn final_push(context: &Context, record: &UsageRecord) -> Timestamp {
 /// The earliest of retries, last pushes and ends of periods that lie ahead.
 async fn next_wake(context: &Context) -> Result<Option<Timestamp>, JobError> {
     let now = context.now();
+    let provider_now = context.provider_now(context.clock.read());
     let timeout = context.settings().config.provider.timeout;
     let records = context.store.read(outbox::unfinished).await?;
     let wakes = open(&records).flat_map(|record| {
-        let may_send = record.held.is_none() && now < record.last_send(timeout);
+        // A retry that could not be made would only ask for itself again.
+        let may_send = !context.identity_changed()
+            && record.held.is_none()
+            && provider_now.is_some_and(|now| now < record.last_send(timeout));
         let retry = record.next_attempt.filter(|_| may_send).map(|at| at.max(now));
         let last = Some(final_push(context, record)).filter(|at| *at > now);
-        // A period that is over and whose successor is not there yet is looked at again, not at once.
-        let over = Some(record.period.to.max(now).plus(AFTER_END_US));
-        [retry, last, over]
+        [retry, last, Some(after_end(record.period.to, now))]
     });
     Ok(earliest(wakes))
+}
+
+/// A period that is over and whose successor is not there yet is looked at again, not at once; later, less often.
+fn after_end(end: Timestamp, now: Timestamp) -> Timestamp {
+    let late = now.since(end) >= LONG_AFTER_END_US;
+    end.max(now).plus(if late { LONG_AFTER_END_US } else { AFTER_END_US })
 }
 
 fn earliest(times: impl IntoIterator<Item = Option<Timestamp>>) -> Option<Timestamp> {

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use super::periods::{self, Gap};
 use super::{Context, JobError, deliver};
 use crate::account;
-use crate::model::{Problem, Span, SubscriptionId};
+use crate::model::{Problem, Span, SubscriptionId, Timestamp};
 use crate::outbox;
 use crate::provider::Provider;
+
+const UNREADABLE: &str = "subscription_unreadable";
 
 /// Reads every subscription this ledger has to do with. The first call after a start (rule M5).
 pub(super) async fn refresh(context: &Arc<Context>) -> Result<(), JobError> {
@@ -17,7 +19,10 @@ pub(super) async fn refresh(context: &Arc<Context>) -> Result<(), JobError> {
     }
     let generation = context.generation();
     let mut failed = None;
-    for subscription in context.store.read(subscriptions).await? {
+    let now = context.now();
+    let wanted = context.store.read(move |c| subscriptions(c, now)).await?;
+    context.clear_unless(UNREADABLE, |about| wanted.iter().any(|subscription| subscription.as_str() == about));
+    for subscription in wanted {
         if let Err(error) = refresh_one(context, &subscription).await {
             // One subscription that cannot be read does not keep the others from being served.
             failed.get_or_insert(error);
@@ -30,11 +35,11 @@ pub(super) async fn refresh(context: &Arc<Context>) -> Result<(), JobError> {
     context.keep_date().await
 }
 
-/// The one that is linked, and those with rows that are not finished.
-fn subscriptions(connection: &rusqlite::Connection) -> Result<BTreeSet<SubscriptionId>, JobError> {
+/// Those that are linked, also to a link that ends when another begins, and those with rows that are not finished.
+fn subscriptions(connection: &rusqlite::Connection, now: Timestamp) -> Result<BTreeSet<SubscriptionId>, JobError> {
     let mut found: BTreeSet<_> =
         outbox::unfinished(connection)?.into_iter().map(|record| record.subscription).collect();
-    found.extend(account::in_force(connection)?.map(|link| link.subscription));
+    found.extend(account::in_force_since(connection, now)?.into_iter().map(|link| link.subscription));
     Ok(found)
 }
 
@@ -45,11 +50,11 @@ async fn refresh_one(context: &Arc<Context>, subscription: &SubscriptionId) -> R
         Ok(view) => view,
         Err(error) => {
             let what = format!("the subscription {subscription} cannot be read: {error}");
-            context.raise(deliver::unreadable("subscription_unreadable", what, &error));
+            context.raise_about(subscription.as_str(), deliver::unreadable(UNREADABLE, what, &error));
             return Err(error.into());
         }
     };
-    context.clear("subscription_unreadable");
+    context.clear_about(UNREADABLE, subscription.as_str());
     let now = context.now();
     let gaps = context.store.write(move |tx| periods::apply(tx, &view, now)).await?;
     for gap in gaps {
@@ -65,16 +70,14 @@ async fn fill_gap(context: &Arc<Context>, gap: Gap) -> Result<(), JobError> {
     let (item, span) = (gap.item.item.clone(), gap.span);
     let tiled = context.store.write(move |tx| periods::fill(tx, &gap, &told)).await?;
     if tiled {
-        context.clear("periods_unknown");
+        context.clear_about("periods_unknown", item.as_str());
     } else {
-        context.raise(Problem::needs_someone(
-            "periods_unknown",
-            format!(
-                "the provider does not tell the periods of {item} between {} and {}: their usage is not billed",
-                span.from, span.to
-            ),
-            "compare usagectl usage of that time with the invoices",
-        ));
+        let what = format!(
+            "the provider does not tell the periods of {item} between {} and {}: their usage is not billed",
+            span.from, span.to
+        );
+        let hint = "compare usagectl usage of that time with the invoices";
+        context.raise_about(item.as_str(), Problem::needs_someone("periods_unknown", what, hint));
     }
     Ok(())
 }

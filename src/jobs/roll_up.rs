@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::{Context, JobError};
 use crate::account::{self, Item, Link};
 use crate::config::Config;
-use crate::ledger;
+use crate::ledger::{self, LedgerError};
 use crate::model::{Included, MICROS_PER_DAY, Meter, Micros, Problem, Report, Rounding, Timestamp};
 use crate::outbox::{self, Rated, RecordState, UsageRecord};
 use crate::rating::{self, Allowance, InForce};
@@ -15,6 +15,15 @@ use crate::store::Tx;
 const LOOK_BACK_DAYS: u32 = 400;
 
 const NOT_READY: &str = "plan_not_ready";
+
+/// Brings the targets of periods that are not closed in line with what was used: after every sample, so that `status`
+/// shows what is unsent, and since when. Closed periods change too seldom to be summed up that often.
+pub async fn roll_up_open(context: &Context) -> Result<(), JobError> {
+    let settings = context.settings();
+    let now = context.now();
+    context.store.write(move |tx| rate_unfinished(tx, &settings.config, now)).await?;
+    Ok(())
+}
 
 /// Brings every target in line with what was used. Safe at any moment.
 pub async fn roll_up(context: &Context) -> Result<(), JobError> {
@@ -49,6 +58,13 @@ fn rate_all(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<Vec<String>,
         let rated = outbox::by_id(tx, closed.id)?;
         outbox::settle_closed(tx, &rated, now)?;
     }
+    unrated.extend(rate_unfinished(tx, config, now)?);
+    Ok(unrated)
+}
+
+fn rate_unfinished(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<Vec<String>, JobError> {
+    let links = linked_items(tx)?;
+    let mut unrated = Vec::new();
     for record in outbox::unfinished(tx)? {
         rate_one(tx, config, &links, &record, now, &mut unrated)?;
     }
@@ -82,9 +98,23 @@ fn rate_one(
             outbox::save_rating(tx, record.id, &rated, now)?;
         }
         Err(JobError::Refused { code: NOT_READY, what, .. }) => unrated.push(what),
+        // A sum that does not fit is this row's trouble alone: the others are still billed.
+        Err(error) if is_about_the_sum(&error) => {
+            unrated.push(format!("{} on {} cannot be rated: {error}", record.meter, record.item));
+        }
         Err(error) => return Err(error),
     }
     Ok(())
+}
+
+/// Told from a database in trouble, which may have rolled the whole transaction back: then nothing more may be written.
+fn is_about_the_sum(error: &JobError) -> bool {
+    match error {
+        JobError::Rating(_) => true,
+        JobError::Ledger(LedgerError::Store(store)) => !store.is_passing(),
+        JobError::Ledger(_) => true,
+        _ => false,
+    }
 }
 
 /// What a period comes to.
@@ -136,7 +166,14 @@ pub fn rate(
     let terms = if record.state == RecordState::Closed {
         closed_terms(record)
     } else {
-        let (plan, allowance) = allowance(config, meter, &billing, record)?;
+        let deciding: Vec<&Link> = links
+            .iter()
+            .filter(|(link, items)| {
+                link.customer == record.customer && (bills(items, record) || has_no_end(config, link, meter))
+            })
+            .map(|(link, _)| link)
+            .collect();
+        let (plan, allowance) = allowance(config, meter, &deciding, record)?;
         Terms { plan, allowance, report: meter.report, rounding: meter.rounding }
     };
     let overage = rating::overage(used, terms.allowance, &meter.unit, terms.report, terms.rounding)?;
@@ -174,6 +211,12 @@ fn bills(items: &[Item], record: &UsageRecord) -> bool {
     items.iter().any(|item| item.item == record.item && item.meter == record.meter)
 }
 
+/// A plan without an end has no item for the meter, and decides about the period all the same (rule R4).
+fn has_no_end(config: &Config, link: &Link, meter: &Meter) -> bool {
+    let terms = config.plans.get(&link.plan).and_then(|plan| plan.meters.get(&meter.name));
+    terms.is_some_and(|terms| terms.included == Some(Included::Unlimited))
+}
+
 /// Rule R1: usage counts where a link that bills on this item was in force.
 fn used_by(
     connection: &Connection,
@@ -199,11 +242,12 @@ fn allowance(
     record: &UsageRecord,
 ) -> Result<(String, Allowance), JobError> {
     let mut plans = Vec::new();
+    let mut plan = String::new();
     for link in billing {
         let Some(span) = link.span().overlap(record.period) else { continue };
         plans.push(InForce { span, included: included(config, link, meter)? });
+        plan = link.plan.to_string();
     }
-    let plan = billing.last().map(|link| link.plan.to_string()).unwrap_or_default();
     let found = rating::allowance(&plans, config.allowance, record.period, &meter.unit)?;
     Ok((plan, found.unwrap_or(Allowance::Included(Micros::ZERO))))
 }

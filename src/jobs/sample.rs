@@ -105,8 +105,8 @@ async fn draw_after_jump(context: &Context, reading: Reading) -> Result<(), JobE
     let over = reading.wall.micros().saturating_sub(reading.boottime_us);
     let random = {
         let mut live = context.live();
-        let before = live.wall_over_boottime_us.replace(over);
-        if before.is_none_or(|before| over.abs_diff(before) < JUMP_US.unsigned_abs()) {
+        if live.wall_over_boottime_us.is_none_or(|before| over.abs_diff(before) < JUMP_US.unsigned_abs()) {
+            live.wall_over_boottime_us = Some(over);
             return Ok(());
         }
         live.dice.u64(..)
@@ -114,7 +114,10 @@ async fn draw_after_jump(context: &Context, reading: Reading) -> Result<(), JobE
     let now = context.utc(reading);
     tracing::warn!("the wall clock was set; what stands at the provider is read again before anything is sent");
     let drawn = context.store.write(move |tx| outbox::draw(tx, random, "wall clock jumped", now)).await?;
-    context.live().generation = drawn;
+    // Only now: a jump that could not be noted is seen again by the next round.
+    let mut live = context.live();
+    live.generation = drawn;
+    live.wall_over_boottime_us = Some(over);
     Ok(())
 }
 

@@ -10,30 +10,39 @@ use crate::model::Problem;
 use crate::provider::Provider;
 use crate::wire::LinkRequest;
 
+const FAILED: &str = "seed_failed";
+const DIFFERS: &str = "seed_differs";
+
 /// Links by the environment's ids where this ledger was never linked. Safe to repeat; a failure is a problem in status
 /// and is tried again with the next push.
 pub async fn seed(context: &Arc<Context>) -> Result<(), JobError> {
     let settings = context.settings();
-    let Some(request) = request(&settings.config.seed) else { return Ok(()) };
+    let Some(request) = request(&settings.config.seed) else {
+        context.clear(FAILED);
+        context.clear(DIFFERS);
+        return Ok(());
+    };
     if matches!(settings.provider, Provider::None) {
         return Ok(());
     }
     let Some(latest) = context.store.read(account::latest).await? else {
         match link::link(context, &request, "usaged").await {
-            Ok(_) => context.clear("seed_failed"),
+            Ok(_) => context.clear(FAILED),
             Err(error) => context.raise(Problem::needs_someone(
-                "seed_failed",
+                FAILED,
                 format!("the link that the environment asks for was not made: {error}"),
                 error.hint().unwrap_or_else(|| "it is tried again by itself".to_owned()),
             )),
         }
         return Ok(());
     };
+    // However the link came about, it is there.
+    context.clear(FAILED);
     if latest.customer.as_str() == request.customer && latest.subscription.as_str() == request.subscription {
-        context.clear("seed_differs");
+        context.clear(DIFFERS);
     } else {
         context.raise(Problem::needs_someone(
-            "seed_differs",
+            DIFFERS,
             format!(
                 "the environment names {} on {}, this VM is linked to {} on {}",
                 request.customer, request.subscription, latest.customer, latest.subscription

@@ -31,7 +31,9 @@ pub async fn sync(context: &Arc<Context>, request: &SyncRequest) -> Result<SyncR
         return Ok(SyncReport { schema: SCHEMA, committed: request.commit, refused: nothing_to_send, lines, notes });
     }
     let which = item.clone().map_or(Which::Now, Which::Item);
-    let settled = match push::push(context, "sync", which).await {
+    let pushed = push::push(context, "sync", which).await;
+    let kept_back = kept_back(context, pushed.as_ref().err());
+    let settled = match pushed {
         Ok(pushed) => pushed.settled,
         Err(error) => {
             notes.push(format!("the push failed: {error}"));
@@ -50,7 +52,8 @@ pub async fn sync(context: &Arc<Context>, request: &SyncRequest) -> Result<SyncR
         let tried = Tried {
             revision_before: was.get(&record.id).copied().unwrap_or(0),
             is_settled,
-            obstacle: obstacle(context.identity_changed(), provider_now, record.timestamp_s),
+            kept_back: kept_back.as_deref(),
+            obstacle: obstacle(provider_now, record.timestamp_s),
         };
         line.shown(Some(&tried))
     });
@@ -59,25 +62,36 @@ pub async fn sync(context: &Arc<Context>, request: &SyncRequest) -> Result<SyncR
 }
 
 /// What a push came to for one row.
-struct Tried {
+struct Tried<'a> {
     revision_before: i64,
     /// Whether what should stand stood when it was the row's turn.
     is_settled: bool,
-    /// Why nothing was even sent, if so.
+    /// Why no row at all was tried, where that is so.
+    kept_back: Option<&'a str>,
+    /// Why this one was not, if nothing else says so.
     obstacle: String,
 }
 
 /// What keeps a row that is neither held nor failing from being sent.
-fn obstacle(identity_changed: bool, provider_now: Option<Timestamp>, timestamp_s: i64) -> String {
+fn obstacle(provider_now: Option<Timestamp>, timestamp_s: i64) -> String {
     match provider_now {
-        _ if identity_changed => "this ledger seems to be on another machine: usagectl doctor".to_owned(),
-        None => "the provider was not reached yet, and nothing is sent without its clock".to_owned(),
         Some(now) if now.secs() < timestamp_s => {
             let from = Timestamp::from_secs(timestamp_s);
             format!("the period has only just begun: its total is recorded at {from}, and sent from then on")
         }
-        Some(_) => "it is too near the end of the period; what is missing is carried".to_owned(),
+        _ => "it is too near the end of the period; what is missing is carried".to_owned(),
     }
+}
+
+fn kept_back(context: &Context, failed: Option<&JobError>) -> Option<String> {
+    if context.identity_changed() {
+        return Some("this ledger was made on another machine, so nothing is sent (rule S11)".to_owned());
+    }
+    if let Some(error) = failed {
+        return Some(format!("the push failed: {error}"));
+    }
+    let knows_time = context.provider_now(context.clock.read()).is_some();
+    (!knows_time).then(|| "the provider did not tell its time, so nothing is sent (rule S6)".to_owned())
 }
 
 fn bad_item(error: &crate::model::NameError) -> JobError {
@@ -158,7 +172,7 @@ fn read_lines(
 
 impl Line {
     /// `tried` is `None` where it was only asked what would be sent.
-    fn shown(self, tried: Option<&Tried>) -> SyncLine {
+    fn shown(self, tried: Option<&Tried<'_>>) -> SyncLine {
         let (action, why) = self.action(tried);
         let record = self.record;
         SyncLine {
@@ -185,7 +199,7 @@ impl Line {
         }
     }
 
-    fn action(&self, tried: Option<&Tried>) -> (&'static str, String) {
+    fn action(&self, tried: Option<&Tried<'_>>) -> (&'static str, String) {
         let record = &self.record;
         match (record.state, &record.held, tried) {
             (RecordState::Closed, ..) => ("closed", self.closed()),
@@ -195,7 +209,8 @@ impl Line {
             (RecordState::Open, Some((_, because)), _) => ("held", because.clone()),
             (RecordState::Open, None, None) if record.differs() => ("would set", self.difference()),
             (RecordState::Open, None, Some(tried)) if !tried.is_settled => {
-                ("waiting", record.last_error.as_ref().unwrap_or(&tried.obstacle).clone())
+                let said = tried.kept_back.or(record.last_error.as_deref());
+                ("waiting", said.unwrap_or(&tried.obstacle).to_owned())
             }
             (RecordState::Open, None, tried) => {
                 let is_set = tried.is_some_and(|tried| tried.revision_before < record.revision);
@@ -235,11 +250,9 @@ mod tests {
     fn what_keeps_a_total_from_being_sent_is_named() {
         let begun = Timestamp::parse("2026-11-05T12:00:01Z").unwrap();
         let at = |seconds: i64| Some(begun.plus(seconds * 1_000_000));
-        let named = |words: &str, said: String| assert!(said.contains(words), "{words:?} is not in {said:?}");
-        named("only just begun", obstacle(false, at(-1), begun.secs()));
-        named("2026-11-05T12:00:01Z", obstacle(false, at(-1), begun.secs()));
-        named("end of the period", obstacle(false, at(0), begun.secs()));
-        named("not reached", obstacle(false, None, begun.secs()));
-        named("another machine", obstacle(true, at(0), begun.secs()));
+        assert!(
+            obstacle(at(-1), begun.secs()).contains("only just begun: its total is recorded at 2026-11-05T12:00:01Z")
+        );
+        assert!(obstacle(at(0), begun.secs()).contains("end of the period"));
     }
 }

@@ -84,27 +84,52 @@ pub fn settle_closed(tx: &Tx<'_>, closed: &UsageRecord, now: Timestamp) -> Resul
     assign(tx, closed)
 }
 
-/// The part of a row's carries that can still be lowered: not taken yet, or taken by a period that is still open.
+/// The part of a row's carries that can still be lowered: not taken yet, taken by a period that is still open, or handed
+/// on by one that is not to where it can.
 fn takeable(connection: &Connection, record: i64) -> Result<i64, OutboxError> {
-    let sql = "SELECT ifnull(sum(c.units), 0) FROM carry c LEFT JOIN usage_record r ON r.id = c.to_record
-               WHERE c.from_record = ?1 AND (c.to_record IS NULL OR r.state = 'open')";
-    sum(connection, sql, record)
+    Ok(lowerable(connection, record)?.into_iter().map(|(_, units)| units).sum())
 }
 
-fn take_back(tx: &Tx<'_>, from_record: i64, mut units: i64) -> Result<(), OutboxError> {
-    let mut statement = tx.prepare_cached(
-        "SELECT c.id, c.units FROM carry c LEFT JOIN usage_record r ON r.id = c.to_record
-         WHERE c.from_record = ?1 AND (c.to_record IS NULL OR r.state = 'open') ORDER BY c.id DESC",
+/// A row's carries with the part of each that can still be lowered, newest first.
+fn lowerable(connection: &Connection, record: i64) -> Result<Vec<(i64, i64)>, OutboxError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT c.id, c.units, r.id, r.state FROM carry c LEFT JOIN usage_record r ON r.id = c.to_record
+         WHERE c.from_record = ?1 ORDER BY c.id DESC",
     )?;
-    let rows = statement.query_map([from_record], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let carries: Vec<(i64, i64)> = rows.collect::<Result<_, _>>()?;
-    for (id, carried) in carries {
-        if units >= carried {
-            tx.execute("DELETE FROM carry WHERE id = ?1", [id])?;
-        } else if units > 0 {
-            tx.execute("UPDATE carry SET units = units - ?2 WHERE id = ?1", (id, units))?;
-        }
-        units = units.saturating_sub(carried).max(0);
+    let rows = statement.query_map([record], |row| {
+        Ok((
+            row.get::<_, i64>(0)?,
+            row.get::<_, i64>(1)?,
+            row.get::<_, Option<i64>>(2)?.zip(row.get::<_, Option<String>>(3)?),
+        ))
+    })?;
+    let carries: Vec<_> = rows.collect::<Result<_, _>>()?;
+    let mut found = Vec::new();
+    for (id, units, taken_by) in carries {
+        // Carries lead to later periods only, so this ends.
+        let part = match taken_by {
+            Some((later, state)) if state == record::RecordState::Closed.word() => {
+                takeable(connection, later)?.min(units)
+            }
+            Some((_, state)) if state == record::RecordState::Ending.word() => 0,
+            _ => units,
+        };
+        found.push((id, part));
+    }
+    Ok(found)
+}
+
+/// Lowers carries. Where a closed period had handed the units on, its own books have it take them back next.
+fn take_back(tx: &Tx<'_>, from_record: i64, mut units: i64) -> Result<(), OutboxError> {
+    for (id, part) in lowerable(tx, from_record)? {
+        let taken = units.min(part);
+        tx.execute("UPDATE carry SET units = units - ?2 WHERE id = ?1 AND units > ?2", (id, taken)).and_then(
+            |lowered| match lowered {
+                0 => tx.execute("DELETE FROM carry WHERE id = ?1", [id]),
+                _ => Ok(lowered),
+            },
+        )?;
+        units = units.saturating_sub(taken);
     }
     Ok(())
 }

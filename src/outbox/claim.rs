@@ -41,14 +41,14 @@ pub fn claim(
     if record.held.is_some() {
         return Ok(Claim::Held);
     }
-    if record.read_generation != Some(generation.id) {
+    if record.read_generation != Some(generation.id) && !read_just_now {
         return Ok(Claim::ReadFirst);
     }
     if let Some(pending) = delivery::in_flight(tx, id)? {
         return resume(tx, &record, &pending, generation, read_just_now, now);
     }
     if !record.differs() {
-        return Ok(Claim::Nothing);
+        return rest(tx, id);
     }
     let lowers = record.standing.is_some_and(|standing| record.target < standing);
     if lowers && !read_just_now {
@@ -77,7 +77,19 @@ fn resume(
     }
     let why = if forgotten { "its key may be forgotten by now" } else { "the total fell below it" };
     delivery::set_state(tx, pending, DeliveryState::Abandoned, now, Some(why))?;
-    if record.differs() { begin(tx, record, generation, now).map(Claim::Send) } else { Ok(Claim::Nothing) }
+    // It may arrive late: what stands after this is read once more.
+    tx.execute("UPDATE usage_record SET read_generation = NULL WHERE id = ?1", [record.id])?;
+    if record.differs() { begin(tx, record, generation, now).map(Claim::Send) } else { rest(tx, record.id) }
+}
+
+/// What failed before is over with the need for it; left standing, it would be retried, and named, for ever.
+fn rest(tx: &Tx<'_>, id: i64) -> Result<Claim, OutboxError> {
+    tx.execute(
+        "UPDATE usage_record SET attempts = 0, next_attempt_us = NULL, last_error = NULL
+         WHERE id = ?1 AND (attempts > 0 OR next_attempt_us IS NOT NULL)",
+        [id],
+    )?;
+    Ok(Claim::Nothing)
 }
 
 fn resend(tx: &Tx<'_>, pending: &Delivery, now: Timestamp) -> Result<Delivery, OutboxError> {

@@ -111,6 +111,17 @@ pub(super) fn largest_possible(connection: &Connection, record: i64) -> Result<O
     Ok(connection.prepare_cached(sql)?.query_row([record], |row| row.get(0))?)
 }
 
+/// The largest quantity that was given up since then and may arrive late.
+pub(super) fn largest_abandoned(
+    connection: &Connection,
+    record: i64,
+    since: Timestamp,
+) -> Result<Option<i64>, OutboxError> {
+    let sql = "SELECT max(quantity) FROM delivery
+               WHERE usage_record_id = ?1 AND state = 'abandoned' AND settled_us > ?2";
+    Ok(connection.prepare_cached(sql)?.query_row((record, since.micros()), |row| row.get(0))?)
+}
+
 /// Moves an attempt to another state, where that is legal.
 pub(super) fn set_state(
     tx: &Tx<'_>,

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::{OutboxError, record};
+use super::delivery::{self, DeliveryState};
+use super::{OutboxError, UsageRecord, record};
 use crate::model::Timestamp;
 use crate::store::{Tx, audit};
 
@@ -97,7 +98,8 @@ pub fn hold(tx: &Tx<'_>, id: i64, held: &Held, now: Timestamp) -> Result<(), Out
 }
 
 /// A human settles what is held (rule S5), knowing that `total` stands now. With `adopt`, what stands above our target
-/// stays and our later usage goes on top of it; without, our total is set over it. Either way the next push reads first.
+/// stays and our later usage goes on top of it; without, our total is set over it. Either way the next push reads first,
+/// and is read back: whether it met what stands cannot be known before.
 pub fn release(
     tx: &Tx<'_>,
     id: i64,
@@ -109,19 +111,65 @@ pub fn release(
 ) -> Result<(), OutboxError> {
     let record = record::by_id(tx, id)?;
     let was = record.held.as_ref().map(|(code, _)| code.as_str());
-    // What stood before us is all somebody else's; later, only what goes beyond our own total is.
-    let ours = if was == Some("something_stands") { 0 } else { record.target };
-    let excess = if adopt { total.saturating_sub(ours).max(0) } else { 0 };
+    give_up_in_flight(tx, id, now)?;
+    let released = released(tx, &record, total, adopt)?;
     // Noted as standing, so that the read before the next push finds what was released and does not hold it again.
     tx.execute(
         "UPDATE usage_record SET held_code = NULL, held_because = NULL, standing = ?2, standing_us = ?3,
-                adopted = adopted + ?4, target = target + ?4, probing_from = CASE WHEN ?4 > 0 THEN revision ELSE probing_from END,
-                attempts = 0, next_attempt_us = NULL, read_generation = NULL
+                adopted = ?4, adopted_elsewhere = ?5, probing_from = ?6, target = overage + carried_in + ?4,
+                attempts = 0, next_attempt_us = NULL, last_error = NULL, read_generation = NULL
          WHERE id = ?1",
-        (id, total, now.micros(), excess),
+        (id, total, now.micros(), released.adopted, released.elsewhere, released.probing_from),
     )?;
     record::note_difference(tx, id, now)?;
-    let detail = json!({"was": was, "adopt": adopt, "stands": total, "adopted_more": excess, "because": because});
+    let more = released.adopted - record.adopted;
+    let detail = json!({"was": was, "adopt": adopt, "stands": total, "adopted_more": more, "because": because});
     audit::append(tx, now, actor, "release", record.item.as_str(), &detail)?;
     Ok(())
+}
+
+/// What is known of adopted units after a release.
+struct Released {
+    adopted: i64,
+    elsewhere: i64,
+    probing_from: Option<i64>,
+}
+
+fn released(tx: &Tx<'_>, record: &UsageRecord, total: i64, adopt: bool) -> Result<Released, OutboxError> {
+    let own = record.overage.saturating_add(record.carried_in);
+    let was = record.held.as_ref().map(|(code, _)| code.as_str());
+    let probed = match record.probing_from.filter(|_| was == Some("probe_unclear")) {
+        Some(since) => delivery::last_accepted(tx, record.id, since)?,
+        None => None,
+    };
+    let probing_from = Some(record.revision);
+    Ok(match (probed, adopt) {
+        // Another probe would find the same: what does not stand at our timestamp stands elsewhere.
+        (Some(ours), true) => {
+            let elsewhere = total.saturating_sub(ours.quantity).max(0);
+            let adopted = total.saturating_sub(own).max(elsewhere);
+            Released { adopted, elsewhere, probing_from: None }
+        }
+        (Some(_), false) => Released { adopted: 0, elsewhere: 0, probing_from },
+        (None, true) => {
+            // What stood before us is all somebody else's; later, only what goes beyond our own total is.
+            let ours = if was == Some("something_stands") { 0 } else { record.target };
+            let excess = total.saturating_sub(ours).max(0);
+            // All that stands beside our own record may stand at another timestamp. That is more than the excess where
+            // our target has grown since our last push.
+            let pushed = delivery::last_accepted(tx, record.id, -1)?.map_or(0, |accepted| accepted.quantity);
+            let beside = total.saturating_sub(pushed).max(0);
+            let elsewhere = if excess > 0 { beside } else { record.adopted_elsewhere };
+            Released { adopted: record.adopted.saturating_add(excess), elsewhere, probing_from }
+        }
+        (None, false) => Released { adopted: record.adopted, elsewhere: record.adopted_elsewhere, probing_from },
+    })
+}
+
+/// Sent again under its key, an attempt would be answered with what it once did, which is what was just looked at.
+fn give_up_in_flight(tx: &Tx<'_>, id: i64, now: Timestamp) -> Result<(), OutboxError> {
+    match delivery::in_flight(tx, id)? {
+        Some(pending) => delivery::set_state(tx, &pending, DeliveryState::Abandoned, now, Some("it was released")),
+        None => Ok(()),
+    }
 }

@@ -77,7 +77,8 @@ pub struct UsageRecord {
     pub carried_in: i64,
     /// Taken over from what stood already.
     pub adopted: i64,
-    /// The part of `adopted` that stands at another timestamp.
+    /// Of what stands, the units at another timestamp, which our own record leaves alone. While that is still to be
+    /// found out: as many as there may be.
     pub adopted_elsewhere: i64,
     /// Set while it is still to be found out where adopted units stand: the revision they were adopted at.
     pub probing_from: Option<i64>,
@@ -150,22 +151,17 @@ pub struct Rated {
 }
 
 impl UsageRecord {
-    /// The part of the target that does not stand at our timestamp and is not ours to send.
-    #[must_use]
-    pub const fn not_ours(&self) -> i64 {
-        if self.probing_from.is_some() { self.adopted } else { self.adopted_elsewhere }
-    }
-
     /// What our own record at T should say.
     #[must_use]
-    pub const fn quantity_to_send(&self) -> i64 {
-        self.target.saturating_sub(self.not_ours())
+    pub fn quantity_to_send(&self) -> i64 {
+        self.target.saturating_sub(self.adopted_elsewhere).max(0)
     }
 
-    /// Whether what stands is not what should.
+    /// Whether what stands is not what should, as far as our own record can help it.
     #[must_use]
     pub fn differs(&self) -> bool {
-        self.standing != Some(self.target) && (self.standing.is_some() || self.target != 0)
+        let reachable = self.target.max(self.adopted_elsewhere);
+        self.standing != Some(reachable) && (self.standing.is_some() || reachable != 0)
     }
 
     /// The last moment, by the provider's clock, at which a push for this period may start (rules S6, S12).

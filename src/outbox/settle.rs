@@ -84,7 +84,7 @@ const fn state_after(fate: Fate, sends: i64) -> DeliveryState {
 
 fn accept(tx: &Tx<'_>, delivery: &Delivery, now: Timestamp) -> Result<After, OutboxError> {
     let record = record::by_id(tx, delivery.usage_record_id)?;
-    let standing = delivery.quantity.saturating_add(record.not_ours());
+    let standing = delivery.quantity.saturating_add(record.adopted_elsewhere);
     // While probing, the total is only assumed; the read that follows says what it is.
     tx.execute(
         "UPDATE usage_record SET standing = ?2, standing_us = ?3, attempts = 0, next_attempt_us = NULL, last_error = NULL,

@@ -5,8 +5,11 @@ use serde_json::json;
 use super::delivery::{self, DeliveryState};
 use super::hold::{self, Held};
 use super::{Generation, OutboxError, UsageRecord, record};
-use crate::model::Timestamp;
+use crate::model::{MICROS_PER_HOUR, Timestamp};
 use crate::store::{Tx, audit};
+
+/// A request that was given up is taken to be on its way for so long; two pushes of an hourly schedule fall into it.
+const STRAGGLES_US: i64 = 2 * MICROS_PER_HOUR;
 
 /// What a read showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +40,9 @@ pub fn note_first_read(
 ) -> Result<(), OutboxError> {
     if total > 0 {
         tx.execute(
-            "UPDATE usage_record SET adopted = ?2, probing_from = revision, target = overage + carried_in + ?2 WHERE id = ?1",
+            "UPDATE usage_record SET adopted = ?2, adopted_elsewhere = ?2, probing_from = revision,
+                    target = overage + carried_in + ?2
+             WHERE id = ?1",
             (id, total),
         )?;
     }
@@ -72,9 +77,13 @@ pub fn note_read(
 }
 
 fn note(tx: &Tx<'_>, id: i64, total: i64, generation: &Generation, now: Timestamp) -> Result<(), OutboxError> {
+    // A larger total that was given up may be on its way still: the next push reads again.
+    let may_change =
+        delivery::largest_abandoned(tx, id, now.minus(STRAGGLES_US))?.is_some_and(|largest| largest > total);
+    let holds_in = (!may_change).then_some(generation.id);
     tx.execute(
         "UPDATE usage_record SET standing = ?2, standing_us = ?3, read_generation = ?4, next_attempt_us = NULL WHERE id = ?1",
-        (id, total, now.micros(), generation.id),
+        (id, total, now.micros(), holds_in),
     )?;
     record::note_difference(tx, id, now)
 }
@@ -94,7 +103,7 @@ fn judge(tx: &Tx<'_>, record: &UsageRecord, total: i64, now: Timestamp) -> Resul
         return Ok(verdict);
     }
     if let Some(pending) = delivery::in_flight(tx, record.id)?
-        && pending.quantity.saturating_add(record.not_ours()) == total
+        && pending.quantity.saturating_add(record.adopted_elsewhere) == total
         && noted != total
     {
         delivery::set_state(
@@ -112,7 +121,7 @@ fn judge(tx: &Tx<'_>, record: &UsageRecord, total: i64, now: Timestamp) -> Resul
     if total < noted {
         return Ok(ReadVerdict::Lower { noted });
     }
-    let caused = largest_sent.map_or(noted, |largest| largest.saturating_add(record.not_ours()).max(noted));
+    let caused = largest_sent.map_or(noted, |largest| largest.saturating_add(record.adopted_elsewhere).max(noted));
     Ok(if total <= caused {
         ReadVerdict::OursLate
     } else {
@@ -124,8 +133,8 @@ fn judge(tx: &Tx<'_>, record: &UsageRecord, total: i64, now: Timestamp) -> Resul
 /// only ours is, so it overwrote them and has to include them. Anything else is held.
 fn probe(tx: &Tx<'_>, record: &UsageRecord, total: i64, since: i64) -> Result<Option<ReadVerdict>, OutboxError> {
     let Some(ours) = delivery::last_accepted(tx, record.id, since)? else { return Ok(None) };
-    let elsewhere = if total == ours.quantity.saturating_add(record.adopted) {
-        record.adopted
+    let elsewhere = if total == ours.quantity.saturating_add(record.adopted_elsewhere) {
+        record.adopted_elsewhere
     } else if total == ours.quantity {
         0
     } else {

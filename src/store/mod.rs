@@ -126,8 +126,11 @@ mod tests {
                 let store = store.clone();
                 writes.spawn(async move { store.write(move |tx| put(tx, &n.to_string())).await });
             }
-            tokio::task::yield_now().await;
-            let_go.send(()).unwrap();
+            // Tasks have their turns in order, so by this one's all others wait in the queue, or were told that it is full.
+            writes.spawn(async move {
+                let_go.send(()).unwrap();
+                Ok(())
+            });
             let answers = writes.join_all().await;
             let busy = answers.iter().filter(|answer| matches!(answer, Err(StoreError::Busy))).count();
             let stored: i64 = store

@@ -11,5 +11,6 @@
 
 mod closing;
 mod faults;
+mod hostile;
 mod month;
 mod vm;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -150,7 +151,7 @@ impl Vm {
         let request = LinkRequest {
             customer: self.demo.customer.clone(),
             subscription: self.demo.subscription.clone(),
-            plan: Some("pro".into()),
+            plan: request.plan.clone().or(Some("pro".into())),
             ..request
         };
         jobs::link(self.context(), &request, "uid:0").await.map(drop)
@@ -195,7 +196,12 @@ impl Vm {
 
     /// The operator's request to the provider.
     pub(crate) async fn operate(&self, path: &str, form: &[(&str, &str)]) -> Value {
-        stripe_post(&self.base_url, &self.demo.secret_key, path, form).await
+        stripe(&self.base_url, &self.demo.secret_key, "POST", path, form).await
+    }
+
+    /// The operator deletes something at the provider.
+    pub(crate) async fn take_away(&self, path: &str) {
+        stripe(&self.base_url, &self.demo.secret_key, "DELETE", path, &[]).await;
     }
 
     /// A copy of the disk as it is now.
@@ -207,9 +213,14 @@ impl Vm {
     /// The disk as it was then; the agent is started on it.
     pub(crate) async fn restore(&mut self, snapshot: &[(PathBuf, Vec<u8>)]) {
         self.kill();
-        for name in ["usage.db", "usage.db-wal", "usage.db-shm"] {
-            drop(std::fs::remove_file(self.dir.path().join(name)));
+        // The killed agent's threads close the old file on their own time, and delete its WAL by name as they do.
+        let closed = Instant::now() + Duration::from_secs(20);
+        while self.dir.path().join("usage.db-wal").exists() {
+            assert!(Instant::now() < closed, "the killed agent still holds usage.db open");
+            std::thread::yield_now();
+            tokio::task::yield_now().await;
         }
+        drop(std::fs::remove_file(self.dir.path().join("usage.db")));
         for (path, bytes) in snapshot {
             std::fs::write(path, bytes).unwrap();
         }
@@ -329,11 +340,11 @@ async fn polled<T>(mut future: Pin<Box<impl Future<Output = T>>>, polls: u32) ->
 }
 
 /// One form-encoded request to the sandbox, as any Stripe client would send it.
-async fn stripe_post(base_url: &str, key: &str, path: &str, form: &[(&str, &str)]) -> Value {
+async fn stripe(base_url: &str, key: &str, method: &str, path: &str, form: &[(&str, &str)]) -> Value {
     let address = base_url.trim_start_matches("http://");
     let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
     let request = format!(
-        "POST {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\
          Content-Type: application/x-www-form-urlencoded\r\nStripe-Version: 2025-02-24.acacia\r\n\
          Content-Length: {}\r\n\r\n{body}",
         body.len()

@@ -7,7 +7,6 @@
 #![cfg(feature = "sandbox")]
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stderr,

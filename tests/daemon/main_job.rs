@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Process, Vm, until};
+use crate::harness::{Books, Process, Vm, until};
 
 /// The embedded sandbox's periods end with the UTC month, and nothing is sent in the last minutes of a period (rule S6).
 fn wait_out_a_months_end() {
@@ -45,7 +45,7 @@ fn s1_within_its_first_minute_it_sets_the_machines_own_time_and_says_each_step()
     wait_out_a_months_end();
     let vm = Vm::in_sandbox();
     let daemon = vm.start();
-    let books = vm.books(&daemon);
+    let books = Books::of(&daemon);
     let item = item(&vm, "compute_seconds");
     let total = until("compute time stands", || match books.total(&item) {
         0 => Err(daemon.output()),
@@ -78,7 +78,7 @@ fn m8_the_same_record_twice_counts_once_and_both_books_agree() {
     for field in ["used", "overage", "target", "stands"] {
         assert_eq!(line[field], expected[field], "{line:#}");
     }
-    let summaries = vm.books(&daemon).get(&format!("/v1/subscription_items/{item}/usage_record_summaries"));
+    let summaries = Books::of(&daemon).get(&format!("/v1/subscription_items/{item}/usage_record_summaries"));
     assert_eq!(summaries["data"][0]["total_usage"], 5, "as any Stripe client with the demo's key reads it");
 }
 
@@ -126,7 +126,7 @@ fn a_stop_and_three_kills_keep_both_books_and_their_ids() {
     }
     let line = vm.settle();
     assert_eq!((&line["used"], &line["stands"]), (&json!("10"), &json!(10)), "{line:#}");
-    assert_eq!(vm.books(&daemon).total(&known.0), 10);
+    assert_eq!(Books::of(&daemon).total(&known.0), 10);
     let duplicate = vm.record("order-1", "2.5").unwrap().json();
     assert_eq!(duplicate["duplicate"], 1, "{duplicate}");
 
@@ -148,7 +148,7 @@ fn a_reload_in_the_sandbox_goes_on_billing_to_it() {
     daemon.says("the configuration was reloaded");
     vm.spend("after-the-reload", "3");
     assert_eq!(vm.settle()["stands"], 3);
-    assert_eq!(vm.books(&daemon).total(&item), 3);
+    assert_eq!(Books::of(&daemon).total(&item), 3);
     assert_eq!(vm.problems(), Vec::<String>::new());
 }
 

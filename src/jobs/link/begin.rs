@@ -49,8 +49,9 @@ pub(super) fn begin(
 fn refuse_overlap(tx: &Tx<'_>, new: &NewLink, now: Timestamp) -> Result<(), JobError> {
     for link in account::all(tx)? {
         let end = match link.to {
-            Some(to) if link.from < to => to,
-            None if link.customer != new.customer && link.from < now => now,
+            Some(to) if link.from < to && to <= now => to,
+            // In force still, if only until a link begins that this one takes the place of.
+            _ if link.customer != new.customer && link.from < now && link.to.is_none_or(|to| now < to) => now,
             _ => continue,
         };
         if new.from < end {

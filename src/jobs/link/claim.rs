@@ -9,6 +9,8 @@ use crate::model::{ItemId, Problem};
 use crate::provider::{Outcome, RefusalKind};
 use crate::store;
 
+const NOT_WRITTEN: &str = "claim_not_written";
+
 /// Rule S10's claim. A key that may not write it is fine: then only usage tells two VMs apart.
 pub(super) async fn claim(context: &Arc<Context>, items: &[ItemId]) -> Result<(), JobError> {
     let Some(machine) = context.machine.machine_id() else { return Ok(()) };
@@ -23,13 +25,13 @@ pub(super) async fn claim(context: &Arc<Context>, items: &[ItemId]) -> Result<()
         let error = said.as_ref().map(|why| why.message.clone());
         audit(context, "claim.answered", item, json!({"request_id": answer.request_id, "error": error})).await?;
         match said {
-            Some(why) if why.kind != RefusalKind::NotPermitted => context.raise(Problem::note(
-                "claim_not_written",
-                format!("{item} was not marked as this VM's: {}", why.message),
-                "nothing to do if no other VM is linked to it",
-            )),
+            Some(why) if why.kind != RefusalKind::NotPermitted => {
+                let what = format!("{item} was not marked as this VM's: {}", why.message);
+                let problem = Problem::note(NOT_WRITTEN, what, "nothing to do if no other VM is linked to it");
+                context.raise_about(item.as_str(), problem);
+            }
             // An agent's restricted key need not be allowed to write it.
-            _ => context.clear("claim_not_written"),
+            _ => context.clear_about(NOT_WRITTEN, item.as_str()),
         }
     }
     Ok(())

@@ -29,7 +29,7 @@ CREATE TABLE usage_record (
     overage           INTEGER NOT NULL DEFAULT 0, -- billed units, as everything below
     carried_in        INTEGER NOT NULL DEFAULT 0,
     adopted           INTEGER NOT NULL DEFAULT 0,
-    adopted_elsewhere INTEGER NOT NULL DEFAULT 0, -- the part of adopted that stands at another timestamp
+    adopted_elsewhere INTEGER NOT NULL DEFAULT 0, -- units at another timestamp, as many as there may be
     probing_from      INTEGER,                    -- set while it is still to be found out where adopted units stand:
                                                   -- the revision it was adopted at (rule S5)
     target            INTEGER NOT NULL DEFAULT 0,

@@ -29,13 +29,13 @@ pub(crate) fn ask(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> io::Result<Answer> {
-    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n");
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n").into_bytes();
     for (name, value) in headers {
-        head += &format!("{name}: {value}\r\n");
+        write!(head, "{name}: {value}\r\n")?;
     }
-    head += &format!("Content-Length: {}\r\n\r\n", body.len());
+    write!(head, "Content-Length: {}\r\n\r\n", body.len())?;
     // A body that is not wanted may be refused before all of it was taken: the answer is there all the same.
-    let written = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
+    let written = stream.write_all(&head).and_then(|()| stream.write_all(body));
     let mut bytes = Vec::new();
     let read = stream.read_to_end(&mut bytes);
     match parse(&bytes) {

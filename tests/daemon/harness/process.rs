@@ -113,7 +113,10 @@ impl Drop for Process {
         drop(self.child.kill());
         drop(self.child.wait());
         if thread::panicking() {
-            eprintln!("--- process {} said:\n{}---", self.pid(), self.output());
+            let output = self.output();
+            let lines: Vec<&str> = output.lines().collect();
+            let last = lines.len().saturating_sub(40);
+            eprintln!("--- process {} said last:\n{}\n---", self.pid(), lines[last..].join("\n"));
         }
     }
 }

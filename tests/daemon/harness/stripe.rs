@@ -27,8 +27,9 @@ pub(crate) struct Account {
 }
 
 impl Books {
-    /// Of the sandbox that announced itself with this address, whatever else it said in the same line.
-    pub(crate) fn at(announced: &str) -> Self {
+    /// Of the sandbox in this process: `usaged run --sandbox` or `usaged sandbox`.
+    pub(crate) fn of(process: &Process) -> Self {
+        let announced = process.says("Stripe sandbox on http://");
         Self { address: announced.split(',').next().unwrap().to_owned() }
     }
 
@@ -38,7 +39,7 @@ impl Books {
 
     fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> io::Result<Value> {
         let stream = TcpStream::connect(&self.address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        stream.set_read_timeout(Some(Duration::from_mins(1)))?;
         let answer = ask(stream, method, path, headers, body.as_bytes())?;
         assert_eq!(answer.status, 200, "{method} {path} {body}: {answer:?}");
         Ok(answer.json())
@@ -100,22 +101,30 @@ impl Books {
         all.filter(|request| request["path"].as_str().unwrap().ends_with(ending)).cloned().collect()
     }
 
-    /// A monthly subscription to a metered price, begun two seconds ago: so its first record may be sent (rule S3).
-    pub(crate) fn subscribe(&self, lookup_key: &str) -> Account {
-        let customer = self.post("/v1/customers", &[("name", "A customer"), ("payment_method", "pm_card_visa")]);
+    /// The metered price of this name, one cent a unit; one customer's is another's.
+    fn price(&self, lookup_key: &str) -> String {
+        let found = self.get(&format!("/v1/prices?lookup_keys[]={lookup_key}"));
+        if let Some(id) = found["data"][0]["id"].as_str() {
+            return id.to_owned();
+        }
         let product = self.post("/v1/products", &[("name", "A product")]);
         let terms = [
             ("lookup_key", lookup_key),
-            ("transfer_lookup_key", "true"),
             ("product", product["id"].as_str().unwrap()),
             ("currency", "eur"),
             ("unit_amount", "1"),
             ("recurring[interval]", "month"),
             ("recurring[usage_type]", "metered"),
         ];
-        let price = self.post("/v1/prices", &terms);
+        self.post("/v1/prices", &terms)["id"].as_str().unwrap().to_owned()
+    }
+
+    /// A monthly subscription to a metered price, begun two seconds ago: so its first record may be sent (rule S3).
+    pub(crate) fn subscribe(&self, lookup_key: &str) -> Account {
+        let customer = self.post("/v1/customers", &[("name", "A customer"), ("payment_method", "pm_card_visa")]);
+        let price = self.price(lookup_key);
         let customer = customer["id"].as_str().unwrap();
-        let order = [("customer", customer), ("items[0][price]", price["id"].as_str().unwrap())];
+        let order = [("customer", customer), ("items[0][price]", &price)];
         let subscription = self.post("/v1/subscriptions", &order);
         self.advance(2);
         Account {
@@ -136,8 +145,8 @@ pub(crate) struct Stripe {
 impl Stripe {
     pub(crate) fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (process, address) = listen(&dir, "127.0.0.1:0");
-        let stripe = Self { books: Books::at(&address), process: Some(process), dir };
+        let process = listen(&dir, "127.0.0.1:0");
+        let stripe = Self { books: Books::of(&process), process: Some(process), dir };
         stripe.books.control("keys", &json!({ "key": AGENT_KEY, "permissions": AGENT_MAY }));
         stripe
     }
@@ -149,7 +158,9 @@ impl Stripe {
 
     /// Stripe is back where it was, with its books.
     pub(crate) fn come_back(&mut self) {
-        self.process = Some(listen(&self.dir, &self.books.address).0);
+        let process = listen(&self.dir, &self.books.address);
+        self.books = Books::of(&process);
+        self.process = Some(process);
     }
 
     /// Something goes wrong with requests to come; see `src/sandbox/faults.rs`.
@@ -160,11 +171,9 @@ impl Stripe {
     }
 }
 
-fn listen(dir: &TempDir, address: &str) -> (Process, String) {
+fn listen(dir: &TempDir, address: &str) -> Process {
     let mut command = clean(env!("CARGO_BIN_EXE_usaged"));
     command.args(["sandbox", "--listen", address, "--state-dir"]).arg(dir.path());
     command.arg("--runtime-dir").arg(dir.path());
-    let process = Process::start(&mut command);
-    let address = process.says("Stripe sandbox on http://");
-    (process, address)
+    Process::start(&mut command)
 }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{AGENT_KEY, Account, Answer, Books, Process, Said, Stripe, ask, clean, run, until};
+use super::{AGENT_KEY, Account, Answer, Process, Said, Stripe, ask, clean, run, until};
 
 /// A VM: its directories, its configuration, and what its unit hands the daemon. It outlives the daemons on it.
 pub(crate) struct Vm {
@@ -138,7 +138,10 @@ impl Vm {
 
     /// The same, and waits until it is linked: what is recorded before that is nobody's (rule R1).
     pub(crate) fn start_linked(&self) -> Process {
-        let daemon = self.start();
+        self.await_link(self.start())
+    }
+
+    pub(crate) fn await_link(&self, daemon: Process) -> Process {
         until("it is linked", || {
             let status = self.status();
             if status["link"].is_object() { Ok(()) } else { Err(format!("{status:#}")) }
@@ -157,15 +160,10 @@ impl Vm {
         daemon
     }
 
-    /// The embedded sandbox of a daemon that was started with one.
-    pub(crate) fn books(&self, daemon: &Process) -> Books {
-        Books::at(&daemon.says("Stripe sandbox on http://"))
-    }
-
     /// One request on the socket.
     pub(crate) fn ask(&self, method: &str, path: &str, body: &str) -> io::Result<Answer> {
         let stream = UnixStream::connect(self.socket())?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        stream.set_read_timeout(Some(Duration::from_mins(1)))?;
         ask(stream, method, path, &[("Content-Type", "application/json")], body.as_bytes())
     }
 
@@ -239,8 +237,8 @@ impl Vm {
     }
 }
 
-/// What a report says of one meter; null where it says nothing.
+/// What a report says of one meter in its newest period; null where it says nothing.
 fn line(report: &Value, meter: &str) -> Value {
     let lines = report["lines"].as_array().unwrap().iter();
-    lines.clone().find(|line| line["meter"] == meter).cloned().unwrap_or_default()
+    lines.clone().rfind(|line| line["meter"] == meter).cloned().unwrap_or_default()
 }
