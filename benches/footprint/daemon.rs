@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::http;
@@ -95,17 +96,16 @@ impl<'p> Daemon<'p> {
         self.place.socket()
     }
 
-    /// Waits until a total of each meter stands at the provider, so that the client has done all that it does.
-    pub(crate) fn wait_until_pushed(&self, provider: &FakeProvider) -> Result<()> {
+    /// Waits until it is linked and has finished a push, so that the client has done all that it does.
+    pub(crate) fn wait_until_pushed(&self) -> Result<()> {
         let began = Instant::now();
         loop {
             let status = http::status(&self.socket())?;
-            let told = |pointer| status.pointer(pointer).is_some_and(|value| !value.is_null());
-            if provider.summaries_read() >= 2 && told("/link/customer") && told("/last_sample") {
+            if is_linked(&status) && has_pushed(&status) {
                 return Ok(());
             }
             let log = || self.place.log();
-            ensure!(began.elapsed() < PATIENCE, "it was not linked, status says:\n{status:#}\n{}", log());
+            ensure!(began.elapsed() < PATIENCE, "it was not linked and pushed, status says:\n{status:#}\n{}", log());
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -118,6 +118,16 @@ impl<'p> Daemon<'p> {
         ensure!(ended.success(), "usaged ended with {ended}:\n{}", self.place.log());
         Ok(())
     }
+}
+
+fn is_linked(status: &Value) -> bool {
+    status.pointer("/link/customer").is_some_and(Value::is_string)
+}
+
+fn has_pushed(status: &Value) -> bool {
+    let ended = |job: &Value| job.get("last_result").is_some_and(Value::is_string);
+    let jobs = status.get("jobs").and_then(Value::as_array);
+    jobs.is_some_and(|jobs| jobs.iter().any(|job| job.get("name").is_some_and(|name| name == "push") && ended(job)))
 }
 
 impl Drop for Daemon<'_> {

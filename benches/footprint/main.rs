@@ -4,7 +4,7 @@
 //! `cargo bench --bench footprint --no-default-features [-- --seconds N]`
 //!
 //! The daemon is linked to a subscription at a provider inside this process, over TLS with all of the system's root
-//! certificates, and has pushed once: idle as it is on a customer's VM. Rates are shown beside a bare SQLite that does the
+//! certificates, and has run its push job: idle as it is on a customer's VM. Rates are shown beside a bare SQLite that does the
 //! same syncs on the same disk in the same run, because that, not the number, carries over to another machine.
 
 mod baseline;
@@ -61,7 +61,7 @@ fn measure(report: &mut Report, idle: Duration) -> Result<()> {
 
     let place = Place::new(&provider)?;
     let mut daemon = Daemon::start(&place)?;
-    daemon.wait_until_pushed(&provider)?;
+    daemon.wait_until_pushed()?;
     std::thread::sleep(SETTLE);
     idle_stretch(report, &daemon, idle)?;
     memory(report, &daemon, "linked, pushed, idle", Some(Budget::under(10_000_000)))?;
@@ -95,7 +95,7 @@ fn memory(report: &mut Report, daemon: &Daemon, when: &str, budget: Option<Budge
     report.line(&format!("  not backed by a file, {when}"), memory.anonymous, Unit::Bytes, None)
 }
 
-/// Everything is scaled to a minute, so that a shorter look is judged alike.
+/// Scaled to a minute. A look that is shorter may hold no sample, or one for much of a minute.
 fn idle_stretch(report: &mut Report, daemon: &Daemon, stretch: Duration) -> Result<()> {
     let process = daemon.process();
     let (before, began) = (process.effort()?, Instant::now());

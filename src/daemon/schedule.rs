@@ -62,14 +62,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_schedule_nudges_each_time_it_comes() {
-        let (nudges, mut inbox) = super::super::pusher::nudges();
+        let (send, mut inbox) = super::super::pusher::nudges();
         let often = Schedule {
             sample_every: Duration::from_mins(1),
             push: "*/4 * * * * *".to_owned(),
             spread: Duration::ZERO,
             compact: "0 0 0 1 1 *".to_owned(),
         };
-        let running = start(&often, nudges).await.unwrap();
+        let running = start(&often, send).await.unwrap();
         for _ in 0..2 {
             let nudge = tokio::time::timeout(Duration::from_secs(20), inbox.recv()).await;
             assert_eq!(nudge.expect("nothing came for 20 s"), Some(Nudge::Scheduled));
