@@ -116,7 +116,7 @@ fn a_body_that_is_too_large_is_refused_before_it_is_read() {
 fn more_connections_than_are_taken_are_told_to_come_again() {
     let vm = Vm::unbilled();
     let _daemon = vm.start();
-    let idle: Vec<UnixStream> = (0..96).map(|_| UnixStream::connect(vm.socket()).unwrap()).collect();
+    let idle: Vec<UnixStream> = (0..200).map(|_| UnixStream::connect(vm.socket()).unwrap()).collect();
     let answer = until("no more are taken", || {
         let stream = UnixStream::connect(vm.socket()).map_err(|error| error.to_string())?;
         let answer = ask(stream, "GET", "/v1/status", &[], b"").map_err(|error| error.to_string())?;
