@@ -4,29 +4,12 @@ use usaged::jobs::{self, JobError};
 use usaged::outbox;
 use usaged::wire::{IdentityRequest, LinkRequest, ReleaseRequest, SyncRequest};
 
-use super::vm::{DAY, HOUR, MINUTE, SECOND, Vm, run};
+use super::vm::{DAY, HOUR, MINUTE, Vm, linked_at, run, settle};
 
 const CARRIED: &str = "SELECT ifnull(sum(units), 0) FROM carry";
 const CREDIT_DUE: &str = "SELECT ifnull(sum(units), 0) FROM credit_due";
 const OPEN_TARGET: &str =
     "SELECT ifnull(sum(target), 0) FROM usage_record WHERE state = 'open' AND meter = 'api_credits'";
-
-async fn linked_at(at: &str, included: &str) -> Vm {
-    let mut vm = Vm::booted_at(at, included).await;
-    vm.start().await;
-    vm.run(2 * SECOND);
-    vm.link().await;
-    vm.sample().await;
-    vm
-}
-
-/// Pushes every few minutes, so that a period is ended and closed by two reads.
-async fn settle(vm: &Vm) {
-    for _ in 0..4 {
-        vm.run(4 * MINUTE);
-        vm.push_now().await.unwrap();
-    }
-}
 
 fn code(error: &JobError) -> &'static str {
     match error {

@@ -5,18 +5,10 @@ use std::collections::BTreeSet;
 use usaged::ledger::credits::Verdict;
 use usaged::sandbox::{Effect, Fault};
 
-use super::vm::{DAY, HOUR, MINUTE, SECOND, Vm, run};
-
-const USAGE: &str = "/v1/subscription_items/*/usage_records";
-const SUMMARIES: &str = "/v1/subscription_items/*/usage_record_summaries";
+use super::vm::{DAY, HOUR, MINUTE, SECOND, SUMMARIES, USAGE, Vm, linked_at, run};
 
 async fn linked(included: &str) -> Vm {
-    let mut vm = Vm::booted_at("2026-11-24T12:00:00Z", included).await;
-    vm.start().await;
-    vm.run(2 * SECOND);
-    vm.link().await;
-    vm.sample().await;
-    vm
+    linked_at("2026-11-24T12:00:00Z", included).await
 }
 
 fn keys(vm: &Vm) -> Vec<String> {

@@ -8,28 +8,10 @@ use usaged::provider::Provider;
 use usaged::sandbox::{Effect, Fault};
 use usaged::wire::{LinkRequest, ReleaseRequest, Status, SyncRequest};
 
-use super::vm::{DAY, HOUR, MINUTE, SECOND, Vm, run};
+use super::vm::{DAY, HOUR, MINUTE, SECOND, SUMMARIES, USAGE, Vm, linked_at, run, settle};
 
-const USAGE: &str = "/v1/subscription_items/*/usage_records";
-const SUMMARIES: &str = "/v1/subscription_items/*/usage_record_summaries";
 const CREDITS_ONLY: &str = "compute_hours = 1000, api_credits = 0";
 const CREDIT_DUE: &str = "SELECT ifnull(sum(units), 0) FROM credit_due";
-
-async fn linked_at(at: &str, included: &str) -> Vm {
-    let mut vm = Vm::booted_at(at, included).await;
-    vm.start().await;
-    vm.run(2 * SECOND);
-    vm.link().await;
-    vm.sample().await;
-    vm
-}
-
-async fn settle(vm: &Vm) {
-    for _ in 0..4 {
-        vm.run(4 * MINUTE);
-        vm.push_now().await.unwrap();
-    }
-}
 
 async fn status(vm: &Vm) -> Status {
     let running = Running { since: vm.now(), sandbox: true, next_push: None, next_compact: None };

@@ -31,6 +31,11 @@ pub(crate) const MINUTE: i64 = 60 * SECOND;
 pub(crate) const HOUR: i64 = 60 * MINUTE;
 pub(crate) const DAY: i64 = 24 * HOUR;
 
+/// Where usage is set.
+pub(crate) const USAGE: &str = "/v1/subscription_items/*/usage_records";
+/// Where what stands is read.
+pub(crate) const SUMMARIES: &str = "/v1/subscription_items/*/usage_record_summaries";
+
 /// A machine, its disk and the Stripe it is billed at.
 pub(crate) struct Vm {
     /// The machine's clocks.
@@ -51,6 +56,24 @@ pub(crate) struct Vm {
 /// Runs a test on one thread, as the daemon does.
 pub(crate) fn run<F: Future<Output = ()>>(test: F) {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+}
+
+/// A VM that was linked two seconds after its boot, and has been sampled once.
+pub(crate) async fn linked_at(at: &str, included: &str) -> Vm {
+    let mut vm = Vm::booted_at(at, included).await;
+    vm.start().await;
+    vm.run(2 * SECOND);
+    vm.link().await;
+    vm.sample().await;
+    vm
+}
+
+/// Pushes every few minutes, so that a period is ended and closed by two reads.
+pub(crate) async fn settle(vm: &Vm) {
+    for _ in 0..4 {
+        vm.run(4 * MINUTE);
+        vm.push_now().await.unwrap();
+    }
 }
 
 impl Vm {
