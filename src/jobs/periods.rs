@@ -42,6 +42,11 @@ fn billed(tx: &Tx<'_>, view: &SubscriptionView, now: Timestamp) -> Result<Vec<(L
     let mut billed: Vec<(Link, Item)> = Vec::new();
     for link in account::in_force_since(tx, begun)?.into_iter().rev().filter(|link| link.subscription == view.id) {
         for item in account::items_of(tx, link.id)? {
+            let current = view.items.iter().find(|found| found.id == item.item).map(|found| found.period);
+            // A link that begins with the next period leaves this one alone (rule S4), one that has ended before it as well.
+            if current.is_some_and(|period| link.span().overlap(period).is_none()) {
+                continue;
+            }
             if billed.iter().all(|(_, newer)| newer.item != item.item) {
                 billed.push((link.clone(), item));
             }
@@ -102,10 +107,6 @@ fn open_period(
 ) -> Result<Option<Gap>, JobError> {
     ledger::boundaries::note(tx, found.period.from, "period")?;
     ledger::boundaries::note(tx, found.period.to, "period")?;
-    // A link that begins with the next period leaves this one alone (rule S4), one that has ended before it as well.
-    if link.span().overlap(found.period).is_none() {
-        return Ok(None);
-    }
     let billable = is_billable(view);
     let before = newest_before(tx, item, found.period.from)?;
     let id = outbox::ensure(tx, &new_record(link, item, found.period, billable))?;
@@ -166,4 +167,27 @@ pub(super) fn fill(tx: &Tx<'_>, gap: &Gap, told: &[Span]) -> Result<bool, JobErr
         outbox::end_period(tx, id, span.to)?;
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r6_a_period_is_billed_only_while_the_subscription_makes_invoices() {
+        let view = |status: &str, collection_paused| SubscriptionView {
+            id: "sub_1".parse().unwrap(),
+            customer: "cus_1".parse().unwrap(),
+            status: status.to_owned(),
+            collection_paused,
+            has_billing_thresholds: false,
+            livemode: false,
+            items: Vec::new(),
+        };
+        assert!(is_billable(&view("active", false)) && is_billable(&view("past_due", false)));
+        assert!(!is_billable(&view("active", true)), "collection is paused");
+        for status in ["trialing", "paused", "canceled", "incomplete"] {
+            assert!(!is_billable(&view(status, false)), "{status}");
+        }
+    }
 }
