@@ -231,7 +231,7 @@ pub(super) mod tests {
         let key = dir.path().join("key");
         std::fs::write(&key, "sk_test_1").unwrap();
         std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        let text = text.join("\n").replace("/etc/usaged/stripe_api_key", key.to_str().unwrap());
+        let text = text.join("\n").replace("/etc/usaged/key-of-usaged", key.to_str().unwrap());
         assert_eq!(loaded(&text).config.seed.plan, Some(PlanName::new("pro").unwrap()));
     }
 

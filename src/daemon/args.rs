@@ -9,6 +9,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use super::{Exit, run};
 use crate::config::{self, Environment, Overrides, Paths};
+use crate::store::StoreError;
 
 /// Measures what this VM used and keeps the customer's metered billing items at exactly the overage.
 #[derive(Debug, Parser)]
@@ -38,6 +39,8 @@ enum Command {
     },
     /// Say whether the configuration is good, or list everything that is wrong (exit 0 or 1)
     CheckConfig,
+    /// Say what usage.db holds that is not sent, also while no daemon runs (exit 0: nothing, 1: something)
+    Unsent,
     /// Run the Stripe sandbox alone, for any Stripe client
     #[cfg(feature = "sandbox")]
     Sandbox {
@@ -66,9 +69,14 @@ pub(super) fn dispatch(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => {
             say(&mut std::io::stderr(), &format!("error: {error:#}"));
-            Exit::Failed.into()
+            if is_for_good(&error) { Exit::Config.into() } else { Exit::Failed.into() }
         }
     }
+}
+
+/// Whether starting again would change nothing: a downgrade, or a stray file.
+fn is_for_good(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(StoreError::Newer { .. } | StoreError::Foreign { .. }))
 }
 
 impl Args {
@@ -87,6 +95,7 @@ impl Args {
                 say(&mut std::io::stdout(), &checked.text);
                 Ok(if checked.exit_code == 0 { Exit::Fine } else { Exit::Failed })
             }
+            Some(Command::Unsent) => super::unsent::unsent(&config::paths(&env, is_root, &overrides)?.database()),
             #[cfg(feature = "sandbox")]
             Some(Command::Sandbox { listen }) => {
                 super::sandbox::run_alone(listen, &config::sandbox_paths(&env, is_root, &overrides)?)
@@ -114,4 +123,16 @@ fn serve(paths: &Paths, env: &Environment) -> anyhow::Result<Exit> {
 /// One block of text for a person. A closed pipe is nobody's fault.
 pub(super) fn say(out: &mut dyn Write, text: &str) {
     drop(writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_of_a_later_version_is_not_tried_again_and_a_full_disk_is() {
+        let newer = StoreError::Newer { path: "usage.db".into(), found: 9, known: 1 };
+        assert!(is_for_good(&anyhow::Error::from(newer)));
+        assert!(!is_for_good(&anyhow::Error::from(StoreError::Full)));
+    }
 }

@@ -16,6 +16,8 @@ mod sampler;
 mod sandbox;
 mod schedule;
 mod signals;
+mod unsent;
+mod watchdog;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -31,7 +33,8 @@ pub enum Exit {
     Failed,
     /// 2: the command line is wrong.
     Usage,
-    /// 78: the configuration is wrong; starting again changes nothing, and the unit does not.
+    /// 78: the configuration is wrong, or usage.db is of a later version or another program; starting again changes
+    /// nothing, and the unit does not.
     Config,
 }
 

@@ -6,12 +6,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::desk::FrontDesk;
 use super::pusher::{Nudge, Nudges};
 use super::signals::{self, Asked};
-use super::{Exit, assemble, notify, pusher, sampler, schedule};
+use super::{Exit, assemble, notify, pusher, sampler, schedule, watchdog};
 use crate::api;
 use crate::clock::SystemClock;
 use crate::config::{self, Environment, Loaded, Paths};
@@ -95,7 +95,11 @@ impl Daemon {
             let end = async move { drop(answers_end.changed().await) };
             api::serve(socket, desk, access, limits, end).await;
         });
-        tasks.spawn(sampler::run(Arc::clone(&context), stopping.clone()));
+        let (due, is_due) = watch::channel(Instant::now());
+        tasks.spawn(sampler::run(Arc::clone(&context), due, stopping.clone()));
+        if let Some(patience) = notify::patience() {
+            tasks.spawn(watchdog::run(Arc::clone(&context), patience, is_due, stopping.clone()));
+        }
         tasks.spawn(pusher::run(Arc::clone(&context), inbox, stopping));
         let schedule = schedule::start(&config.schedule, nudges.clone()).await?;
         notify::ready("measuring");

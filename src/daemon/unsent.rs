@@ -1,0 +1,91 @@
+//! `usaged unsent`: what usage.db holds that the provider does not have. Needs no running daemon, so that a package can
+//! ask before it goes.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::Exit;
+use super::args::say;
+use super::run::runtime;
+use crate::jobs::JobError;
+use crate::model::Timestamp;
+use crate::outbox;
+use crate::store::Store;
+
+/// Says so, and exits 0 only if there is nothing.
+pub(super) fn unsent(database: &Path) -> anyhow::Result<Exit> {
+    if !database.exists() {
+        say(&mut std::io::stdout(), &format!("nothing is unsent: there is no {}", database.display()));
+        return Ok(Exit::Fine);
+    }
+    let store = Store::open(database)?;
+    let found = runtime()?.block_on(store.read(look))?;
+    if found.is_empty() {
+        say(&mut std::io::stdout(), "nothing is unsent");
+        return Ok(Exit::Fine);
+    }
+    say(&mut std::io::stdout(), &format!("{} holds what is not sent:\n{}", database.display(), found.join("\n")));
+    Ok(Exit::Failed)
+}
+
+fn look(connection: &Connection) -> Result<Vec<String>, JobError> {
+    let mut found = Vec::new();
+    for record in outbox::unfinished(connection)? {
+        if record.differs() {
+            let stands = record.standing.map_or_else(|| "an unknown amount".to_owned(), |units| units.to_string());
+            let (item, meter, target) = (&record.item, &record.meter, record.target);
+            found.push(format!("  {meter}: {target} should stand on {item}, and {stands} does"));
+        }
+    }
+    for carried in outbox::waiting_carries(connection)? {
+        found.push(format!("  {}: {} units wait to be carried into a later period", carried.meter, carried.units));
+    }
+    for closed in outbox::closed_since(connection, Timestamp::from_secs(0))? {
+        if closed.held_units > 0 {
+            found.push(format!(
+                "  {}: {} units on {} were neither billed nor carried",
+                closed.meter, closed.held_units, closed.item
+            ));
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoreError;
+
+    fn record(standing: Option<i64>, target: i64) -> bool {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("usage.db");
+        let store = Store::open(&path).unwrap();
+        let insert = move |tx: &crate::store::Tx<'_>| {
+            let sql = "INSERT INTO usage_record (customer, subscription, item, meter, period_from_s, period_to_s,
+                timestamp_s, price, target, standing) VALUES
+                ('cus_1', 'sub_1', 'si_1', 'api_credits', 0, 9, 1, 'price_1', ?1, ?2)";
+            tx.execute(sql, (target, standing))?;
+            Ok::<_, StoreError>(())
+        };
+        runtime().unwrap().block_on(store.write(insert)).unwrap();
+        drop(store);
+        unsent(&path).unwrap() == Exit::Failed
+    }
+
+    #[test]
+    fn what_does_not_stand_yet_is_unsent() {
+        assert!(record(Some(4), 5));
+        assert!(record(None, 5), "what was never read may not stand");
+        assert!(!record(Some(5), 5));
+        assert!(!record(None, 0));
+    }
+
+    #[test]
+    fn without_a_ledger_nothing_is_unsent_and_none_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("usage.db");
+        assert_eq!(unsent(&path).unwrap(), Exit::Fine);
+        assert!(!path.exists());
+    }
+}
