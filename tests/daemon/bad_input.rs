@@ -126,7 +126,7 @@ fn more_connections_than_are_taken_are_told_to_come_again() {
     assert_says(&answer.body, &["too many connections"]);
     let said = vm.ctl(&["record", "api_credits", "1", "--id", "late", "--retry-for", "0"]);
     assert_eq!(said.code, 1, "{said:?}");
-    assert_says(&said.err, &["did not arrive", "--id late"]);
+    assert_says(&said.err, &["--id late", "counts once"]);
     drop(idle);
     let said = vm.ctl(&["record", "api_credits", "1", "--id", "late"]);
     assert_eq!(said.code, 0, "with patience, once there is room: {said:?}");
