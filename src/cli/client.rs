@@ -109,7 +109,7 @@ impl Client {
         let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(|error| self.lost(error))?;
         let answer = async {
-            let response = sender.send_request(request).await.map_err(|error| self.lost(error))?;
+            let response = sender.send_request(request).await.map_err(|error| self.unanswered(&error))?;
             self.read(response).await
         };
         tokio::pin!(answer, connection);
@@ -140,6 +140,11 @@ impl Client {
             io::ErrorKind::PermissionDenied => CliError::NotAllowed { path, source },
             _ => CliError::NotReachable { path, source },
         }
+    }
+
+    /// A request that was canceled never left: the daemon had closed the connection, as it does where it has too many.
+    fn unanswered(&self, error: &hyper::Error) -> CliError {
+        if error.is_canceled() { CliError::TurnedAway { path: self.path.clone() } } else { self.lost(error) }
     }
 
     fn lost(&self, why: impl std::fmt::Display) -> CliError {
@@ -184,5 +189,29 @@ fn clean(value: &mut serde_json::Value) {
         serde_json::Value::Array(items) => items.iter_mut().for_each(clean),
         serde_json::Value::Object(fields) => fields.values_mut().for_each(clean),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn a_request_that_never_left_is_known_not_to_have_arrived() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let failure = runtime.block_on(async {
+            let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            theirs.write_all(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n").unwrap();
+            drop(theirs);
+            let ours = UnixStream::from_std(ours).unwrap();
+            ours.readable().await.unwrap();
+            let request = Request::builder().uri("/v1/usage").body(Full::new(Bytes::new())).unwrap();
+            Client::at("usaged.sock".into()).exchange(ours, request).await.unwrap_err()
+        });
+        assert!(matches!(failure, CliError::TurnedAway { .. }), "{failure}");
+        assert!(failure.is_passing() && !failure.may_have_arrived(), "{failure}");
     }
 }

@@ -15,6 +15,9 @@ pub(super) enum CliError {
     /// The system does not let this user at the socket.
     #[error("this user cannot open {path}: {source}")]
     NotAllowed { path: PathBuf, source: io::Error },
+    /// It closed the door before it was asked anything.
+    #[error("usaged on {path} closed the connection before it was asked: it is stopping, or too many are open at once")]
+    TurnedAway { path: PathBuf },
     /// It answered, and then did not.
     #[error("usaged on {path} hung up before it answered: {why}")]
     Lost { path: PathBuf, why: String },
@@ -48,7 +51,7 @@ impl CliError {
     /// Whether asking again may help.
     pub(super) fn is_passing(&self) -> bool {
         match self {
-            Self::NotReachable { .. } | Self::Lost { .. } | Self::Silent { .. } => true,
+            Self::NotReachable { .. } | Self::TurnedAway { .. } | Self::Lost { .. } | Self::Silent { .. } => true,
             Self::Answered { status, .. } => *status == StatusCode::SERVICE_UNAVAILABLE,
             _ => false,
         }
@@ -75,6 +78,7 @@ impl CliError {
         match self {
             Self::NotReachable { .. } => "not_reachable",
             Self::NotAllowed { .. } => "not_allowed",
+            Self::TurnedAway { .. } => "turned_away",
             Self::Lost { .. } => "lost",
             Self::Silent { .. } => "silent",
             Self::Answered { body, .. } => &body.code,
@@ -93,7 +97,9 @@ impl CliError {
                 "start it: sudo systemctl start usaged (or, just to try it: usaged run --sandbox)"
             }
             Self::NotAllowed { .. } => "run it with sudo, or name the right socket with --socket",
-            Self::Lost { .. } | Self::Silent { .. } => "see what it is doing: journalctl -u usaged -n 50",
+            Self::TurnedAway { .. } | Self::Lost { .. } | Self::Silent { .. } => {
+                "see what it is doing: journalctl -u usaged -n 50"
+            }
             Self::Unreadable { .. } => "usagectl and usaged must be of the same version",
             Self::Answered { body, .. } => return body.hint.clone(),
             Self::RecordUnknown { again, .. } | Self::RecordUnsent { again, .. } => {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Books, Process, Vm, until};
+use crate::harness::{Books, Vm, until};
 
 /// The embedded sandbox's periods end with the UTC month, and nothing is sent in the last minutes of a period (rule S6).
 fn wait_out_a_months_end() {
@@ -156,7 +156,7 @@ fn a_reload_in_the_sandbox_goes_on_billing_to_it() {
 fn two_sandboxes_and_a_real_agent_share_nothing() {
     wait_out_a_months_end();
     let (one, other, real) = (Vm::in_sandbox(), Vm::in_sandbox(), Vm::unbilled());
-    let daemons: Vec<Process> = [&one, &other, &real].map(Vm::start).into();
+    let daemons = [one.start_linked(), other.start_linked(), real.start()];
     one.spend("order-1", "1");
     other.spend("order-1", "2");
     real.spend("order-1", "4");
