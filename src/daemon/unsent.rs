@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use super::Exit;
 use super::args::say;
-use super::run::runtime;
+use super::run::block_on;
 use crate::jobs::JobError;
 use crate::model::Timestamp;
 use crate::outbox;
@@ -19,14 +19,19 @@ pub(super) fn unsent(database: &Path) -> anyhow::Result<Exit> {
         say(&mut std::io::stdout(), &format!("nothing is unsent: there is no {}", database.display()));
         return Ok(Exit::Fine);
     }
-    let store = Store::open(database)?;
-    let found = runtime()?.block_on(store.read(look))?;
+    block_on(async {
+        let found = Store::open(database)?.read(look).await?;
+        Ok(report(database, &found))
+    })
+}
+
+fn report(database: &Path, found: &[String]) -> Exit {
     if found.is_empty() {
         say(&mut std::io::stdout(), "nothing is unsent");
-        return Ok(Exit::Fine);
+        return Exit::Fine;
     }
     say(&mut std::io::stdout(), &format!("{} holds what is not sent:\n{}", database.display(), found.join("\n")));
-    Ok(Exit::Failed)
+    Exit::Failed
 }
 
 fn look(connection: &Connection) -> Result<Vec<String>, JobError> {
@@ -55,21 +60,19 @@ fn look(connection: &Connection) -> Result<Vec<String>, JobError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::StoreError;
+    use crate::store::{StoreError, Tx};
 
     fn record(standing: Option<i64>, target: i64) -> bool {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("usage.db");
-        let store = Store::open(&path).unwrap();
-        let insert = move |tx: &crate::store::Tx<'_>| {
+        let insert = move |tx: &Tx<'_>| {
             let sql = "INSERT INTO usage_record (customer, subscription, item, meter, period_from_s, period_to_s,
                 timestamp_s, price, target, standing) VALUES
                 ('cus_1', 'sub_1', 'si_1', 'api_credits', 0, 9, 1, 'price_1', ?1, ?2)";
             tx.execute(sql, (target, standing))?;
-            Ok::<_, StoreError>(())
+            Ok::<_, StoreError>(Exit::Fine)
         };
-        runtime().unwrap().block_on(store.write(insert)).unwrap();
-        drop(store);
+        block_on(async { Ok(Store::open(&path)?.write(insert).await?) }).unwrap();
         unsent(&path).unwrap() == Exit::Failed
     }
 
