@@ -32,7 +32,8 @@ pub(super) fn listen() -> std::io::Result<mpsc::UnboundedReceiver<Asked>> {
 
 /// Whether the whole system is on its way down, as systemd says: then the time until the next boot is not lost time.
 pub(super) fn system_is_stopping() -> bool {
-    // It gets nothing of our environment, which may hold the provider's key.
-    let asked = std::process::Command::new("/usr/bin/systemctl").env_clear().arg("is-system-running").output();
+    // Of our environment, which may hold the provider's key, it gets only where programs lie.
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let asked = std::process::Command::new("systemctl").env_clear().env("PATH", path).arg("is-system-running").output();
     asked.is_ok_and(|answer| answer.stdout.trim_ascii() == b"stopping")
 }

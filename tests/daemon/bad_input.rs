@@ -175,7 +175,7 @@ fn a_ledger_that_is_not_ours_or_is_newer_is_refused_and_not_touched() {
         fs::create_dir(vm.state_dir()).unwrap();
         rusqlite::Connection::open(vm.database()).unwrap().execute_batch(sql).unwrap();
         let before = fs::read(vm.database()).unwrap();
-        let said = refused_start(&vm, &["run"], 1);
+        let said = refused_start(&vm, &["run"], 78);
         assert_says(&said, &[words, "not touched", "hint:"]);
         assert!(fs::read(vm.database()).unwrap() == before, "it was changed");
     }
