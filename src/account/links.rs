@@ -85,6 +85,15 @@ pub fn begin(tx: &Tx<'_>, new: &NewLink, now: Timestamp) -> Result<Link, Account
     })
 }
 
+/// Ends the link in force, where there is one. `actor` is `usaged` or `uid:N`.
+pub fn end(tx: &Tx<'_>, actor: &str, now: Timestamp) -> Result<(), AccountError> {
+    let Some(link) = in_force(tx)? else { return Ok(()) };
+    tx.execute("UPDATE link SET to_us = max(from_us, ?1) WHERE id = ?2", (now.micros(), link.id))?;
+    let detail = json!({"customer": link.customer, "plan": link.plan});
+    audit::append(tx, now, actor, "unlink", link.subscription.as_str(), &detail)?;
+    Ok(())
+}
+
 /// The link in force.
 pub fn in_force(connection: &Connection) -> Result<Option<Link>, AccountError> {
     one(connection, "WHERE to_us IS NULL")

@@ -7,9 +7,9 @@ mod identity;
 mod items;
 mod links;
 
-pub use identity::{Identity, accept_identity, judge_identity};
+pub use identity::{Identity, accept_identity, identity_since, judge_identity};
 pub use items::{Item, items_of};
-pub use links::{Link, NewLink, all, begin, in_force, in_force_since, latest};
+pub use links::{Link, NewLink, all, begin, end, in_force, in_force_since, latest};
 
 use crate::model::NameError;
 use crate::store::StoreError;

@@ -5,9 +5,7 @@ use axum::http::request::Parts;
 
 use super::ApiError;
 use super::accounts::Accounts;
-
-/// Members may read and record.
-pub const RECORD_GROUP: &str = "usaged";
+use crate::wire::RECORD_GROUP;
 
 /// Who asks, as the kernel says (`SO_PEERCRED`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +27,8 @@ pub enum Rank {
     Commander,
 }
 
-/// Who may do what. Everybody may connect; peer credentials decide, so that a refusal is a sentence and not a bare
-/// "permission denied" from the file system.
+/// Who may do what, by the caller's peer credentials. The socket's mode keeps most others out already, but it says
+/// nothing of who may command, and a group can lose a member that still has a process in it.
 #[derive(Debug, Clone)]
 pub struct Access {
     owners: Vec<u32>,

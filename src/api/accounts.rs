@@ -25,6 +25,14 @@ impl Accounts {
         })
     }
 
+    fn gid_of(&self, group: &str) -> Option<u32> {
+        let text = std::fs::read_to_string(&self.group).ok()?;
+        text.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            (fields.next()? == group).then(|| fields.nth(1)?.parse().ok()).flatten()
+        })
+    }
+
     /// Whether a user belongs to a group, by its primary group id or by name.
     pub(super) fn belongs(&self, group: &str, gid: u32, name: Option<&str>) -> bool {
         let Ok(text) = std::fs::read_to_string(&self.group) else { return false };
@@ -36,6 +44,17 @@ impl Accounts {
                     || name.is_some_and(|name| members.split(',').any(|member| member.trim() == name)))
         })
     }
+}
+
+/// The id of a group of this machine.
+pub(super) fn gid_of(group: &str) -> Option<u32> {
+    Accounts::of_this_machine().gid_of(group)
+}
+
+/// Whether this machine has a group.
+#[must_use]
+pub fn has_group(group: &str) -> bool {
+    gid_of(group).is_some()
 }
 
 #[cfg(test)]
@@ -67,6 +86,7 @@ mod tests {
         assert!(!accounts.belongs("usaged", 1001, Some("ap")));
         assert!(!accounts.belongs("other", 1001, Some("app")));
         assert!(!accounts.belongs("nosuch", 1001, Some("app")));
+        assert_eq!((accounts.gid_of("usaged"), accounts.gid_of("usage")), (Some(990), None));
     }
 
     #[test]

@@ -2,8 +2,8 @@ use std::pin::Pin;
 
 use super::{ApiError, Caller, Record};
 use crate::wire::{
-    DoctorReport, IdentityReport, IdentityRequest, LinkReport, LinkRequest, RecordAnswer, ReleaseReport,
-    ReleaseRequest, Status, SyncReport, SyncRequest, UsageReport, VoidReport, VoidRequest,
+    DoctorReport, IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest,
+    RecordAnswer, ReleaseReport, ReleaseRequest, Status, SyncReport, SyncRequest, UsageReport, VoidReport, VoidRequest,
 };
 
 /// What the desk will say.
@@ -37,8 +37,11 @@ pub trait Desk: Send + Sync + 'static {
     /// Settles what is held (rule S5).
     fn release(&self, caller: Caller, request: ReleaseRequest) -> Answer<'_, ReleaseReport>;
 
-    /// Says that this ledger is still this VM's, on a machine whose id changed (rule S11).
+    /// Says what this VM is, whose ledger was made on another machine (rule S11).
     fn identity(&self, caller: Caller, request: IdentityRequest) -> Answer<'_, IdentityReport>;
+
+    /// Unlinks this VM and sets its ledger aside, so that an image can be made of its disk (rule S11).
+    fn prepare_image(&self, caller: Caller, request: PrepareImageRequest) -> Answer<'_, PrepareImageReport>;
 
     /// Looks at everything that can be wrong.
     fn doctor(&self) -> Answer<'_, DoctorReport>;

@@ -9,7 +9,7 @@ use super::void::because_is_given;
 use super::{ApiError, body};
 use crate::wire::{IdentityReport, IdentityRequest};
 
-const FIELDS: [&str; 1] = ["because"];
+const FIELDS: [&str; 2] = ["this_vm", "because"];
 
 /// `POST /v1/identity`.
 pub(super) async fn identity(

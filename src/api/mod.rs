@@ -23,6 +23,7 @@ mod openapi;
 #[cfg(test)]
 mod openapi_document;
 mod pools;
+mod prepare_image;
 mod record;
 mod release;
 mod reply;
@@ -36,9 +37,10 @@ mod tests;
 mod usage;
 mod void;
 
-pub use access::{Access, Caller, RECORD_GROUP, Rank};
+pub use access::{Access, Caller, Rank};
+pub use accounts::has_group;
 pub use desk::{Answer, Desk};
 pub use error::ApiError;
 pub use intake::Record;
 pub use server::{Limits, serve};
-pub use socket::{BindError, Socket, bind};
+pub use socket::{BindError, Socket, bind, take_over};

@@ -1,12 +1,17 @@
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::net;
 use std::path::{Path, PathBuf};
 
 use tokio::net::{UnixListener, UnixStream};
 
-/// Everybody may connect, see [`super::Access`].
-const SOCKET_MODE: u32 = 0o666;
+use super::accounts::gid_of;
+use crate::wire::RECORD_GROUP;
+
+/// Root, the daemon's own user, and the group that may record. Who may command is judged by [`super::Access`].
+const SOCKET_MODE: u32 = 0o660;
 const DIRECTORY_MODE: u32 = 0o755;
 
 /// Why the socket was not opened.
@@ -57,21 +62,28 @@ pub enum BindError {
 pub struct Socket {
     pub(super) listener: UnixListener,
     path: PathBuf,
-    file: (u64, u64),
+    /// `None` where the file stays, since somebody keeps the socket open.
+    file: Option<(u64, u64)>,
 }
 
 impl Socket {
-    /// Where it listens.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// The same socket once more, for whoever keeps it open while this daemon restarts: callers then wait instead of
+    /// finding nobody. From now on the file stays.
+    ///
+    /// # Errors
+    /// There is no room for another file descriptor.
+    pub fn to_be_kept(&mut self) -> io::Result<net::UnixListener> {
+        let kept = net::UnixListener::from(self.listener.as_fd().try_clone_to_owned()?);
+        self.file = None;
+        Ok(kept)
     }
 }
 
 impl Drop for Socket {
     /// Only its own file: should somebody have replaced it, theirs stays.
     fn drop(&mut self) {
-        if identity(&self.path).ok() == Some(self.file)
+        if self.file.is_some()
+            && identity(&self.path).ok() == self.file
             && let Err(error) = std::fs::remove_file(&self.path)
         {
             tracing::debug!(%error, "the socket file stays; the next start replaces it");
@@ -97,9 +109,33 @@ pub async fn bind(path: &Path) -> Result<Socket, BindError> {
     let _lock = lock_beside(path).map_err(directory)?;
     clear(path).await?;
     let listener = UnixListener::bind(path).map_err(listen)?;
-    std::fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE)).map_err(listen)?;
-    let file = identity(path).map_err(listen)?;
+    let_in(path).map_err(listen)?;
+    let file = Some(identity(path).map_err(listen)?);
     Ok(Socket { listener, path: path.into(), file })
+}
+
+/// Takes over a socket that was kept open since an earlier process bound it, unless it is another one, or its file is
+/// gone, so that nobody would find it.
+#[must_use]
+pub fn take_over(kept: net::UnixListener, path: &Path) -> Option<Socket> {
+    let is_bound_here = kept.local_addr().is_ok_and(|address| address.as_pathname() == Some(path));
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    if !is_bound_here || !is_socket {
+        return None;
+    }
+    let taken = kept.set_nonblocking(true).and_then(|()| let_in(path)).and_then(|()| UnixListener::from_std(kept));
+    let listener = taken.inspect_err(|error| tracing::warn!(%error, "cannot take over the socket; it is made anew"));
+    Some(Socket { listener: listener.ok()?, path: path.into(), file: None })
+}
+
+/// Where there is no such group, or it may not be given one, the file belongs to the daemon's own.
+fn let_in(path: &Path) -> io::Result<()> {
+    if let Some(gid) = gid_of(RECORD_GROUP)
+        && let Err(error) = chown(path, None, Some(gid))
+    {
+        tracing::debug!(%error, "the socket does not belong to the group {RECORD_GROUP}");
+    }
+    std::fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE))
 }
 
 /// A file of its own that only this user can open: anybody could hold a lock on the directory and keep us from starting.
@@ -153,6 +189,31 @@ mod tests {
         let _socket = bind(&path).await.unwrap();
         UnixStream::connect(&path).await.unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, SOCKET_MODE);
+    }
+
+    /// The kernel holds who comes meanwhile in the queue of a socket that is open somewhere.
+    #[tokio::test]
+    async fn a_caller_that_comes_between_two_daemons_is_answered_by_the_second() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("usaged.sock");
+        let mut first = bind(&path).await.unwrap();
+        let kept = first.to_be_kept().unwrap();
+        drop(first);
+        let caller = UnixStream::connect(&path).await.unwrap();
+        let second = take_over(kept, &path).unwrap();
+        second.listener.accept().await.unwrap();
+        drop((caller, second));
+        assert!(path.exists(), "who keeps the socket open needs its file");
+    }
+
+    #[tokio::test]
+    async fn a_kept_socket_that_nobody_would_find_is_not_taken_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("usaged.sock");
+        let kept = bind(&path).await.unwrap().to_be_kept().unwrap();
+        assert!(take_over(kept.try_clone().unwrap(), &dir.path().join("other.sock")).is_none());
+        std::fs::remove_file(&path).unwrap();
+        assert!(take_over(kept, &path).is_none());
     }
 
     #[tokio::test]

@@ -269,6 +269,8 @@ fn every_path_is_in_the_document_and_every_answer_has_its_schema() {
     openapi_document::assert_describes(&document, "ReleaseReport", &serde_json::to_value(answers::release()).unwrap());
     let identity = serde_json::to_value(answers::identity()).unwrap();
     openapi_document::assert_describes(&document, "IdentityReport", &identity);
+    let prepared = serde_json::to_value(answers::prepare_image()).unwrap();
+    openapi_document::assert_describes(&document, "PrepareImageReport", &prepared);
     let recorded = server.post("/v1/usage", &format!("[{RECORD}, {{}}]")).json;
     openapi_document::assert_describes(&document, "RecordReport", &recorded);
     openapi_document::assert_describes(&document, "Error", &server.get("/nowhere").json);

@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, stderr, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use usaged::cli::{Sockets, Surroundings, run};
+use usaged::cli::{Sockets, Surroundings, run, show_service};
 use usaged::config::{self, Environment, Overrides};
 
 fn main() -> ExitCode {
@@ -14,6 +14,7 @@ fn main() -> ExitCode {
         sockets: default_sockets(),
         colour: terminal && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty()),
         width: 80,
+        show_service,
     };
     run(std::env::args_os(), &mut stdout().lock(), &mut stderr().lock(), &surroundings).into()
 }

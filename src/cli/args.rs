@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand};
+use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::wire::is_month;
 
@@ -53,8 +53,10 @@ pub(super) enum Command {
     Sync(SyncArgs),
     /// Settle what is held
     Release(ReleaseArgs),
-    /// Say that this ledger is still this VM's, on a machine whose id changed
+    /// Say what this VM is, whose ledger was made on another machine
     Identity(IdentityArgs),
+    /// Unlink, set the ledger aside and stop, so that an image can be made of this disk
+    PrepareImage(PrepareImageArgs),
     /// Check everything that can be wrong
     Doctor,
 }
@@ -158,9 +160,25 @@ pub(super) struct ReleaseArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(super) struct IdentityArgs {
+    /// same: the VM was moved, and its ledger goes on; new: it is a clone, and begins unlinked with an empty ledger
+    #[arg(value_enum)]
+    pub(super) this_vm: ThisVmArg,
     /// Why; kept in the audit
     #[arg(long, value_name = "TEXT")]
     pub(super) because: String,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum ThisVmArg {
+    Same,
+    New,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct PrepareImageArgs {
+    /// Go on although something is unsent, and why; kept in the audit
+    #[arg(long, value_name = "TEXT")]
+    pub(super) because: Option<String>,
 }
 
 fn month(text: &str) -> Result<String, String> {

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use super::error::CliError;
+use super::service;
 use crate::wire::{ErrorBody, SCHEMA};
 
 /// An answer larger than this is no answer of ours.
@@ -38,6 +39,8 @@ pub(super) struct Client {
     open: Cell<Option<UnixStream>>,
     /// Whether it was found in the sandbox without being asked for.
     pub(super) fell_back: bool,
+    /// Where it is the machine's service that does not answer: who tells why.
+    service: Option<service::Show>,
 }
 
 /// What the daemon said, byte for byte.
@@ -50,20 +53,21 @@ pub(super) struct Said {
 impl Client {
     /// A daemon at exactly this socket.
     pub(super) fn at(path: PathBuf) -> Self {
-        Self { path, open: Cell::new(None), fell_back: false }
+        Self { path, open: Cell::new(None), fell_back: false, service: None }
     }
 
     /// The first ordinary daemon that answers; the sandbox's where none does and that one is there.
-    pub(super) async fn find(sockets: &Sockets) -> Self {
+    pub(super) async fn find(sockets: &Sockets, show: service::Show) -> Self {
         let sandbox = std::iter::once((&sockets.sandbox, true));
         for (path, fell_back) in sockets.ordinary.iter().map(|path| (path, false)).chain(sandbox) {
             match UnixStream::connect(path).await {
-                Ok(stream) => return Self { path: path.clone(), open: Cell::new(Some(stream)), fell_back },
+                Ok(stream) => return Self { open: Cell::new(Some(stream)), fell_back, ..Self::at(path.clone()) },
                 Err(error) if is_nobody(&error) => {}
                 Err(_) => return Self { fell_back, ..Self::at(path.clone()) },
             }
         }
-        Self::at(sockets.ordinary.first().unwrap_or(&sockets.sandbox).clone())
+        let likeliest = sockets.ordinary.first().unwrap_or(&sockets.sandbox).clone();
+        Self { service: Some(show), ..Self::at(likeliest) }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -138,7 +142,7 @@ impl Client {
         let path = self.path.clone();
         match source.kind() {
             io::ErrorKind::PermissionDenied => CliError::NotAllowed { path, source },
-            _ => CliError::NotReachable { path, source },
+            _ => CliError::NotReachable { path, source, service: self.service.and_then(service::hint) },
         }
     }
 

@@ -4,16 +4,16 @@ use std::path::PathBuf;
 use hyper::StatusCode;
 
 use super::Exit;
-use crate::wire::ErrorBody;
+use crate::wire::{ErrorBody, RECORD_GROUP};
 
 /// Why a command did not work.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CliError {
     /// Nobody answers.
     #[error("no usaged answers on {path}: {source}")]
-    NotReachable { path: PathBuf, source: io::Error },
+    NotReachable { path: PathBuf, source: io::Error, service: Option<String> },
     /// The system does not let this user at the socket.
-    #[error("this user cannot open {path}: {source}")]
+    #[error("this user may not open {path}: it is for root and members of the group {RECORD_GROUP} ({source})")]
     NotAllowed { path: PathBuf, source: io::Error },
     /// It closed the door before it was asked anything.
     #[error("usaged on {path} closed the connection before it was asked: it is stopping, or too many are open at once")]
@@ -93,10 +93,15 @@ impl CliError {
 
     fn hint(&self) -> Option<String> {
         let text = match self {
+            Self::NotReachable { service: Some(hint), .. } => return Some(hint.clone()),
             Self::NotReachable { .. } => {
                 "start it: sudo systemctl start usaged (or, just to try it: usaged run --sandbox)"
             }
-            Self::NotAllowed { .. } => "run it with sudo, or name the right socket with --socket",
+            Self::NotAllowed { .. } => {
+                return Some(format!(
+                    "run it with sudo; or: sudo usermod -aG {RECORD_GROUP} \"$USER\", then log in again"
+                ));
+            }
             Self::TurnedAway { .. } | Self::Lost { .. } | Self::Silent { .. } => {
                 "see what it is doing: journalctl -u usaged -n 50"
             }

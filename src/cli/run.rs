@@ -9,7 +9,7 @@ use super::args::Command;
 use super::client::Said;
 use super::error::CliError;
 use super::look::Look;
-use super::{Args, Exit, Sockets, doctor, identity, link, record, release, status, sync, usage, void};
+use super::{Args, Exit, Sockets, doctor, identity, link, prepare_image, record, release, status, sync, usage, void};
 use crate::cli::client::Client;
 
 /// What `usagectl` is told of the machine it runs on.
@@ -23,6 +23,8 @@ pub struct Surroundings {
     pub colour: bool,
     /// Characters in a line.
     pub width: usize,
+    /// Asks systemd how the service is, as [`super::show_service`] does.
+    pub show_service: fn() -> Option<String>,
 }
 
 /// One run: everything a command needs.
@@ -87,7 +89,7 @@ async fn client(args: &Args, surroundings: &Surroundings) -> Client {
     }
     match &surroundings.socket {
         Some(path) => Client::at(path.clone()),
-        None => Client::find(&surroundings.sockets).await,
+        None => Client::find(&surroundings.sockets, surroundings.show_service).await,
     }
 }
 
@@ -102,6 +104,7 @@ impl Run<'_> {
             Command::Sync(args) => sync::sync(self, args).await,
             Command::Release(args) => release::release(self, args).await,
             Command::Identity(args) => identity::identity(self, args).await,
+            Command::PrepareImage(args) => prepare_image::prepare_image(self, args).await,
             Command::Doctor => doctor::doctor(self).await,
         }
     }

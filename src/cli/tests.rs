@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use super::look::Look;
-use super::{Exit, Sockets, Surroundings, doctor, link, record, release, run, status, sync, usage, void};
+use super::{
+    Exit, Sockets, Surroundings, doctor, identity, link, prepare_image, record, release, run, status, sync, usage, void,
+};
 use crate::api::fake::{FakeDesk, Server, answers};
 use crate::wire::{RecordAnswer, RecordOutcome, RecordReport, SCHEMA};
 
@@ -20,7 +22,7 @@ struct Ran {
 
 fn surroundings(ordinary: &Path, sandbox: &Path) -> Surroundings {
     let sockets = Sockets { ordinary: vec![ordinary.into()], sandbox: sandbox.into() };
-    Surroundings { socket: None, sockets, colour: false, width: 80 }
+    Surroundings { socket: None, sockets, colour: false, width: 80, show_service: || None }
 }
 
 fn ran(surroundings: &Surroundings, args: &[&str]) -> Ran {
@@ -61,6 +63,9 @@ fn screens_are_as_they_were_approved() {
     snapshot("link", &link::screen(&answers::link(), PLAIN));
     let others = [void::screen(&answers::void("order-1"), PLAIN), release::screen(&answers::release(), PLAIN)];
     snapshot("void_and_release", &others.concat());
+    let identities = [identity::screen(&answers::identity(), PLAIN), identity::screen(&answers::begun_anew(), PLAIN)];
+    snapshot("identity", &identities.concat());
+    snapshot("prepare_image", &prepare_image::screen(&answers::prepare_image(), PLAIN));
     let record = |outcome| RecordAnswer { id: "order-1".to_owned(), outcome, code: None, reason: None };
     let records = vec![record(RecordOutcome::Accepted), record(RecordOutcome::Duplicate)];
     let report = RecordReport { schema: SCHEMA, accepted: 1, duplicate: 1, refused: 0, records };

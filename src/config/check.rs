@@ -17,7 +17,8 @@ pub fn check(paths: &Paths, env: &Environment) -> Checked {
     match load(paths, env) {
         Ok(loaded) => {
             let notes = loaded.notes.iter().map(|note| format!("\nnote: {note}"));
-            Checked { text: format!("OK{}", notes.collect::<String>()), exit_code: 0 }
+            let problems = loaded.problems.iter().map(|p| format!("\nproblem: {}\n  hint: {}", p.what, p.hint));
+            Checked { text: format!("OK{}", problems.chain(notes).collect::<String>()), exit_code: 0 }
         }
         Err(faults) => Checked { text: faults.to_string(), exit_code: 1 },
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
+use super::exposed::exposed_key;
 use super::faults::ConfigFaults;
 use super::section::{Findings, Section, line_of};
 use super::values::{Read, choice, cron, duration, refuse, text, whole};
@@ -14,7 +15,7 @@ use super::{
     ClockTrust, Config, Environment, Fault, Intake, LinkSeed, Paths, ProviderConfig, Reading, Schedule, meters,
     plan_ready, plans, provider, secrets, seed,
 };
-use crate::model::{AllowanceRule, PlanName};
+use crate::model::{AllowanceRule, PlanName, Problem};
 
 const SHIPPED: &str = include_str!("default.toml");
 
@@ -25,6 +26,8 @@ pub struct Loaded {
     pub config: Config,
     /// Full sentences, nothing that keeps the daemon from running.
     pub notes: Vec<String>,
+    /// What needs someone all the same.
+    pub problems: Vec<Problem>,
 }
 
 /// Reads the file that `paths` names, lays it over the shipped defaults, and adds what the environment holds.
@@ -38,6 +41,7 @@ pub fn load(paths: &Paths, env: &Environment) -> Result<Loaded, ConfigFaults> {
     let mut loaded =
         read(&text.unwrap_or_default(), env).map_err(|faults| ConfigFaults::new(paths.config.clone(), faults))?;
     loaded.notes.extend(missing);
+    loaded.problems.extend(exposed_key(loaded.config.provider.key.as_ref(), paths));
     Ok(loaded)
 }
 
@@ -74,7 +78,7 @@ fn read(text: &str, env: &Environment) -> Result<Loaded, Vec<Fault>> {
     }
     let billing = provider::note(config.provider.kind, config.provider.key.as_ref());
     let notes = billing.into_iter().chain(seed::note(&config.seed)).collect();
-    Ok(Loaded { config, notes })
+    Ok(Loaded { config, notes, problems: Vec::new() })
 }
 
 fn parse(text: &str) -> Result<DeTable<'_>, Vec<Fault>> {

@@ -7,6 +7,7 @@
 
 mod check;
 mod environment;
+mod exposed;
 mod faults;
 mod load;
 mod meters;
@@ -21,6 +22,7 @@ mod values;
 
 pub use check::{Checked, check};
 pub use environment::{Environment, UserDirectories};
+pub use exposed::{KEY_EXPOSED, exposed_key};
 pub use faults::{ConfigFaults, Fault};
 pub use load::{Loaded, load};
 pub use paths::{Overrides, PathsError, paths, sandbox_paths, sockets};

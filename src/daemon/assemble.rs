@@ -1,6 +1,7 @@
 //! From a configuration to settings a job can work with.
 
-use crate::config::Config;
+use crate::api;
+use crate::config::{Config, KEY_EXPOSED, Loaded};
 use crate::jobs::{Context, Settings};
 use crate::model::{Problem, split_hint};
 use crate::provider::{Provider, ProviderError};
@@ -27,5 +28,32 @@ pub(super) fn report(context: &Context, problem: Option<Problem>) {
     match problem {
         Some(problem) => context.raise(problem),
         None => context.clear(PROVIDER_UNUSABLE),
+    }
+}
+
+/// What the machine lacks for this configuration, or shows too much of.
+pub(super) fn surroundings(loaded: &Loaded) -> Vec<Problem> {
+    let group = loaded.config.command_group.as_deref().filter(|group| !api::has_group(group));
+    let missing = group.map(|group| {
+        Problem::needs_someone(
+            GROUP_MISSING,
+            format!("command_group names the group {group}, which this machine does not have: only root may command"),
+            format!("sudo groupadd {group}, or name another in usaged.toml"),
+        )
+    });
+    loaded.problems.iter().cloned().chain(missing).collect()
+}
+
+const GROUP_MISSING: &str = "command_group_missing";
+
+/// Shows it, and no longer what is over.
+pub(super) fn report_surroundings(context: &Context, problems: Vec<Problem>) {
+    for code in [KEY_EXPOSED, GROUP_MISSING] {
+        if problems.iter().all(|problem| problem.code != code) {
+            context.clear(code);
+        }
+    }
+    for problem in problems {
+        context.raise(problem);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use super::pusher::{Nudge, Nudges};
 use super::schedule;
 use crate::api::{Answer, ApiError, Caller, Desk, Record};
@@ -13,8 +15,9 @@ use crate::model::{MeterName, SourceName, Timestamp, micros_of, split_hint};
 use crate::outbox::OutboxError;
 use crate::store::StoreError;
 use crate::wire::{
-    DoctorReport, IdentityReport, IdentityRequest, LinkReport, LinkRequest, RecordAnswer, RecordOutcome, ReleaseReport,
-    ReleaseRequest, SCHEMA, Status, SyncReport, SyncRequest, UsageReport, VoidReport, VoidRequest,
+    DoctorReport, IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest,
+    RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest, SCHEMA, Status, SyncReport, SyncRequest, UsageReport,
+    VoidReport, VoidRequest,
 };
 
 /// A caller that is told to come again waits this long.
@@ -24,14 +27,30 @@ const RETRY_AFTER_S: u32 = 2;
 pub(super) struct FrontDesk {
     context: Arc<Context>,
     nudges: Nudges,
+    set_aside: watch::Sender<Option<Afterwards>>,
     sandbox: bool,
     since: Timestamp,
 }
 
+/// What the daemon does once the ledger is set aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Afterwards {
+    /// Begins anew with an empty one.
+    BeginAnew,
+    /// Ends: an image is made of the disk.
+    Rest,
+}
+
 impl FrontDesk {
-    pub(super) fn new(context: Arc<Context>, nudges: Nudges, sandbox: bool) -> Self {
+    /// On `set_aside` it says that the ledger is marked, and what comes afterwards.
+    pub(super) fn new(
+        context: Arc<Context>,
+        nudges: Nudges,
+        set_aside: watch::Sender<Option<Afterwards>>,
+        sandbox: bool,
+    ) -> Self {
         let since = context.now();
-        Self { context, nudges, sandbox, since }
+        Self { context, nudges, set_aside, sandbox, since }
     }
 
     fn running(&self) -> Running {
@@ -107,9 +126,21 @@ impl Desk for FrontDesk {
 
     fn identity(&self, caller: Caller, request: IdentityRequest) -> Answer<'_, IdentityReport> {
         Box::pin(async move {
-            let said = jobs::accept_identity(&self.context, &request, &actor(caller)).await.map_err(explain)?;
-            self.nudge("identity");
+            let said = jobs::identity(&self.context, &request, &actor(caller)).await.map_err(explain)?;
+            if said.set_aside.is_some() {
+                self.set_aside.send_replace(Some(Afterwards::BeginAnew));
+            } else {
+                self.nudge("identity");
+            }
             Ok(said)
+        })
+    }
+
+    fn prepare_image(&self, caller: Caller, request: PrepareImageRequest) -> Answer<'_, PrepareImageReport> {
+        Box::pin(async move {
+            let prepared = jobs::prepare_image(&self.context, &request, &actor(caller)).await.map_err(explain)?;
+            self.set_aside.send_replace(Some(Afterwards::Rest));
+            Ok(prepared)
         })
     }
 

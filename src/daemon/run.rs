@@ -1,5 +1,7 @@
 //! The daemon's life: take the directory, open the ledger, answer, measure, push; and the way out (rule S13).
 
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use super::desk::FrontDesk;
+use super::desk::{Afterwards, FrontDesk};
 use super::pusher::{Nudge, Nudges};
 use super::signals::{self, Asked};
 use super::{Exit, assemble, notify, pusher, sampler, schedule, watchdog};
@@ -18,7 +20,7 @@ use crate::config::{self, Environment, Loaded, Paths};
 use crate::jobs::{self, Context, Parts, Which};
 use crate::model::Problem;
 use crate::sources::Machine;
-use crate::store::{StateLock, Store};
+use crate::store::{self, StateLock, Store};
 
 /// Rule S13: the last push gets this long.
 const GRACE: Duration = Duration::from_secs(10);
@@ -32,9 +34,35 @@ pub(super) fn run(paths: &Paths, env: &Environment, loaded: Loaded) -> anyhow::R
         let asked = signals::listen().context("cannot listen for signals")?;
         let (paths_again, env_again) = (paths.clone(), env.clone());
         let load: Load = Box::new(move || config::load(&paths_again, &env_again).map_err(|faults| faults.to_string()));
-        let daemon = Daemon::start(paths, load, loaded, false).await?;
-        daemon.live(asked).await
+        run_through(paths, load, loaded, false, asked).await
     })
+}
+
+/// Runs, and begins anew as often as it is told to (rule S11).
+pub(super) async fn run_through(
+    paths: &Paths,
+    mut load: Load,
+    mut loaded: Loaded,
+    sandbox: bool,
+    mut asked: mpsc::UnboundedReceiver<Asked>,
+) -> anyhow::Result<Exit> {
+    let mut kept = notify::kept_socket();
+    loop {
+        let before = loaded.clone();
+        let daemon = Daemon::start(paths, load, loaded, sandbox, &mut kept).await?;
+        let Some((afterwards, load_again)) = daemon.live(&mut asked).await? else { return Ok(Exit::Fine) };
+        if let Some(aside) = store::set_aside_if_marked(&paths.database())? {
+            tracing::info!(set_aside = %aside.display(), "the ledger was set aside");
+        }
+        if afterwards == Afterwards::Rest {
+            return Ok(Exit::Fine);
+        }
+        load = load_again;
+        loaded = load().unwrap_or_else(|text| {
+            tracing::error!("the old configuration stays in force: {text}");
+            before
+        });
+    }
 }
 
 /// On one thread: a daemon that mostly waits needs no more, and every thread costs memory. At the end nobody waits for
@@ -55,6 +83,8 @@ pub(super) struct Daemon {
     context: Arc<Context>,
     load: Load,
     nudges: Nudges,
+    /// Where the desk says that the ledger is to be set aside, and what then.
+    set_aside: watch::Receiver<Option<Afterwards>>,
     schedule: schedule::Running,
     /// Ends the tasks that start work.
     stop_work: watch::Sender<bool>,
@@ -65,12 +95,20 @@ pub(super) struct Daemon {
 
 impl Daemon {
     /// Starts everything; when it returns, the socket answers.
-    pub(super) async fn start(paths: &Paths, load: Load, loaded: Loaded, sandbox: bool) -> anyhow::Result<Self> {
+    async fn start(
+        paths: &Paths,
+        load: Load,
+        loaded: Loaded,
+        sandbox: bool,
+        kept: &mut Option<UnixListener>,
+    ) -> anyhow::Result<Self> {
         for note in &loaded.notes {
             tracing::info!("{note}");
         }
+        store::set_aside_if_marked(&paths.database())?;
         let store = Store::open(&paths.database())?;
-        let socket = api::bind(&paths.socket()).await?;
+        let socket = listen(&paths.socket(), kept).await?;
+        let problems = assemble::surroundings(&loaded);
         let (settings, problem) = assemble::settings(loaded.config);
         let parts = Parts {
             store,
@@ -82,12 +120,14 @@ impl Daemon {
         };
         let context = jobs::start(parts).await?;
         assemble::report(&context, problem);
+        assemble::report_surroundings(&context, problems);
 
         let config = context.settings().config.clone();
         let (nudges, inbox) = pusher::nudges();
         let (stop_work, stopping) = watch::channel(false);
         let (stop_answers, mut answers_end) = watch::channel(false);
-        let desk = Arc::new(FrontDesk::new(Arc::clone(&context), nudges.clone(), sandbox));
+        let (tell_aside, set_aside) = watch::channel(None);
+        let desk = Arc::new(FrontDesk::new(Arc::clone(&context), nudges.clone(), tell_aside, sandbox));
         let access = api::Access::new(rustix::process::geteuid().as_raw(), config.command_group.clone());
         let limits = api::Limits::new(config.intake.max_body, config.intake.max_records);
         let mut tasks = JoinSet::new();
@@ -104,17 +144,20 @@ impl Daemon {
         let schedule = schedule::start(&config.schedule, nudges.clone()).await?;
         notify::ready("measuring");
         tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %paths.socket().display(), database = %paths.database().display(), "usaged runs");
-        Ok(Self { context, load, nudges, schedule, stop_work, stop_answers, tasks })
+        Ok(Self { context, load, nudges, set_aside, schedule, stop_work, stop_answers, tasks })
     }
 
-    /// Lives until a signal or until a task ends that must not.
-    pub(super) async fn live(mut self, mut asked: mpsc::UnboundedReceiver<Asked>) -> anyhow::Result<Exit> {
+    /// Lives until a signal, until its ledger is to be set aside, or until a task ends that must not. Where the ledger
+    /// is, says what comes afterwards; nobody has the file open then.
+    async fn live(mut self, asked: &mut mpsc::UnboundedReceiver<Asked>) -> anyhow::Result<Option<(Afterwards, Load)>> {
+        let mut set_aside = self.set_aside.clone();
         loop {
             tokio::select! {
                 what = asked.recv() => match what {
                     Some(Asked::Reload) => self.reload().await,
                     Some(Asked::Stop) | None => break,
                 },
+                Ok(_) = set_aside.wait_for(Option::is_some) => break,
                 Some(ended) = self.tasks.join_next() => {
                     ended.context("a part of usaged ended early")?;
                     anyhow::bail!("a part of usaged ended early");
@@ -123,7 +166,8 @@ impl Daemon {
         }
         notify::stopping();
         tracing::info!("stopping: last sample, one push, then the end");
-        let Self { context, schedule, stop_work, stop_answers, tasks, .. } = self;
+        let Self { context, load, schedule, stop_work, stop_answers, tasks, .. } = self;
+        let afterwards = *set_aside.borrow();
         schedule.stop().await;
         stop_work.send_replace(true);
         // At once: a push that is under way may hang for the whole grace.
@@ -132,12 +176,14 @@ impl Daemon {
                 "the last sample was not stored; running time since the one before it is lost if the system stops too"
             );
         }
+        // What is set aside was sent before, or is not to be.
+        let pushes = afterwards.is_none();
         tokio::select! {
-            _ = timeout(GRACE, last_words(&context, stop_answers, tasks)) => {}
+            _ = timeout(GRACE, last_words(&context, pushes, stop_answers, tasks)) => {}
             _ = asked.recv() => tracing::warn!("asked again: stopping at once; what is unsent waits in usage.db"),
         }
         finish(&context).await;
-        Ok(Exit::Fine)
+        Ok(afterwards.map(|afterwards| (afterwards, load)))
     }
 
     /// SIGHUP: the new configuration, or the old one with the reason.
@@ -153,6 +199,7 @@ impl Daemon {
                 ));
             }
             Ok(loaded) => {
+                assemble::report_surroundings(&self.context, assemble::surroundings(&loaded));
                 let (settings, problem) = assemble::settings(loaded.config);
                 assemble::report(&self.context, problem);
                 self.context.clear("config_faulty");
@@ -186,11 +233,27 @@ impl Daemon {
     }
 }
 
+/// On the socket that systemd kept open, else on a new one, which it is asked to keep.
+async fn listen(path: &Path, kept: &mut Option<UnixListener>) -> anyhow::Result<api::Socket> {
+    let again = kept.as_ref().map(UnixListener::try_clone).transpose().context("cannot take over the socket")?;
+    if let Some(socket) = again.and_then(|again| api::take_over(again, path)) {
+        return Ok(socket);
+    }
+    *kept = None;
+    let mut socket = api::bind(path).await?;
+    if notify::is_there() {
+        let listener = socket.to_be_kept().context("cannot keep the socket")?;
+        notify::keep_socket(&listener);
+        *kept = Some(listener);
+    }
+    Ok(socket)
+}
+
 /// Answers in flight end first: what they acknowledge belongs into the last push.
-async fn last_words(context: &Arc<Context>, stop_answers: watch::Sender<bool>, mut tasks: JoinSet<()>) {
+async fn last_words(context: &Arc<Context>, pushes: bool, stop_answers: watch::Sender<bool>, mut tasks: JoinSet<()>) {
     stop_answers.send_replace(true);
     while tasks.join_next().await.is_some() {}
-    if let Err(error) = jobs::push(context, "stop", Which::Scheduled).await {
+    if pushes && let Err(error) = jobs::push(context, "stop", Which::Scheduled).await {
         tracing::warn!("the last push did not get through; what is unsent waits in usage.db: {error}");
     }
 }

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::args::say;
-use super::run::{Daemon, Load, block_on};
+use super::run::{Load, block_on, run_through};
 use super::signals::{self, Asked};
 use super::{Exit, log};
 use crate::clock::SystemClock;
@@ -51,10 +51,9 @@ pub(super) fn run(paths: &Paths, env: &Environment) -> anyhow::Result<Exit> {
         let load: Load = Box::new(move || {
             let loaded = config::load(&again, &env).map_err(|faults| faults.to_string())?;
             let config = billed_by_demo(loaded.config, &demo, address).map_err(|error| error.to_string())?;
-            Ok(Loaded { config, notes: Vec::new() })
+            Ok(Loaded { config, notes: Vec::new(), problems: Vec::new() })
         });
-        let daemon = Daemon::start(paths, load, Loaded { config, notes: Vec::new() }, true).await?;
-        daemon.live(asked).await
+        run_through(paths, load, Loaded { config, notes: Vec::new(), problems: Vec::new() }, true, asked).await
     })
 }
 

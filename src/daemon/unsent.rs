@@ -3,14 +3,10 @@
 
 use std::path::Path;
 
-use rusqlite::Connection;
-
 use super::Exit;
 use super::args::say;
 use super::run::block_on;
-use crate::jobs::JobError;
-use crate::model::Timestamp;
-use crate::outbox;
+use crate::jobs;
 use crate::store::Store;
 
 /// Says so, and exits 0 only if there is nothing.
@@ -20,7 +16,7 @@ pub(super) fn unsent(database: &Path) -> anyhow::Result<Exit> {
         return Ok(Exit::Fine);
     }
     block_on(async {
-        let found = Store::open(database)?.read(look).await?;
+        let found = Store::open(database)?.read(jobs::unsent).await?;
         Ok(report(database, &found))
     })
 }
@@ -30,31 +26,8 @@ fn report(database: &Path, found: &[String]) -> Exit {
         say(&mut std::io::stdout(), "nothing is unsent");
         return Exit::Fine;
     }
-    say(&mut std::io::stdout(), &format!("{} holds what is not sent:\n{}", database.display(), found.join("\n")));
+    say(&mut std::io::stdout(), &format!("{} holds what is not sent:\n  {}", database.display(), found.join("\n  ")));
     Exit::Failed
-}
-
-fn look(connection: &Connection) -> Result<Vec<String>, JobError> {
-    let mut found = Vec::new();
-    for record in outbox::unfinished(connection)? {
-        if record.differs() {
-            let stands = record.standing.map_or_else(|| "an unknown amount".to_owned(), |units| units.to_string());
-            let (item, meter, target) = (&record.item, &record.meter, record.target);
-            found.push(format!("  {meter}: {target} should stand on {item}, and {stands} does"));
-        }
-    }
-    for carried in outbox::waiting_carries(connection)? {
-        found.push(format!("  {}: {} units wait to be carried into a later period", carried.meter, carried.units));
-    }
-    for closed in outbox::closed_since(connection, Timestamp::from_secs(0))? {
-        if closed.held_units > 0 {
-            found.push(format!(
-                "  {}: {} units on {} were neither billed nor carried",
-                closed.meter, closed.held_units, closed.item
-            ));
-        }
-    }
-    Ok(found)
 }
 
 #[cfg(test)]

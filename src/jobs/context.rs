@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -10,11 +11,11 @@ use super::sample::HasSampled;
 use crate::clock::trust::{self, Placement, ProviderDate};
 use crate::clock::{Clock, Reading};
 use crate::config::{ClockTrust, Config};
-use crate::model::{Incarnation, Problem, Timestamp};
+use crate::model::{Incarnation, MachineIdentity, Problem, Timestamp};
 use crate::outbox::Generation;
 use crate::provider::{Answer, Provider};
 use crate::sources::Machine;
-use crate::store::{Store, meta};
+use crate::store::{Store, StoreError, meta};
 
 const PROVIDER_DATE: &str = "provider_date";
 
@@ -41,6 +42,8 @@ pub struct Context {
     pub incarnation: Incarnation,
     settings: RwLock<Arc<Settings>>,
     live: Mutex<Live>,
+    /// The ledger is about to be set aside. Changed and read by the writer's thread, so that one comes after the other.
+    intake_closed: AtomicBool,
     /// One round of samples at a time: a reading must not be stored after a later one.
     pub(super) sampling: tokio::sync::Mutex<()>,
     /// One push at a time: two would only wait for each other's claims.
@@ -95,6 +98,7 @@ impl Context {
             incarnation,
             settings: RwLock::new(Arc::new(parts.settings)),
             live: Mutex::new(live),
+            intake_closed: AtomicBool::new(false),
             sampling: tokio::sync::Mutex::new(()),
             pushing: tokio::sync::Mutex::new(()),
         }
@@ -167,6 +171,25 @@ impl Context {
     #[must_use]
     pub fn identity_changed(&self) -> bool {
         self.live().identity_changed
+    }
+
+    /// By what this machine is known (rule S11).
+    #[must_use]
+    pub fn identity(&self) -> MachineIdentity {
+        self.machine.identity(&self.runtime_dir)
+    }
+
+    pub(super) fn close_intake(&self) {
+        self.intake_closed.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn open_intake(&self) {
+        self.intake_closed.store(false, Ordering::SeqCst);
+    }
+
+    /// Refuses what would be left behind in a ledger that is set aside.
+    pub(super) fn intake_is_open(&self) -> Result<(), StoreError> {
+        if self.intake_closed.load(Ordering::SeqCst) { Err(StoreError::SettingAside) } else { Ok(()) }
     }
 
     /// The provider's time at a reading of our clocks, once any answer has brought it (rules M5, S6).

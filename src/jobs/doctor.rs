@@ -6,11 +6,11 @@ use std::sync::Arc;
 use sysinfo::{Disk, Disks};
 
 use super::{Context, JobError, roll_up};
-use crate::account;
-use crate::config;
-use crate::model::Source;
+use crate::account::{self, AccountError};
+use crate::config::{self, KEY_EXPOSED};
+use crate::model::{Source, SubscriptionId};
 use crate::outbox;
-use crate::provider::Provider;
+use crate::provider::{Provider, RefusalKind};
 use crate::wire::{Check, DoctorReport, SCHEMA, Verdict};
 
 /// Less than this beside the database is worth a look.
@@ -24,6 +24,7 @@ pub async fn doctor(context: &Arc<Context>) -> Result<DoctorReport, JobError> {
     checks.push(link(context).await?);
     checks.push(identity(context));
     checks.push(provider(context).await?);
+    checks.extend(surroundings(context));
     checks.push(books(context).await?);
     Ok(DoctorReport { schema: SCHEMA, checks })
 }
@@ -144,15 +145,25 @@ fn identity(context: &Context) -> Check {
             "identity",
             Verdict::Fail,
             "this ledger was made on another machine: nothing is sent",
-            "if this VM was moved: usagectl identity --because …; if it is a clone: stop usaged, move usage.db away, link again",
+            "if this VM was moved: usagectl identity same --because …; if it is a clone: usagectl identity new --because …",
         );
     }
-    match context.machine.machine_id() {
-        Some(_) => check("identity", Verdict::Ok, "this ledger is this machine's", ""),
-        None => check(
+    let machine = context.identity();
+    match (machine.machine_id.is_some(), machine.product_uuid.is_some()) {
+        (true, true) => {
+            check("identity", Verdict::Ok, "this ledger is this machine's, by machine id and product uuid", "")
+        }
+        (true, false) => check(
+            "identity",
+            Verdict::Ok,
+            "this ledger is this machine's, by machine id; there is no product uuid to tell a copy that kept the id",
+            "",
+        ),
+        (false, true) => check("identity", Verdict::Ok, "this ledger is this machine's, by product uuid", ""),
+        (false, false) => check(
             "identity",
             Verdict::Warn,
-            "this machine has no machine id, so a clone would not be noticed",
+            "this machine has neither machine id nor product uuid, so a clone would not be noticed",
             "systemd-machine-id-setup",
         ),
     }
@@ -169,11 +180,17 @@ async fn provider(context: &Arc<Context>) -> Result<Check, JobError> {
         ));
     }
     let key = settings.provider.key_kind().unwrap_or("none").to_owned();
-    let Some(link) = context.store.read(account::in_force).await? else {
-        return Ok(check("provider", Verdict::Skipped, format!("key {key}; nothing to read before a link"), ""));
+    let link = context.store.read(account::in_force).await?;
+    // Without a link any subscription does: that it is not there is an answer that only a good key is given.
+    let subscription = match &link {
+        Some(link) => link.subscription.clone(),
+        None => SubscriptionId::new("sub_of_nobody").map_err(AccountError::from)?,
     };
-    let answer = settings.provider.read_subscription(&link.subscription).await;
+    let answer = settings.provider.read_subscription(&subscription).await;
     context.note_date(&answer);
+    if link.is_none() && answer.value.as_ref().is_err_and(|error| error.refusal.kind == RefusalKind::Missing) {
+        return Ok(check("provider", Verdict::Ok, format!("it answers, and takes the key {key}"), ""));
+    }
     Ok(match answer.value {
         Ok(view) if key.starts_with("sk_live") => check(
             "provider",
@@ -184,6 +201,13 @@ async fn provider(context: &Arc<Context>) -> Result<Check, JobError> {
         Ok(view) => check("provider", Verdict::Ok, format!("{} is {}, key {key}", view.id, view.status), ""),
         Err(error) => check("provider", Verdict::Fail, error.to_string(), error.refusal.kind.hint()),
     })
+}
+
+/// What was seen at the start or the last reload.
+fn surroundings(context: &Context) -> impl Iterator<Item = Check> {
+    let problems = context.problems().into_iter();
+    let seen = problems.filter(|problem| problem.code == KEY_EXPOSED || problem.code == "command_group_missing");
+    seen.map(|problem| check(&problem.code.replace('_', " "), Verdict::Fail, problem.what, &problem.hint))
 }
 
 async fn books(context: &Context) -> Result<Check, JobError> {

@@ -16,6 +16,7 @@ pub async fn record(context: &Arc<Context>, records: Vec<NewCredit>) -> Result<V
     context
         .store
         .write(move |tx| {
+            job.intake_is_open()?;
             let boot_id = &job.incarnation.boot_id;
             let waiting = placement::waiting_since(tx, boot_id)?;
             let place = job.placement(reading, waiting);
@@ -54,7 +55,14 @@ fn refusal(config: &crate::config::Config, record: &NewCredit) -> Result<Limits,
 /// Takes a record back.
 pub async fn void(context: &Arc<Context>, void: Void) -> Result<Voided, JobError> {
     let now = context.now();
-    let voided = context.store.write(move |tx: &Tx<'_>| voids::void(tx, &void, now)).await;
+    let job = Arc::clone(context);
+    let voided = context
+        .store
+        .write(move |tx: &Tx<'_>| {
+            job.intake_is_open()?;
+            voids::void(tx, &void, now)
+        })
+        .await;
     voided.map_err(|error| match error {
         LedgerError::NoCredit { .. } | LedgerError::NoMeter { .. } => {
             let text = error.to_string();

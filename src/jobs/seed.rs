@@ -8,6 +8,7 @@ use crate::account;
 use crate::config::LinkSeed;
 use crate::model::Problem;
 use crate::provider::Provider;
+use crate::store;
 use crate::wire::LinkRequest;
 
 const FAILED: &str = "seed_failed";
@@ -26,6 +27,18 @@ pub async fn seed(context: &Arc<Context>) -> Result<(), JobError> {
         return Ok(());
     }
     let Some(latest) = context.store.read(account::latest).await? else {
+        let before = context.store.read(store::begun_anew).await?;
+        if before.is_some_and(|before| before.subscription.as_ref() == Some(&request.subscription)) {
+            context.raise(Problem::needs_someone(
+                FAILED,
+                format!(
+                    "the environment names {}, which the ledger that was set aside was linked to (rule S11)",
+                    request.subscription
+                ),
+                "give this VM its own ids in usaged.env; or, if it is to go on with that subscription: usagectl link",
+            ));
+            return Ok(());
+        }
         match link::link(context, &request, "usaged").await {
             Ok(_) => context.clear(FAILED),
             Err(error) => context.raise(Problem::needs_someone(

@@ -31,13 +31,13 @@ pub struct Parts {
 /// Judges the machine's identity (rule S11), draws a generation (rule S2), and knows the configured meters.
 pub async fn start(mut parts: Parts) -> Result<Arc<Context>, JobError> {
     let incarnation = parts.machine.incarnation(&parts.runtime_dir)?;
-    let machine_id = parts.machine.machine_id();
+    let machine = parts.machine.identity(&parts.runtime_dir);
     let random = parts.dice.u64(..);
     let now = parts.clock.read().wall;
     let (identity, generation) = parts
         .store
         .write(move |tx| {
-            let identity = account::judge_identity(tx, machine_id.as_deref())?;
+            let identity = account::judge_identity(tx, &machine, now)?;
             let generation = outbox::draw(tx, random, "start", now)?;
             Ok::<_, JobError>((identity, generation))
         })
@@ -48,7 +48,7 @@ pub async fn start(mut parts: Parts) -> Result<Arc<Context>, JobError> {
         context.raise(Problem::needs_someone(
             "identity_changed",
             format!("this ledger was made on the machine {stored}, and this is another: nothing is sent (rule S11)"),
-            "if this VM was moved: usagectl identity --because …; if it is a clone: stop usaged, move its usage.db away, start and link again",
+            "if this VM was moved: usagectl identity same --because …; if it is a clone: usagectl identity new --because …",
         ));
     }
     context.recall_date().await?;

@@ -13,6 +13,7 @@ use crate::model::{MICROS_PER_HOUR, Meter, Problem, Timestamp};
 use crate::outbox::{self, RecordState, UsageRecord};
 use crate::provider::Provider;
 use crate::rating;
+use crate::store;
 use crate::wire::{
     ClockStatus, CoverageStatus, DatabaseStatus, JobStatus, LinkStatus, MeterStatus, PushStatus, SCHEMA, Status,
     UnsentStatus,
@@ -54,6 +55,7 @@ pub async fn status(context: &Arc<Context>, running: Running) -> Result<Status, 
             let waiting = ledger::placement::waiting(c, &boot_id)?;
             let mut problems = problems;
             problems.extend(stored_problems(c, &settings, now)?);
+            problems.extend(set_aside(c, &path)?);
             let status = Status {
                 schema: SCHEMA,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -87,6 +89,16 @@ pub async fn status(context: &Arc<Context>, running: Running) -> Result<Status, 
     // Worst first; within one severity in the order they were found.
     status.problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
     Ok(status)
+}
+
+/// A ledger that was set aside, for as long as it lies there: nothing disappears silently.
+fn set_aside(connection: &Connection, path: &std::path::Path) -> Result<Option<Problem>, JobError> {
+    let before = store::set_aside_before(connection, path)?;
+    Ok(before.map(|before| {
+        let what =
+            format!("an earlier ledger of this disk lies beside usage.db as {}: {}", before.name, before.because);
+        Problem::note("ledger_set_aside", what, "delete it once nobody needs it any more")
+    }))
 }
 
 fn mode(settings: &Settings, sandbox: bool) -> &'static str {

@@ -2,6 +2,7 @@
 //!
 //! Owns: names, ids, quantities, times. Does not know: where any of them come from or go to.
 
+mod identity;
 mod ids;
 mod meter;
 mod micros;
@@ -11,6 +12,7 @@ mod problem;
 mod sample;
 mod time;
 
+pub use identity::MachineIdentity;
 pub use ids::{CustomerId, ItemId, MeterName, NameError, PlanName, PriceId, SourceName, SubscriptionId};
 pub use meter::{Meter, Report, Rounding, Source, Unit};
 pub use micros::{Micros, QuantityError};

@@ -93,7 +93,7 @@ impl Provider {
         }
     }
 
-    /// Marks an item as this machine's (rule S10). A key that may not do so gets [`RefusalKind::NotPermitted`].
+    /// Marks an item as a machine's, or as nobody's (rule S10). A key that may not do so gets [`RefusalKind::NotPermitted`].
     pub async fn claim_item(&self, item: &ItemId, machine: &str, idempotency_key: &str) -> Answer<Outcome> {
         match self {
             Self::None => Answer::unanswered(Outcome::Refused(Refusal::not_configured())),

@@ -3,9 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{SourceError, cgroup, container, cpus, incarnation, stat};
+use super::{SourceError, cgroup, container, cpus, incarnation, product, stat};
 use crate::clock::Reading;
-use crate::model::{Incarnation, Meter, Sample, Source};
+use crate::model::{Incarnation, MachineIdentity, Meter, Sample, Source};
 
 /// A machine to be measured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +88,13 @@ impl Machine {
         self.root.join("run/systemd/timesync/synchronized").exists()
     }
 
-    /// The machine id, where one is set (rule S11).
+    /// By what this machine is known (rule S11).
+    #[must_use]
+    pub fn identity(&self, runtime_dir: &Path) -> MachineIdentity {
+        MachineIdentity { machine_id: self.machine_id(), product_uuid: product::uuid(self, runtime_dir) }
+    }
+
+    /// The machine id, where one is set.
     #[must_use]
     pub fn machine_id(&self) -> Option<String> {
         let id = self.try_read("etc/machine-id").ok()?.trim().to_owned();

@@ -21,6 +21,7 @@ mod cpus;
 mod error;
 mod incarnation;
 mod machine;
+mod product;
 mod stat;
 
 pub use error::SourceError;

@@ -19,6 +19,9 @@ pub enum StoreError {
     /// More is waiting than the queue takes.
     #[error("usage.db is busy: too many writes are waiting")]
     Busy,
+    /// It is set aside, and an empty one takes its place.
+    #[error("usage.db is being set aside; nothing of this was stored\nhint: usagectl status shows when usaged is back")]
+    SettingAside,
     /// The writer's thread has ended.
     #[error("usage.db is closed")]
     Gone,
@@ -94,7 +97,7 @@ impl StoreError {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Full | Self::Busy => true,
+            Self::Full | Self::Busy | Self::SettingAside => true,
             Self::Sqlite(error) => matches!(
                 error.sqlite_error_code(),
                 Some(

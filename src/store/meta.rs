@@ -18,3 +18,9 @@ pub fn set(tx: &Tx<'_>, key: &str, value: &str) -> Result<(), StoreError> {
     .execute([key, value])?;
     Ok(())
 }
+
+/// Forgets a fact.
+pub fn remove(tx: &Tx<'_>, key: &str) -> Result<(), StoreError> {
+    tx.prepare_cached("DELETE FROM meta WHERE key = ?1")?.execute([key])?;
+    Ok(())
+}

@@ -5,6 +5,7 @@
 //! After a crash: whatever [`Store::write`] answered with `Ok` is on disk; whatever it did not answer may or may not be.
 //! Does not know: what any table means.
 
+mod anew;
 pub mod audit;
 mod connection;
 mod error;
@@ -15,6 +16,7 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 
+pub use anew::{SetAside, begun_anew, mark_to_be_set_aside, set_aside_before, set_aside_if_marked};
 pub use error::StoreError;
 pub use lock::StateLock;
 use rusqlite::Connection;

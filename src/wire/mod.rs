@@ -14,7 +14,7 @@ mod usage;
 
 pub use doctor::{Check, DoctorReport, Verdict};
 pub use error::ErrorBody;
-pub use identity::{IdentityReport, IdentityRequest};
+pub use identity::{IdentityReport, IdentityRequest, PrepareImageReport, PrepareImageRequest, ThisVm};
 pub use link::{LinkReport, LinkRequest, LinkedItem, ReleaseReport, ReleaseRequest};
 pub use record::{RecordAnswer, RecordInput, RecordOutcome, RecordReport, VoidReport, VoidRequest};
 pub use status::{
@@ -22,6 +22,9 @@ pub use status::{
 };
 pub use sync::{SyncLine, SyncReport, SyncRequest};
 pub use usage::{GapLine, MeterUsage, UsageReport, is_month};
+
+/// Members of this group may read and record. The socket lets in nobody else but root and the daemon's own user.
+pub const RECORD_GROUP: &str = "usaged";
 
 /// Grows when a field changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;

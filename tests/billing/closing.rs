@@ -2,7 +2,7 @@
 
 use usaged::jobs::{self, JobError};
 use usaged::outbox;
-use usaged::wire::{IdentityRequest, LinkRequest, ReleaseRequest, SyncRequest};
+use usaged::wire::{LinkRequest, ReleaseRequest, SyncRequest};
 
 use super::vm::{DAY, HOUR, MINUTE, Vm, linked_at, run, settle};
 
@@ -11,7 +11,7 @@ const CREDIT_DUE: &str = "SELECT ifnull(sum(units), 0) FROM credit_due";
 const OPEN_TARGET: &str =
     "SELECT ifnull(sum(target), 0) FROM usage_record WHERE state = 'open' AND meter = 'api_credits'";
 
-fn code(error: &JobError) -> &'static str {
+pub(crate) fn code(error: &JobError) -> &'static str {
     match error {
         JobError::Refused { code, .. } => code,
         _ => "another error",
@@ -211,25 +211,6 @@ fn s5_a_restored_disk_is_held_and_released_without_billing_twice() {
             assert_eq!(vm.stands(&vm.demo.item_api), expected, "adopt {adopt}");
         });
     }
-}
-
-#[test]
-fn s11_a_clone_sends_nothing_until_somebody_says_what_happened() {
-    run(async {
-        let mut vm = linked_at("2026-11-24T12:00:00Z", "compute_hours = 100, api_credits = 0").await;
-        vm.kill();
-        let id = "fedcba9876543210fedcba9876543210\n";
-        std::fs::write(vm.dir.path().join("root/etc/machine-id"), id).unwrap();
-        vm.start().await;
-        vm.record("a", 5).await;
-        vm.push_now().await.unwrap();
-        assert_eq!(vm.stands(&vm.demo.item_api), 0);
-        assert!(vm.context().problems().iter().any(|problem| problem.code == "identity_changed"));
-        let request = IdentityRequest { because: "the VM was moved".into() };
-        jobs::accept_identity(vm.context(), &request, "uid:0").await.unwrap();
-        vm.push_now().await.unwrap();
-        assert_eq!(vm.stands(&vm.demo.item_api), 5);
-    });
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn s11_a_retry_that_waits_for_an_identity_does_not_spin() {
         vm.stripe.fault(Fault::next(limited).on("POST", USAGE));
         vm.push().await.unwrap();
         vm.kill();
-        std::fs::write(vm.dir.path().join("root/etc/machine-id"), "fedcba9876543210fedcba9876543210\n").unwrap();
+        vm.write("etc/machine-id", "fedcba9876543210fedcba9876543210\n");
         vm.start().await;
         vm.run(10 * SECOND);
         let pushed = vm.push().await.unwrap();

@@ -12,5 +12,6 @@
 mod closing;
 mod faults;
 mod hostile;
+mod identity;
 mod month;
 mod vm;

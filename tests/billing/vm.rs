@@ -23,7 +23,7 @@ use usaged::outbox;
 use usaged::provider::{Outcome, Provider, SetUsage};
 use usaged::sandbox::{Demo, Sandbox, SandboxClock, seed_demo};
 use usaged::sources::Machine;
-use usaged::store::{Store, StoreError};
+use usaged::store::{self, Store, StoreError};
 use usaged::wire::{LinkRequest, SyncRequest};
 
 pub(crate) const SECOND: i64 = 1_000_000;
@@ -112,7 +112,8 @@ impl Vm {
         vm
     }
 
-    fn write(&self, path: &str, text: &str) {
+    /// A file of the machine's.
+    pub(crate) fn write(&self, path: &str, text: &str) {
         let path = self.dir.path().join("root").join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
@@ -145,6 +146,7 @@ impl Vm {
         let config = config::load(&paths, &env).unwrap().config;
         let provider = Provider::new(&config.provider).unwrap();
         std::fs::create_dir_all(&paths.runtime).unwrap();
+        store::set_aside_if_marked(&paths.database()).unwrap();
         let parts = Parts {
             store: Store::open(&paths.database()).unwrap(),
             clock: Arc::<ManualClock>::clone(&self.clock),

@@ -18,6 +18,7 @@ mod harness;
 mod another_writer;
 mod asking;
 mod bad_input;
+mod copies;
 mod full_disk;
 mod hangups;
 mod kill_nine;

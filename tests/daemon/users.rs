@@ -91,7 +91,10 @@ fn a_user_who_may_not_is_told_what_is_lacking() {
         let words = line.split(' ');
         let said = run(home.command(usagectl.to_str().unwrap()).arg("--socket").arg(vm.socket()).args(words));
         assert_eq!((said.code, &*said.out), (4, ""), "{said:?}");
-        assert!(said.err.contains("not in the group usaged") && said.err.contains("usermod -aG usaged"), "{said:?}");
+        assert!(
+            said.err.contains("members of the group usaged") && said.err.contains("usermod -aG usaged"),
+            "{said:?}"
+        );
     }
     assert_eq!(vm.query::<i64>("SELECT count(*) FROM credit"), 0);
 }

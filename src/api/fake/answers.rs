@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use crate::model::Problem;
 use crate::wire::{
-    DoctorReport, IdentityReport, LinkReport, ReleaseReport, SCHEMA, Status, SyncReport, UsageReport, VoidReport,
+    DoctorReport, IdentityReport, LinkReport, PrepareImageReport, ReleaseReport, SCHEMA, Status, SyncReport,
+    UsageReport, VoidReport,
 };
 
 fn of<T: DeserializeOwned>(value: Value) -> T {
@@ -130,7 +131,22 @@ pub(crate) fn void(id: &str) -> VoidReport {
 
 pub(crate) fn identity() -> IdentityReport {
     let what = "this ledger is this machine's now; pushes go on".to_owned();
-    IdentityReport { schema: SCHEMA, machine: "0123456789abcdef0123456789abcdef".to_owned(), what }
+    let machine = "0123456789abcdef0123456789abcdef/4c4c4544-0042-3510-8051-c4c04f4a4e32".to_owned();
+    IdentityReport { schema: SCHEMA, machine, what, set_aside: None }
+}
+
+pub(crate) fn begun_anew() -> IdentityReport {
+    let what = "usaged begins anew, unlinked, with an empty ledger; the old one was set aside".to_owned();
+    let set_aside = Some("/var/lib/usaged/usage.db.set-aside-2026-11-14T10-00-12Z".to_owned());
+    IdentityReport { what, set_aside, ..identity() }
+}
+
+pub(crate) fn prepare_image() -> PrepareImageReport {
+    of(json!({
+        "schema": 1, "unlinked": "sub_Q1", "unsent": ["api_credits: 5 should stand on si_api, and 4 does"],
+        "still_claimed": ["si_api: the connection was lost"],
+        "set_aside": "/var/lib/usaged/usage.db.set-aside-2026-11-14T10-00-12Z"
+    }))
 }
 
 pub(crate) fn release() -> ReleaseReport {

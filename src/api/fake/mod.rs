@@ -13,8 +13,9 @@ pub(crate) use server::Server;
 
 use super::{Answer, ApiError, Caller, Desk, Record};
 use crate::wire::{
-    DoctorReport, IdentityReport, IdentityRequest, LinkReport, LinkRequest, RecordAnswer, RecordOutcome, ReleaseReport,
-    ReleaseRequest, Status, SyncReport, SyncRequest, UsageReport, VoidReport, VoidRequest,
+    DoctorReport, IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest,
+    RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest, Status, SyncReport, SyncRequest, UsageReport,
+    VoidReport, VoidRequest,
 };
 
 /// The desk of a test.
@@ -103,6 +104,11 @@ impl Desk for FakeDesk {
     fn identity(&self, _: Caller, request: IdentityRequest) -> Answer<'_, IdentityReport> {
         self.note(format!("identity {request:?}"));
         now(self.by_rule(answers::identity()))
+    }
+
+    fn prepare_image(&self, _: Caller, request: PrepareImageRequest) -> Answer<'_, PrepareImageReport> {
+        self.note(format!("prepare_image {request:?}"));
+        now(self.by_rule(answers::prepare_image()))
     }
 
     fn release(&self, _: Caller, request: ReleaseRequest) -> Answer<'_, ReleaseReport> {

@@ -1,7 +1,7 @@
 //! Link: bind this VM to a subscription, after everything that could make a wrong bill was looked at.
 
 mod begin;
-mod claim;
+pub(super) mod claim;
 mod plan;
 mod standing;
 mod subscription;
@@ -9,7 +9,7 @@ mod subscription;
 use std::sync::Arc;
 
 use super::{Context, JobError, periods};
-use crate::account::{Item, NewLink};
+use crate::account::{self, Item, NewLink};
 use crate::model::{CustomerId, ItemId, Span, SubscriptionId};
 use crate::provider::Provider;
 use crate::wire::{LinkReport, LinkRequest, LinkedItem, SCHEMA};
@@ -50,6 +50,8 @@ pub async fn link(context: &Arc<Context>, request: &LinkRequest, actor: &str) ->
     let period = subscription::common_period(&checked, &view)?;
     let now = context.now();
     let from = subscription::start(request, period, now)?;
+    let identity_since = context.store.read(account::identity_since).await?;
+    subscription::refuse_anothers(from, identity_since)?;
     let new = NewLink {
         customer: customer.clone(),
         subscription: subscription.clone(),

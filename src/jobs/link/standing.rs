@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::super::{Context, JobError};
 use super::Checked;
 use crate::account::Item;
+use crate::model::MachineIdentity;
 use crate::outbox;
 use crate::provider::ItemView;
 use crate::wire::LinkRequest;
@@ -41,8 +42,9 @@ pub(super) async fn check_items(
 }
 
 fn check_claim(context: &Context, view: &ItemView) -> Result<(), JobError> {
-    match (&view.claim, context.machine.machine_id()) {
-        (Some(claim), machine) if machine.as_deref() != Some(claim.as_str()) => Err(JobError::refused(
+    let ours = context.identity();
+    match &view.claim {
+        Some(claim) if ours.is_unknown() || !ours.may_be(&MachineIdentity::parse(claim)) => Err(JobError::refused(
             "claimed",
             format!("the item {} is claimed by another machine, {claim} (rule S10)", view.id),
             "give this VM its own item or customer; or, if that machine is gone, remove the item's metadata usaged_machine",

@@ -71,3 +71,15 @@ pub(super) fn start(request: &LinkRequest, period: Span, now: Timestamp) -> Resu
     }
     Ok(from)
 }
+
+/// Rules R1 and S11: what this disk's ledger measured on another machine is not this VM's usage.
+pub(super) fn refuse_anothers(from: Timestamp, identity_since: Option<Timestamp>) -> Result<(), JobError> {
+    match identity_since {
+        Some(since) if from < since => Err(JobError::refused(
+            "from_another_machine",
+            format!("until {since} this ledger was another machine's (rule S11)"),
+            "leave --from out to start now",
+        )),
+        _ => Ok(()),
+    }
+}

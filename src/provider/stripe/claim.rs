@@ -20,7 +20,8 @@ struct WireItem {
     metadata: BTreeMap<String, String>,
 }
 
-/// `POST /v1/subscription_items/{si}`. Changes one metadata field and nothing that is billed.
+/// `POST /v1/subscription_items/{si}`. Changes one metadata field and nothing that is billed; an empty one is removed.
+/// <https://docs.stripe.com/api/metadata>
 pub(super) async fn claim_item(
     client: &Client,
     item: &ItemId,
@@ -30,8 +31,8 @@ pub(super) async fn claim_item(
     let field = format!("metadata[{CLAIM_FIELD}]");
     let path = format!("/v1/subscription_items/{item}");
     let exchange = client.post(&path, &[(field.as_str(), machine)], idempotency_key).await;
-    let look = |wire: WireItem| match wire.metadata.get(CLAIM_FIELD) {
-        Some(claim) if wire.id == *item && claim == machine => Ok(()),
+    let look = |wire: WireItem| match wire.metadata.get(CLAIM_FIELD).map_or("", String::as_str) {
+        claim if wire.id == *item && claim == machine => Ok(()),
         _ => Err(format!("the claim on {item} does not show on {}", wire.id)),
     };
     judge(client, exchange, look).map(into_outcome)

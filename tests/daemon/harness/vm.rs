@@ -235,6 +235,11 @@ impl Vm {
         connection.busy_timeout(Duration::from_secs(10)).unwrap();
         connection.query_row(sql, [], |row| row.get(0)).unwrap()
     }
+
+    /// Changes `usage.db`, which no daemon has open.
+    pub(crate) fn execute(&self, sql: &str) {
+        Connection::open(self.database()).unwrap().execute_batch(sql).unwrap();
+    }
 }
 
 /// What a report says of one meter in its newest period; null where it says nothing.
