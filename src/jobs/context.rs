@@ -11,7 +11,7 @@ use super::sample::HasSampled;
 use crate::clock::trust::{self, Placement, ProviderDate};
 use crate::clock::{Clock, Reading};
 use crate::config::{ClockTrust, Config};
-use crate::model::{Incarnation, MachineIdentity, Problem, Timestamp};
+use crate::model::{Incarnation, MachineIdentity, Problem, Severity, Timestamp};
 use crate::outbox::Generation;
 use crate::provider::{Answer, Provider};
 use crate::sources::Machine;
@@ -146,7 +146,10 @@ impl Context {
         let mut live = self.live();
         let key = (problem.code.clone(), about.to_owned());
         if live.problems.get(&key) != Some(&problem) {
-            tracing::warn!(code = %problem.code, hint = %problem.hint, "{}", problem.what);
+            match problem.severity {
+                Severity::Note => tracing::info!(code = %problem.code, hint = %problem.hint, "{}", problem.what),
+                Severity::Problem => tracing::warn!(code = %problem.code, hint = %problem.hint, "{}", problem.what),
+            }
             live.problems.insert(key, problem);
         }
     }

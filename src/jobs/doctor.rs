@@ -82,7 +82,7 @@ fn clock(context: &Context) -> Check {
             "clock",
             Verdict::Warn,
             "nobody vouches for the wall clock; usage waits to be placed, at most a day",
-            "if chrony or ntpd keeps it, write clock = \"trusted\" in usaged.toml",
+            "if chrony or ntpd keeps it right, write clock = \"trusted\" in usaged.toml; else: timedatectl set-ntp true",
         ),
     }
 }

@@ -36,6 +36,7 @@ pub async fn sample(context: &Arc<Context>) -> Result<Sampled, JobError> {
             context.live().has_sampled = HasSampled::Stored;
             context.clear("database_unavailable");
             context.note_capped(&capped);
+            context.note_placed(sampled.placed);
             tracing::debug!(target: "usaged::flow", "{}", sampled.in_words());
             Ok(sampled)
         }
@@ -79,6 +80,20 @@ impl Context {
         if live.has_sampled == HasSampled::Stored {
             live.has_sampled = HasSampled::Unstored;
         }
+    }
+
+    /// What waits does so in plain sight (rule M5).
+    fn note_placed(&self, placed: bool) {
+        const UNTRUSTED: &str = "clock_untrusted";
+        if placed {
+            self.clear(UNTRUSTED);
+            return;
+        }
+        self.raise(Problem::note(
+            UNTRUSTED,
+            "nobody vouches for the wall clock yet: what is used waits to be placed, at most a day",
+            "if chrony or ntpd keeps it right, write clock = \"trusted\" in usaged.toml; else: timedatectl set-ntp true",
+        ));
     }
 
     fn note_capped(&self, capped: &[String]) {
