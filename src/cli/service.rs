@@ -21,15 +21,21 @@ pub(super) fn hint(show: Show) -> Option<String> {
     let hint = match (value("LoadState"), value("ActiveState"), value("ExecMainStatus")) {
         ("masked", ..) => "the service is masked: sudo systemctl unmask usaged && sudo systemctl start usaged",
         ("not-found", ..) => "there is no usaged.service on this machine; to try it: usaged run --sandbox",
+        // Tried again and again, so it is most often found between two tries.
+        (_, "failed" | "activating", "216") => {
+            "the service's group is missing: sudo groupadd --system --gid $(id -g usaged) usaged && \
+             sudo systemctl restart usaged"
+        }
+        (_, "failed" | "activating", "217") => {
+            "the service's user is missing: sudo systemd-sysusers usaged.conf && sudo chown -R usaged: /var/lib/usaged && \
+             sudo chgrp usaged /etc/usaged/usaged.toml && sudo systemctl restart usaged"
+        }
         (_, "activating" | "reloading", _) => "it is just starting; what it waits for: systemctl status usaged",
         (_, "deactivating", _) => "it is just stopping; afterwards: sudo systemctl start usaged",
         (_, "active", _) => "the service runs and its socket is gone: sudo systemctl restart usaged",
         (_, "failed", "78") => {
             "the service gave up, since starting again would change nothing; what is wrong: journalctl -u usaged -n 20 \
              (for the configuration alone: sudo usaged check-config); then: sudo systemctl start usaged"
-        }
-        (_, "failed", "216" | "217") => {
-            "the service's user or group is missing: sudo systemd-sysusers usaged.conf && sudo systemctl start usaged"
         }
         (_, "failed", _) => "the service failed: journalctl -u usaged -n 50; then: sudo systemctl start usaged",
         _ => return None,
@@ -47,8 +53,8 @@ mod tests {
         assert!(hint(masked).unwrap().contains("unmask"));
         let faulty = || Some("LoadState=loaded\nActiveState=failed\nResult=exit-code\nExecMainStatus=78\n".to_owned());
         assert!(hint(faulty).unwrap().contains("check-config"));
-        let no_group = || Some("LoadState=loaded\nActiveState=failed\nExecMainStatus=216\n".to_owned());
-        assert!(hint(no_group).unwrap().contains("systemd-sysusers"));
+        let no_group = || Some("LoadState=loaded\nActiveState=activating\nExecMainStatus=216\n".to_owned());
+        assert!(hint(no_group).unwrap().contains("groupadd"));
         let killed = || Some("LoadState=loaded\nActiveState=failed\nResult=oom-kill\nExecMainStatus=9\n".to_owned());
         assert!(hint(killed).unwrap().contains("journalctl"));
         let stopped = || Some("LoadState=loaded\nActiveState=inactive\nExecMainStatus=0\n".to_owned());
