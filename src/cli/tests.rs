@@ -1,7 +1,7 @@
 //! `usagectl` as its users see it: whole command lines against a scripted daemon on a real socket.
 
 use std::io::{self, Read as _, Write};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
@@ -143,22 +143,28 @@ fn a_daemon_that_stays_busy_leaves_the_command_to_try_again() {
     assert!(ran.err.contains("usagectl record api_credits 5 --id order-1"), "{}", ran.err);
 }
 
+/// Takes a connection and reads a request to the end of its JSON.
+fn taken(listener: &UnixListener) -> (UnixStream, String) {
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut request = String::new();
+    while !request.ends_with('}') {
+        let mut some = [0; 1_024];
+        let count = stream.read(&mut some).unwrap();
+        if count == 0 {
+            break;
+        }
+        request += std::str::from_utf8(&some[..count]).unwrap();
+    }
+    (stream, request)
+}
+
 /// Takes connections, reads a request, and hangs up so many times before it gives the last word.
 fn hangs_up(path: PathBuf, times: usize) -> std::thread::JoinHandle<Vec<String>> {
     let listener = UnixListener::bind(path).unwrap();
     std::thread::spawn(move || {
         let mut requests = Vec::new();
         for attempt in 0..=times {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut request = String::new();
-            while !request.ends_with('}') {
-                let mut some = [0; 1_024];
-                let count = stream.read(&mut some).unwrap();
-                if count == 0 {
-                    break;
-                }
-                request += std::str::from_utf8(&some[..count]).unwrap();
-            }
+            let (mut stream, request) = taken(&listener);
             if attempt == times {
                 let body = r#"{"schema":1,"accepted":0,"duplicate":1,"refused":0,"records":[{"id":"order-1","outcome":"duplicate"}]}"#;
                 write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
@@ -186,7 +192,7 @@ fn an_answer_that_stays_lost_is_neither_success_nor_failure() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("usaged.sock");
     let listener = UnixListener::bind(&path).unwrap();
-    let daemon = std::thread::spawn(move || drop(listener.accept().unwrap()));
+    let daemon = std::thread::spawn(move || drop(taken(&listener)));
     let ran = ran(
         &surroundings(Path::new("/nonexistent"), &path),
         &["--sandbox", "record", "api_credits", "5", "--retry-for", "0"],
