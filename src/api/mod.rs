@@ -14,11 +14,13 @@ mod body;
 mod desk;
 mod doctor;
 mod error;
+mod exposition;
 #[cfg(test)]
 pub(crate) mod fake;
 mod identity;
 mod intake;
 mod link;
+mod metrics;
 mod openapi;
 #[cfg(test)]
 mod openapi_document;

@@ -5,7 +5,9 @@ use axum::http::{Method, Uri};
 use axum::routing::{get, post};
 
 use super::access::Guest;
-use super::{ApiError, Desk, Limits, doctor, identity, link, openapi, record, release, status, sync, usage, void};
+use super::{
+    ApiError, Desk, Limits, doctor, identity, link, metrics, openapi, record, release, status, sync, usage, void,
+};
 use crate::model::nearest;
 
 /// What every handler can reach.
@@ -16,7 +18,7 @@ pub(super) struct App {
 }
 
 /// Every path, with its methods.
-pub(super) const PATHS: [(&str, &str); 9] = [
+pub(super) const PATHS: [(&str, &str); 10] = [
     ("/v1/status", "GET"),
     ("/v1/usage", "GET, POST"),
     ("/v1/void", "POST"),
@@ -25,6 +27,7 @@ pub(super) const PATHS: [(&str, &str); 9] = [
     ("/v1/release", "POST"),
     ("/v1/identity", "POST"),
     ("/v1/doctor", "GET"),
+    ("/metrics", "GET"),
     ("/v1/openapi.json", "GET"),
 ];
 
@@ -38,6 +41,7 @@ pub(super) fn router(desk: Arc<dyn Desk>, limits: Limits) -> Router {
         .route("/v1/release", post(release::release))
         .route("/v1/identity", post(identity::identity))
         .route("/v1/doctor", get(doctor::doctor))
+        .route("/metrics", get(metrics::metrics))
         .route("/v1/openapi.json", get(openapi::openapi))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
