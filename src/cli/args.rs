@@ -57,6 +57,8 @@ pub(super) enum Command {
     Identity(IdentityArgs),
     /// Check everything that can be wrong
     Doctor,
+    /// Print the figures for Prometheus, or write them for a textfile collector
+    Metrics(MetricsArgs),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -161,6 +163,13 @@ pub(super) struct IdentityArgs {
     /// Why; kept in the audit
     #[arg(long, value_name = "TEXT")]
     pub(super) because: String,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct MetricsArgs {
+    /// Put them into this file, replaced as a whole, as /var/lib/prometheus/node-exporter/usaged.prom
+    #[arg(long, value_name = "FILE")]
+    pub(super) textfile: Option<PathBuf>,
 }
 
 fn month(text: &str) -> Result<String, String> {

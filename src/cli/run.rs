@@ -9,7 +9,7 @@ use super::args::Command;
 use super::client::Said;
 use super::error::CliError;
 use super::look::Look;
-use super::{Args, Exit, Sockets, doctor, identity, link, record, release, status, sync, usage, void};
+use super::{Args, Exit, Sockets, doctor, identity, link, metrics, record, release, status, sync, usage, void};
 use crate::cli::client::Client;
 
 /// What `usagectl` is told of the machine it runs on.
@@ -103,6 +103,7 @@ impl Run<'_> {
             Command::Release(args) => release::release(self, args).await,
             Command::Identity(args) => identity::identity(self, args).await,
             Command::Doctor => doctor::doctor(self).await,
+            Command::Metrics(args) => metrics::metrics(self, args).await,
         }
     }
 
@@ -122,7 +123,7 @@ impl Run<'_> {
     }
 
     /// Writes to stdout. A reader that has seen enough (`| head`) is no fault, and changes no exit code.
-    fn print(&mut self, bytes: &[u8]) -> Result<(), CliError> {
+    pub(super) fn print(&mut self, bytes: &[u8]) -> Result<(), CliError> {
         match self.out.write_all(bytes).and_then(|()| self.out.flush()) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CliError::Output(error)),
             _ => Ok(()),

@@ -104,6 +104,46 @@ fn json_is_exactly_what_the_daemon_says_and_nothing_else() {
 }
 
 #[test]
+fn metrics_are_printed_as_they_came_or_put_into_a_file() {
+    let server = Server::start(FakeDesk::default());
+    let printed = ask(&server, &["metrics"]);
+    assert_eq!((printed.exit, printed.err.as_str()), (Exit::Fine, ""));
+    assert_eq!(printed.out, server.get("/metrics").text);
+    let file = server.directory.path().join("usaged.prom");
+    let written = ask(&server, &["metrics", "--textfile", file.to_str().unwrap()]);
+    assert_eq!((written.exit, written.out.as_str(), written.err.as_str()), (Exit::Fine, "", ""));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), printed.out);
+    let nowhere = ask(&server, &["metrics", "--textfile", "/nonexistent/usaged.prom"]);
+    assert_eq!((nowhere.exit, nowhere.out.as_str()), (Exit::Error, ""));
+    assert!(nowhere.err.contains("cannot write /nonexistent/usaged.prom"), "{}", nowhere.err);
+    assert!(nowhere.err.contains("\nhint: "), "{}", nowhere.err);
+}
+
+#[test]
+fn metrics_that_are_not_whole_replace_no_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let (socket, file) = (directory.path().join("usaged.sock"), directory.path().join("usaged.prom"));
+    std::fs::write(&file, "old").unwrap();
+    let listener = UnixListener::bind(&socket).unwrap();
+    let server = std::thread::spawn(move || {
+        for stream in listener.incoming().take(2) {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 1_024];
+            if stream.read(&mut request).unwrap() > 0 {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nusaged_build_info 1\n").unwrap();
+                break;
+            }
+        }
+    });
+    let ran =
+        ran(&surroundings(&socket, Path::new("/nonexistent")), &["metrics", "--textfile", file.to_str().unwrap()]);
+    server.join().unwrap();
+    assert_eq!(ran.exit, Exit::Error, "{}", ran.err);
+    assert!(ran.err.contains("not all of them"), "{}", ran.err);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "old");
+}
+
+#[test]
 fn a_record_sent_twice_with_one_id_counts_once() {
     let server = Server::start(FakeDesk::default());
     let first = ask(&server, &["record", "api_credits", "5", "--id", "order-1"]);

@@ -1,7 +1,8 @@
-//! Metrics: on the socket, on a loopback address.
+//! Metrics: on the socket, on a loopback address, in a file.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use crate::harness::{Answer, Process, Vm, ask, until};
@@ -98,4 +99,21 @@ fn without_a_word_nothing_listens_on_tcp() {
     let daemon = vm.start();
     assert_eq!(listeners(&daemon), 0);
     daemon.stop();
+}
+
+#[test]
+fn usagectl_prints_them_or_puts_them_into_a_file_that_everybody_may_read() {
+    let vm = Vm::unbilled();
+    let _daemon = vm.start();
+    let printed = vm.ctl(&["metrics"]);
+    assert_eq!((printed.code, &*printed.err), (0, ""), "{printed:?}");
+    assert!(printed.out.starts_with("# HELP usaged_build_info") && printed.out.ends_with("\n# EOF\n"), "{printed:?}");
+    let file = vm.dir().join("usaged.prom");
+    for _ in 0..2 {
+        let written = vm.ctl(&["metrics", "--textfile", file.to_str().unwrap()]);
+        assert_eq!((written.code, &*written.out, &*written.err), (0, "", ""));
+    }
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains("\nusaged_clock_trusted ") && text.ends_with("\n# EOF\n"), "{text}");
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o644);
 }
