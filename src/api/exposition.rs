@@ -333,6 +333,18 @@ mod tests {
     }
 
     #[test]
+    fn every_series_that_an_alert_asks_for_is_there() {
+        let text = of(answers::troubled()).unwrap();
+        let rules = include_str!("../../packaging/prometheus/usaged.rules.yml");
+        let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
+        let asked: Vec<&str> = rules.split(|c| !is_name(c)).filter(|word| word.starts_with("usaged_")).collect();
+        assert!(asked.len() > 9, "{asked:?}");
+        for name in asked {
+            assert!(text.contains(&format!("\n# TYPE {name} gauge\n")), "{name}");
+        }
+    }
+
+    #[test]
     fn every_series_is_described_where_users_look() {
         let text = of(answers::troubled()).unwrap();
         let described = include_str!("../../docs/api.md");
