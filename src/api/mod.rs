@@ -1,4 +1,5 @@
-//! The control surface: HTTP/1.1 and JSON over a Unix socket, versioned under `/v1/`.
+//! The control surface: HTTP/1.1 and JSON over a Unix socket, versioned under `/v1/`; and metrics, there and on a loopback
+//! address.
 //!
 //! Owns: the socket, who may ask what (peer credentials), reading and checking what callers send, the shape of every
 //! answer. One file per question, named as in [`crate::cli`]. Does not know: the jobs, the ledger or the provider; what
@@ -14,11 +15,14 @@ mod body;
 mod desk;
 mod doctor;
 mod error;
+mod exposition;
 #[cfg(test)]
 pub(crate) mod fake;
 mod identity;
 mod intake;
 mod link;
+mod loopback;
+mod metrics;
 mod openapi;
 #[cfg(test)]
 mod openapi_document;
@@ -28,6 +32,7 @@ mod record;
 mod release;
 mod reply;
 mod routes;
+mod scrape;
 mod server;
 mod socket;
 mod status;
@@ -42,5 +47,6 @@ pub use accounts::has_group;
 pub use desk::{Answer, Desk};
 pub use error::ApiError;
 pub use intake::Record;
+pub use scrape::serve_metrics;
 pub use server::{Limits, serve};
 pub use socket::{BindError, Socket, bind, take_over};

@@ -8,6 +8,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
@@ -18,7 +19,7 @@ use super::routes::router;
 use super::{Access, Caller, Desk, Rank, Socket};
 
 /// Sent by hand where there is no room to start a conversation.
-const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: application/json\r\n\
+pub(super) const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: application/json\r\n\
     Connection: close\r\nContent-Length: 63\r\n\r\n{\"code\":\"busy\",\"error\":\"too many connections are open at once\"}";
 
 /// Bounds on what callers can ask of the daemon.
@@ -67,19 +68,26 @@ pub async fn serve(
             Some(ended) = open.join_next() => note(ended),
             accepted = socket.listener.accept() => match accepted {
                 Ok((stream, _)) => if let Some((guest, place)) = admit(&stream, &access, &pools) {
-                    open.spawn(converse(stream, guest, place, service.clone(), limits, stopped.clone()));
+                    open.spawn(converse(stream, Some(guest), place, service.clone(), limits, stopped.clone()));
                 },
-                Err(error) => {
-                    // Out of file descriptors, most likely: one that closes makes room again.
-                    tracing::warn!(%error, "cannot take a connection; trying again in a second");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
+                Err(error) => cannot_accept(&error).await,
             },
         }
     }
     drop(socket);
     stop.send_replace(true);
-    let drained = tokio::time::timeout(limits.grace, async {
+    drain(open, limits.grace).await;
+}
+
+/// Out of file descriptors, most likely: one that closes makes room again.
+pub(super) async fn cannot_accept(error: &std::io::Error) {
+    tracing::warn!(%error, "cannot take a connection; trying again in a second");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+}
+
+/// Lets what was asked end, for so long.
+pub(super) async fn drain(mut open: JoinSet<()>, grace: Duration) {
+    let drained = tokio::time::timeout(grace, async {
         while let Some(ended) = open.join_next().await {
             note(ended);
         }
@@ -89,7 +97,7 @@ pub async fn serve(
     }
 }
 
-fn note(ended: Result<(), tokio::task::JoinError>) {
+pub(super) fn note(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "a request ended in a fault of this program");
     }
@@ -114,9 +122,10 @@ fn admit(stream: &UnixStream, access: &Access, pools: &Pools) -> Option<(Guest, 
     place.map(|place| (guest, place))
 }
 
-async fn converse(
-    stream: UnixStream,
-    guest: Guest,
+/// Answers one connection. Who cannot be known as a guest asks one thing only.
+pub(super) async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    guest: Option<Guest>,
     place: OwnedSemaphorePermit,
     service: TowerToHyperService<Router>,
     limits: Limits,
@@ -124,10 +133,12 @@ async fn converse(
 ) {
     let mut builder = http1::Builder::new();
     // A caller that has said all it wants to (`nc -N`) or went away still has its command carried out to the end.
-    builder.half_close(true).keep_alive(guest.rank > Rank::Stranger);
+    builder.half_close(true).keep_alive(guest.as_ref().is_some_and(|guest| guest.rank > Rank::Stranger));
     builder.timer(TokioTimer::new()).header_read_timeout(limits.arrival_max);
     let answer = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(guest.clone());
+        if let Some(guest) = &guest {
+            request.extensions_mut().insert(guest.clone());
+        }
         service.call(request)
     });
     let conversation = builder.serve_connection(TokioIo::new(stream), answer);

@@ -174,6 +174,7 @@ fn a_stranger_gets_a_403_that_names_the_group_on_every_path() {
 fn a_recorder_reads_and_records_but_does_not_command() {
     let server = Server::with(FakeDesk::default(), recorders_only, Limits::new(4_096, 5));
     assert_eq!(server.get("/v1/status").status, 200);
+    assert_eq!(server.get("/metrics").status, 200);
     assert_eq!(server.post("/v1/usage", RECORD).status, 200);
     assert_eq!(server.post("/v1/sync", "{}").status, 200, "looking is reading");
     for (path, body) in [
@@ -245,6 +246,16 @@ fn wrong_paths_and_methods_say_what_there_is() {
     let wrong = server.send(Request::delete("/v1/usage"), "");
     assert_eq!((wrong.status, wrong.json["hint"].as_str()), (405, Some("/v1/usage takes GET, POST")));
     assert!(wrong.headers.contains_key("allow"));
+}
+
+#[test]
+fn metrics_are_openmetrics_of_what_the_status_says() {
+    let server = Server::start(FakeDesk::default());
+    *server.desk.status.lock().unwrap() = Some(answers::troubled());
+    let answer = server.get("/metrics");
+    let kind = answer.headers[CONTENT_TYPE].to_str().unwrap();
+    assert_eq!((answer.status, kind), (200, "application/openmetrics-text; version=1.0.0; charset=utf-8"));
+    assert_eq!(answer.text, super::exposition::of(answers::troubled()).unwrap());
 }
 
 #[test]

@@ -59,6 +59,8 @@ pub(super) enum Command {
     PrepareImage(PrepareImageArgs),
     /// Check everything that can be wrong
     Doctor,
+    /// Print the figures for Prometheus, or write them for a textfile collector
+    Metrics(MetricsArgs),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -179,6 +181,13 @@ pub(super) struct PrepareImageArgs {
     /// Go on although something is unsent, and why; kept in the audit
     #[arg(long, value_name = "TEXT")]
     pub(super) because: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct MetricsArgs {
+    /// Put them into this file, replaced as a whole, as /var/lib/prometheus/node-exporter/usaged.prom
+    #[arg(long, value_name = "FILE")]
+    pub(super) textfile: Option<PathBuf>,
 }
 
 fn month(text: &str) -> Result<String, String> {

@@ -175,6 +175,15 @@ impl Said {
         self.cleaned()
     }
 
+    /// The answer as metrics, to their end.
+    pub(super) fn metrics(&self) -> Result<&[u8], CliError> {
+        if self.bytes.ends_with(b"\n# EOF\n") {
+            return Ok(&self.bytes);
+        }
+        let why = "these are no metrics, or not all of them".to_owned();
+        Err(CliError::Unreadable { path: self.path.clone(), why })
+    }
+
     fn cleaned<T: DeserializeOwned>(&self) -> Result<T, CliError> {
         let unreadable =
             |error: serde_json::Error| CliError::Unreadable { path: self.path.clone(), why: error.to_string() };

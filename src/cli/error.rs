@@ -42,6 +42,9 @@ pub(super) enum CliError {
     /// Not even a client.
     #[error("cannot start: {0}")]
     Start(io::Error),
+    /// The answer cannot be put into a file.
+    #[error("cannot write {path}: {source}; what it held before is untouched")]
+    File { path: PathBuf, source: io::Error },
     /// The answer cannot be written down.
     #[error("cannot write the answer: {0}")]
     Output(#[from] io::Error),
@@ -88,6 +91,7 @@ impl CliError {
             Self::RecordUnsent { source, .. } => source.code(),
             Self::Start(_) => "cannot_start",
             Self::Output(_) => "output",
+            Self::File { .. } => "file",
         }
     }
 
@@ -110,6 +114,7 @@ impl CliError {
             Self::RecordUnknown { again, .. } | Self::RecordUnsent { again, .. } => {
                 return Some(format!("run it again with the same id, it counts once: {again}"));
             }
+            Self::File { .. } => "name a file in a directory that this user may write",
             Self::RecordRefused { .. } | Self::Start(_) | Self::Output(_) => return None,
         };
         Some(text.to_owned())

@@ -15,6 +15,7 @@ mod exit;
 mod identity;
 mod link;
 mod look;
+mod metrics;
 mod prepare_image;
 mod random_id;
 mod record;

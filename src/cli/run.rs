@@ -9,7 +9,9 @@ use super::args::Command;
 use super::client::Said;
 use super::error::CliError;
 use super::look::Look;
-use super::{Args, Exit, Sockets, doctor, identity, link, prepare_image, record, release, status, sync, usage, void};
+use super::{
+    Args, Exit, Sockets, doctor, identity, link, metrics, prepare_image, record, release, status, sync, usage, void,
+};
 use crate::cli::client::Client;
 
 /// What `usagectl` is told of the machine it runs on.
@@ -106,6 +108,7 @@ impl Run<'_> {
             Command::Identity(args) => identity::identity(self, args).await,
             Command::PrepareImage(args) => prepare_image::prepare_image(self, args).await,
             Command::Doctor => doctor::doctor(self).await,
+            Command::Metrics(args) => metrics::metrics(self, args).await,
         }
     }
 
@@ -125,7 +128,7 @@ impl Run<'_> {
     }
 
     /// Writes to stdout. A reader that has seen enough (`| head`) is no fault, and changes no exit code.
-    fn print(&mut self, bytes: &[u8]) -> Result<(), CliError> {
+    pub(super) fn print(&mut self, bytes: &[u8]) -> Result<(), CliError> {
         match self.out.write_all(bytes).and_then(|()| self.out.flush()) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CliError::Output(error)),
             _ => Ok(()),

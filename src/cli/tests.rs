@@ -1,7 +1,7 @@
 //! `usagectl` as its users see it: whole command lines against a scripted daemon on a real socket.
 
 use std::io::{self, Read as _, Write};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
@@ -109,6 +109,46 @@ fn json_is_exactly_what_the_daemon_says_and_nothing_else() {
 }
 
 #[test]
+fn metrics_are_printed_as_they_came_or_put_into_a_file() {
+    let server = Server::start(FakeDesk::default());
+    let printed = ask(&server, &["metrics"]);
+    assert_eq!((printed.exit, printed.err.as_str()), (Exit::Fine, ""));
+    assert_eq!(printed.out, server.get("/metrics").text);
+    let file = server.directory.path().join("usaged.prom");
+    let written = ask(&server, &["metrics", "--textfile", file.to_str().unwrap()]);
+    assert_eq!((written.exit, written.out.as_str(), written.err.as_str()), (Exit::Fine, "", ""));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), printed.out);
+    let nowhere = ask(&server, &["metrics", "--textfile", "/nonexistent/usaged.prom"]);
+    assert_eq!((nowhere.exit, nowhere.out.as_str()), (Exit::Error, ""));
+    assert!(nowhere.err.contains("cannot write /nonexistent/usaged.prom"), "{}", nowhere.err);
+    assert!(nowhere.err.contains("\nhint: "), "{}", nowhere.err);
+}
+
+#[test]
+fn metrics_that_are_not_whole_replace_no_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let (socket, file) = (directory.path().join("usaged.sock"), directory.path().join("usaged.prom"));
+    std::fs::write(&file, "old").unwrap();
+    let listener = UnixListener::bind(&socket).unwrap();
+    let server = std::thread::spawn(move || {
+        for stream in listener.incoming().take(2) {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 1_024];
+            if stream.read(&mut request).unwrap() > 0 {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nusaged_build_info 1\n").unwrap();
+                break;
+            }
+        }
+    });
+    let ran =
+        ran(&surroundings(&socket, Path::new("/nonexistent")), &["metrics", "--textfile", file.to_str().unwrap()]);
+    server.join().unwrap();
+    assert_eq!(ran.exit, Exit::Error, "{}", ran.err);
+    assert!(ran.err.contains("not all of them"), "{}", ran.err);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "old");
+}
+
+#[test]
 fn a_record_sent_twice_with_one_id_counts_once() {
     let server = Server::start(FakeDesk::default());
     let first = ask(&server, &["record", "api_credits", "5", "--id", "order-1"]);
@@ -148,22 +188,28 @@ fn a_daemon_that_stays_busy_leaves_the_command_to_try_again() {
     assert!(ran.err.contains("usagectl record api_credits 5 --id order-1"), "{}", ran.err);
 }
 
+/// Takes a connection and reads a request to the end of its JSON.
+fn taken(listener: &UnixListener) -> (UnixStream, String) {
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut request = String::new();
+    while !request.ends_with('}') {
+        let mut some = [0; 1_024];
+        let count = stream.read(&mut some).unwrap();
+        if count == 0 {
+            break;
+        }
+        request += std::str::from_utf8(&some[..count]).unwrap();
+    }
+    (stream, request)
+}
+
 /// Takes connections, reads a request, and hangs up so many times before it gives the last word.
 fn hangs_up(path: PathBuf, times: usize) -> std::thread::JoinHandle<Vec<String>> {
     let listener = UnixListener::bind(path).unwrap();
     std::thread::spawn(move || {
         let mut requests = Vec::new();
         for attempt in 0..=times {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut request = String::new();
-            while !request.ends_with('}') {
-                let mut some = [0; 1_024];
-                let count = stream.read(&mut some).unwrap();
-                if count == 0 {
-                    break;
-                }
-                request += std::str::from_utf8(&some[..count]).unwrap();
-            }
+            let (mut stream, request) = taken(&listener);
             if attempt == times {
                 let body = r#"{"schema":1,"accepted":0,"duplicate":1,"refused":0,"records":[{"id":"order-1","outcome":"duplicate"}]}"#;
                 write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
@@ -191,7 +237,7 @@ fn an_answer_that_stays_lost_is_neither_success_nor_failure() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("usaged.sock");
     let listener = UnixListener::bind(&path).unwrap();
-    let daemon = std::thread::spawn(move || drop(listener.accept().unwrap()));
+    let daemon = std::thread::spawn(move || drop(taken(&listener)));
     let ran = ran(
         &surroundings(Path::new("/nonexistent"), &path),
         &["--sandbox", "record", "api_credits", "5", "--retry-for", "0"],

@@ -10,10 +10,10 @@ use toml::de::{DeTable, DeValue};
 use super::exposed::exposed_key;
 use super::faults::ConfigFaults;
 use super::section::{Findings, Section, line_of};
-use super::values::{Read, choice, cron, duration, refuse, text, whole};
+use super::values::{Read, choice, cron, duration, loopback, refuse, text, whole};
 use super::{
-    ClockTrust, Config, Environment, Fault, Intake, LinkSeed, Paths, ProviderConfig, Reading, Schedule, meters,
-    plan_ready, plans, provider, secrets, seed,
+    ClockTrust, Config, Environment, Fault, Intake, LinkSeed, Metrics, Paths, ProviderConfig, Reading, Schedule,
+    meters, plan_ready, plans, provider, secrets, seed,
 };
 use crate::model::{AllowanceRule, PlanName, Problem};
 
@@ -100,6 +100,7 @@ fn read_root(mut root: Section<'_>, findings: &mut Findings<'_>) -> (Config, Opt
     let provider = provider::read(root.section("provider", findings), findings);
     let schedule = read_schedule(root.section("schedule", findings), findings);
     let intake = read_intake(root.section("intake", findings), findings);
+    let metrics = read_metrics(root.section("metrics", findings), findings);
     let (meters, meter_names) = meters::read(root.section("meters", findings), findings);
     let plans = plans::read(root.section("plans", findings), &meter_names, findings);
     let key_file = provider.key_file;
@@ -111,7 +112,7 @@ fn read_root(mut root: Section<'_>, findings: &mut Findings<'_>) -> (Config, Opt
         webhook_secret: None,
     };
     let seed = LinkSeed { plan, ..LinkSeed::default() };
-    let config = Config { clock, meters, plans, allowance, provider, schedule, intake, command_group, seed };
+    let config = Config { clock, meters, plans, allowance, provider, schedule, intake, metrics, command_group, seed };
     check_plan_in_use(&config, &root, findings);
     root.close(findings);
     (config, key_file)
@@ -169,6 +170,12 @@ fn read_intake(mut section: Section<'_>, findings: &mut Findings<'_>) -> Intake 
     }
 }
 
+fn read_metrics(mut section: Section<'_>, findings: &mut Findings<'_>) -> Metrics {
+    let metrics = Metrics { listen: section.get("listen", loopback, findings) };
+    section.close(findings);
+    metrics
+}
+
 fn plan_name(value: &DeValue<'_>) -> Read<PlanName> {
     PlanName::new(text(value)?).or_else(|why| refuse(why.to_string(), "write a plan's name, as \"pro\""))
 }
@@ -210,13 +217,14 @@ pub(super) mod tests {
 
     #[test]
     fn the_shipped_defaults_are_without_fault() {
-        let Config { clock, allowance, schedule, intake, command_group, seed, .. } = loaded("").config;
+        let Config { clock, allowance, schedule, intake, metrics, command_group, seed, .. } = loaded("").config;
         assert_eq!((clock, allowance), (ClockTrust::Auto, AllowanceRule::Latest));
         assert_eq!((schedule.sample_every, schedule.spread), (Duration::from_mins(1), Duration::from_hours(1)));
         assert_eq!((schedule.push.as_str(), schedule.compact.as_str()), ("0 0 * * * *", "0 30 3 * * *"));
         assert_eq!((intake.max_body, intake.max_records), (1_048_576, 1_000));
         assert_eq!((intake.dedupe_days, intake.keep_credits_days), (35, 400));
         assert_eq!((command_group, seed), (None, LinkSeed::default()));
+        assert_eq!(metrics.listen, None, "nothing listens on TCP unless it is asked to");
     }
 
     #[test]
@@ -269,6 +277,27 @@ pub(super) mod tests {
             let faults = faults_of(text);
             assert_eq!((faults.len(), faults[0].line), (1, Some(2)), "{faults:?}");
             assert!(!faults[0].what.is_empty() && !faults[0].what.contains("hush"), "{faults:?}");
+        }
+    }
+
+    #[test]
+    fn metrics_are_served_to_this_machine_alone() {
+        let listen = |address: &str| format!("[metrics]\nlisten = {address}");
+        for good in ["127.0.0.1:9477", "[::1]:9477", "127.1.2.3:1", "127.0.0.1:0"] {
+            assert_eq!(loaded(&listen(&format!("\"{good}\""))).config.metrics.listen, Some(good.parse().unwrap()));
+        }
+        for (bad, word) in [
+            ("\"0.0.0.0:9477\"", "other machines"),
+            ("\"[::]:9477\"", "other machines"),
+            ("\"10.0.0.5:9477\"", "other machines"),
+            ("\"localhost:9477\"", "an IP address with a port"),
+            ("\"127.0.0.1\"", "an IP address with a port"),
+            ("9477", "an IP address with a port"),
+        ] {
+            let faults = faults_of(&listen(bad));
+            assert_eq!((faults.len(), faults[0].line, &*faults[0].key), (1, Some(2), "metrics.listen"), "{bad}");
+            assert!(faults[0].what.contains(word), "{faults:?}");
+            assert!(faults[0].hint.as_deref().unwrap().contains("127.0.0.1:9477"), "{faults:?}");
         }
     }
 

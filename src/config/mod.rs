@@ -29,6 +29,7 @@ pub use paths::{Overrides, PathsError, paths, sandbox_paths, sockets};
 pub use ready::{PlanIncomplete, plan_ready};
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -54,6 +55,8 @@ pub struct Config {
     pub schedule: Schedule,
     /// Bounds of the intake.
     pub intake: Intake,
+    /// Where scrapers find the metrics, besides the socket.
+    pub metrics: Metrics,
     /// Who may command besides root: a group's name.
     pub command_group: Option<String>,
     /// Ids of the first link, from the environment (rule R1).
@@ -128,6 +131,13 @@ pub struct Intake {
     pub dedupe_days: u32,
     /// Single credits are kept this long, then only hours by source.
     pub keep_credits_days: u32,
+}
+
+/// Metrics for scrapers that know no Unix sockets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// A loopback address to answer on; without one nothing listens on TCP.
+    pub listen: Option<SocketAddr>,
 }
 
 /// Ids for the first link (rule R1).

@@ -1,5 +1,6 @@
 //! From a TOML value to what it means. Each reader says what it expected; none knows where the value stood.
 
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -134,6 +135,20 @@ pub(super) fn cron(value: &DeValue<'_>) -> Read<String> {
             format!("write it as {example}"),
         ),
     }
+}
+
+/// An address of this machine that no other can reach.
+pub(super) fn loopback(value: &DeValue<'_>) -> Read<SocketAddr> {
+    let Some(address) = value.as_str().and_then(|text| text.parse::<SocketAddr>().ok()) else {
+        return expected(value, "an IP address with a port", "\"127.0.0.1:9477\" or \"[::1]:9477\"");
+    };
+    if address.ip().is_loopback() {
+        return Ok(address);
+    }
+    refuse(
+        format!("is {}, which other machines may reach, and whoever reaches it may read", shown(value)),
+        "write a loopback address, as \"127.0.0.1:9477\", and let an agent on this machine carry the figures on",
+    )
 }
 
 /// A quantity above zero, in the unit of its meter: a whole number, or a decimal in quotes.

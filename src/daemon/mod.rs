@@ -7,6 +7,7 @@ mod args;
 mod assemble;
 mod desk;
 mod log;
+mod metrics;
 mod notify;
 mod patience;
 mod pusher;

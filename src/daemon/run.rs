@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 use super::desk::{Afterwards, FrontDesk};
 use super::pusher::{Nudge, Nudges};
 use super::signals::{self, Asked};
-use super::{Exit, assemble, notify, pusher, sampler, schedule, watchdog};
+use super::{Exit, assemble, metrics, notify, pusher, sampler, schedule, watchdog};
 use crate::api;
 use crate::clock::SystemClock;
 use crate::config::{self, Environment, Loaded, Paths};
@@ -131,6 +131,10 @@ impl Daemon {
         let access = api::Access::new(rustix::process::geteuid().as_raw(), config.command_group.clone());
         let limits = api::Limits::new(config.intake.max_body, config.intake.max_records);
         let mut tasks = JoinSet::new();
+        if let Some(address) = config.metrics.listen {
+            let (context, desk) = (Arc::clone(&context), Arc::clone(&desk));
+            tasks.spawn(metrics::run(context, desk, limits, address, stop_answers.subscribe()));
+        }
         tasks.spawn(async move {
             let end = async move { drop(answers_end.changed().await) };
             api::serve(socket, desk, access, limits, end).await;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use sysinfo::{Disk, Disks};
+use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System, get_current_pid};
 
 use super::{Context, JobError, roll_up};
 use crate::account::{self, AccountError};
@@ -13,12 +13,14 @@ use crate::outbox;
 use crate::provider::{Provider, RefusalKind};
 use crate::wire::{Check, DoctorReport, SCHEMA, Verdict};
 
+/// More than this is not what it needs, and near what its unit lets it have.
+const MEMORY_HIGH: u64 = 64 * 1_024 * 1_024;
 /// Less than this beside the database is worth a look.
 const DISK_LOW: u64 = 200 * 1_024 * 1_024;
 
 /// Runs every check. Reads the provider, and sends nothing to it.
 pub async fn doctor(context: &Arc<Context>) -> Result<DoctorReport, JobError> {
-    let mut checks = vec![database(context).await, disk(context.store.path()), clock(context)];
+    let mut checks = vec![database(context).await, disk(context.store.path()), memory(), clock(context)];
     checks.extend(meters(context));
     checks.push(plans(context).await?);
     checks.push(link(context).await?);
@@ -50,21 +52,37 @@ async fn database(context: &Context) -> Check {
     }
 }
 
+/// Of the file system that the service sees there, which a list of disks need not have.
 fn disk(path: &Path) -> Check {
-    let Ok(disks) = Disks::new_with_refreshed_list() else {
-        return check("disk", Verdict::Skipped, "the file systems cannot be listed", "");
+    let found = match rustix::fs::statvfs(path) {
+        Ok(found) => found,
+        Err(error) => return check("disk", Verdict::Skipped, format!("its file system cannot be asked: {error}"), ""),
     };
-    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let holds_it = |disk: &&Disk| real.starts_with(disk.mount_point());
-    let Some(disk) = disks.iter().filter(holds_it).max_by_key(|disk| disk.mount_point().as_os_str().len()) else {
-        return check("disk", Verdict::Skipped, "the file system of usage.db is not listed", "");
-    };
-    let free = disk.available_space();
+    let free = found.f_bavail.saturating_mul(found.f_frsize);
     let found = format!("{} MB free beside usage.db", free.div_euclid(1_000_000));
     if free < DISK_LOW {
         check("disk", Verdict::Warn, found, "free space; on a full disk records are answered with 503")
     } else {
         check("disk", Verdict::Ok, found, "")
+    }
+}
+
+/// What this process holds: it runs beside the customer's work.
+fn memory() -> Check {
+    let resident = get_current_pid().ok().and_then(|pid| {
+        let mut system = System::new().ok()?;
+        let memory = ProcessRefreshKind::nothing().with_memory();
+        system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), false, memory);
+        Some(system.process(pid)?.memory())
+    });
+    let Some(resident) = resident else {
+        return check("memory", Verdict::Skipped, "/proc does not show this process", "");
+    };
+    let found = format!("{} MB resident", resident.div_euclid(1_000_000));
+    if resident > MEMORY_HIGH {
+        check("memory", Verdict::Warn, found, "sudo systemctl restart usaged, and please report what it was doing")
+    } else {
+        check("memory", Verdict::Ok, found, "")
     }
 }
 

@@ -105,6 +105,13 @@ pub fn last_sent(connection: &Connection) -> Result<Option<Delivery>, OutboxErro
     one(connection, "WHERE ?1 = 0 ORDER BY ifnull(settled_us, first_sent_us) DESC, id DESC LIMIT 1", 0)
 }
 
+/// When an attempt of any record was last accepted, for `status`.
+pub fn last_accepted_at(connection: &Connection) -> Result<Option<Timestamp>, OutboxError> {
+    let sql = "SELECT max(settled_us) FROM delivery WHERE state = 'accepted'";
+    let at: Option<i64> = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+    Ok(at.map(Timestamp::from_micros))
+}
+
 /// The largest quantity that any attempt of this record may have left standing; `None` where nothing ever left.
 pub(super) fn largest_possible(connection: &Connection, record: i64) -> Result<Option<i64>, OutboxError> {
     let sql = "SELECT max(quantity) FROM delivery WHERE usage_record_id = ?1 AND state <> 'refused'";

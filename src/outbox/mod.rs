@@ -22,7 +22,7 @@ pub use books::{Imbalance, imbalances};
 pub use carry::{Carried, carried_in, carried_out, credit_due, settle_closed, waiting_carries};
 pub use claim::{Claim, claim};
 pub use closing::{Closing, note_close_read};
-pub use delivery::{Delivery, DeliveryState, last_sent};
+pub use delivery::{Delivery, DeliveryState, last_accepted_at, last_sent};
 pub use generation::{Generation, draw};
 pub use hold::{Held, hold, release};
 pub use record::{

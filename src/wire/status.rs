@@ -27,6 +27,8 @@ pub struct Status {
     pub period_to: String,
     /// Each meter.
     pub meters: Vec<MeterStatus>,
+    /// Seconds between two samples, as configured.
+    pub sample_every_s: u64,
     /// The last sample, RFC 3339.
     pub last_sample: Option<String>,
     /// The last and the next push.
@@ -100,6 +102,8 @@ pub struct PushStatus {
     pub last_what: Option<String>,
     /// The provider's request id.
     pub last_request_id: Option<String>,
+    /// When the provider last accepted a total.
+    pub last_accepted_at: Option<String>,
     /// When the next is due.
     pub next_at: Option<String>,
 }

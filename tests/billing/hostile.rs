@@ -29,6 +29,25 @@ async fn release(vm: &Vm, adopt: bool) {
 }
 
 #[test]
+fn status_keeps_when_a_total_was_last_accepted_while_later_ones_are_not() {
+    run(async {
+        let vm = linked_at("2026-11-24T12:00:00Z", "compute_hours = 100, api_credits = 0").await;
+        assert_eq!(status(&vm).await.push.last_accepted_at, None);
+        vm.record("a", 7).await;
+        vm.push().await.unwrap();
+        let accepted = status(&vm).await.push.last_accepted_at;
+        assert_eq!(accepted, Some(vm.now().to_string()));
+        vm.run(HOUR);
+        vm.record("b", 7).await;
+        vm.stripe.fault(Fault::next(Effect::CutBeforeCommit).on("POST", USAGE));
+        vm.push().await.unwrap();
+        let push = status(&vm).await.push;
+        assert_eq!((push.last_outcome.as_deref(), push.last_accepted_at), (Some("unknown"), accepted));
+        assert_eq!(status(&vm).await.sample_every_s, 60);
+    });
+}
+
+#[test]
 fn a_retry_that_nothing_is_left_for_asks_for_no_other() {
     run(async {
         let vm = linked_at("2026-11-10T12:00:00Z", CREDITS_ONLY).await;

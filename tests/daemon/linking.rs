@@ -169,3 +169,17 @@ fn links_that_would_bill_wrongly_are_refused_with_the_reason() {
     assert_eq!(missing.code, 1, "{missing:?}");
     assert!(missing.err.contains("sub_nothing"), "{missing:?}");
 }
+
+#[test]
+fn doctor_tells_a_key_that_is_taken_from_one_that_is_not_before_there_is_a_link() {
+    let stripe = Stripe::start();
+    let mut vm = Vm::with_key(&stripe);
+    let daemon = vm.start();
+    let said = vm.ctl(&["doctor"]);
+    assert!(said.code == 0 && said.out.contains("it answers, and takes the key rk_test_"), "{said:?}");
+    daemon.stop();
+    vm.set("STRIPE_API_KEY", "rk_test_ofNobody0000000000");
+    let _daemon = vm.start();
+    let said = vm.ctl(&["doctor"]);
+    assert!(said.code == 5 && said.out.contains("FAIL     provider"), "{said:?}");
+}

@@ -24,6 +24,7 @@ mod hangups;
 mod kill_nine;
 mod linking;
 mod main_job;
+mod metrics;
 mod month_end;
 mod provider_faults;
 mod shutdown;

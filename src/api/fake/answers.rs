@@ -27,9 +27,9 @@ pub(crate) fn healthy() -> Status {
              "unlimited": false, "overage": 21, "estimate": 720, "estimate_overage": 420, "estimate_cost": "16.80",
              "currency": "eur", "item": "si_compute", "stands": 21, "not_billed_because": null}
         ],
-        "last_sample": "2026-11-14T10:00:00Z",
+        "sample_every_s": 60, "last_sample": "2026-11-14T10:00:00Z",
         "push": {"last_at": "2026-11-14T09:07:31Z", "last_outcome": "accepted", "last_what": "si_compute to 21",
-                 "last_request_id": "req_8x", "next_at": "2026-11-14T10:07:31Z"},
+                 "last_request_id": "req_8x", "last_accepted_at": "2026-11-14T09:07:31Z", "next_at": "2026-11-14T10:07:31Z"},
         "unsent": [],
         "clock": {"trusted_by": "provider", "ahead_s": 0},
         "coverage": {"observed_bp": 9_998, "gaps": 2},
@@ -50,6 +50,7 @@ pub(crate) fn troubled() -> Status {
         Problem::note("clock_ahead", "This machine's clock is 190 s ahead of Stripe's.", "timedatectl set-ntp true"),
     ];
     status.push.last_outcome = Some("refused".to_owned());
+    status.push.last_accepted_at = Some("2026-11-14T08:07:31Z".to_owned());
     status.unsent = vec![of(json!({
         "meter": "api_credits", "item": "si_api", "target": 2_000, "stands": 1_990, "age_s": 7_260,
         "deadline": "2026-11-30T23:58:00Z", "attempts": 4, "next_attempt": "2026-11-14T10:30:00Z", "state": "retrying",

@@ -25,7 +25,9 @@ pub(crate) struct Server {
 pub(crate) struct Answered {
     pub(crate) status: u16,
     pub(crate) headers: hyper::HeaderMap,
+    /// Null where it is something else.
     pub(crate) json: serde_json::Value,
+    pub(crate) text: String,
 }
 
 impl Server {
@@ -77,8 +79,11 @@ impl Server {
             driven.spawn(connection);
             let (parts, body) = sender.send_request(request).await.unwrap().into_parts();
             let bytes = body.collect().await.unwrap().to_bytes();
-            let json = serde_json::from_slice(&bytes).unwrap_or_else(|error| panic!("{error}: {bytes:?}"));
-            Answered { status: parts.status.as_u16(), headers: parts.headers, json }
+            let text = String::from_utf8(bytes.to_vec()).unwrap();
+            let is_json = parts.headers.get(header::CONTENT_TYPE).is_none_or(|kind| kind == "application/json");
+            let json = || serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text:?}"));
+            let json = if is_json { json() } else { serde_json::Value::Null };
+            Answered { status: parts.status.as_u16(), headers: parts.headers, json, text }
         })
     }
 

@@ -29,7 +29,10 @@ pub(crate) fn ask(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> io::Result<Answer> {
-    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n").into_bytes();
+    let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n").into_bytes();
+    if !headers.iter().any(|(name, _)| *name == "Host") {
+        head.extend(b"Host: test\r\n");
+    }
     for (name, value) in headers {
         write!(head, "{name}: {value}\r\n")?;
     }
