@@ -53,6 +53,8 @@ pub struct Refusal {
 pub enum RefusalKind {
     /// No answer arrived.
     Network,
+    /// No answer was asked for: nobody whom this system trusts has signed the certificate.
+    Untrusted,
     /// 429.
     RateLimited,
     /// 409: a request with the same key, or on the same object, is still being worked on.
@@ -111,8 +113,11 @@ impl RefusalKind {
     pub const fn hint(self) -> &'static str {
         match self {
             Self::Network => "check the network, the name service and HTTPS_PROXY; it is tried again by itself",
+            Self::Untrusted => {
+                "put the CA that signed it, a company proxy's perhaps, into the system's store, then: systemctl restart usaged"
+            }
             Self::RateLimited | Self::InFlight | Self::ProviderFault => "nothing to do; it is tried again by itself",
-            Self::KeyRefused => "put a valid key in place and reload usaged",
+            Self::KeyRefused => "put a valid key in place, then: systemctl restart usaged",
             Self::NotPermitted => "give the key the permission the message names",
             Self::Missing => "check customer, subscription and item in the provider's dashboard, then link again",
             Self::TimestampRefused => "nothing to do; the subscription's period is read again",

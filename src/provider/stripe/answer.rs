@@ -73,7 +73,9 @@ where
     let host = client.host();
     match exchange {
         Exchange::NotSent(cause) => {
-            let why = Refusal::ours(RefusalKind::Network, clean(&format!("{host} cannot be reached: {cause}")));
+            let is_untrusted = cause.contains("invalid peer certificate");
+            let kind = if is_untrusted { RefusalKind::Untrusted } else { RefusalKind::Network };
+            let why = Refusal::ours(kind, clean(&format!("{host} cannot be reached: {cause}")));
             Answer::unanswered(Err(Failure::new(Verdict::Later, why, None)))
         }
         Exchange::Lost(cause) => {

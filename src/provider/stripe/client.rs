@@ -280,7 +280,7 @@ mod tests {
     fn a_certificate_the_system_does_not_trust_gets_no_request() {
         let (base_url, served) = serve_tls();
         let said = read_in_child(&base_url, "unrelated.cert.pem", &[]);
-        assert!(said.contains("came of it: Err((true, Network,"), "{said}");
+        assert!(said.contains("came of it: Err((true, Untrusted,"), "{said}");
         assert!(said.contains("cannot be reached: invalid peer certificate: UnknownIssuer"), "{said}");
         served.join().unwrap();
     }
