@@ -10,7 +10,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
 
 use super::access::Guest;
@@ -21,6 +21,9 @@ use super::{Access, Caller, Desk, Rank, Socket};
 /// Sent by hand where there is no room to start a conversation.
 pub(super) const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: application/json\r\n\
     Connection: close\r\nContent-Length: 63\r\n\r\n{\"code\":\"busy\",\"error\":\"too many connections are open at once\"}";
+
+/// At the end, who has not asked anything yet gets this long to do so.
+const FIRST_WORDS: Duration = Duration::from_secs(1);
 
 /// Bounds on what callers can ask of the daemon.
 #[derive(Debug, Clone, Copy)]
@@ -135,7 +138,10 @@ pub(super) async fn converse(
     // A caller that has said all it wants to (`nc -N`) or went away still has its command carried out to the end.
     builder.half_close(true).keep_alive(guest.as_ref().is_some_and(|guest| guest.rank > Rank::Stranger));
     builder.timer(TokioTimer::new()).header_read_timeout(limits.arrival_max);
+    let asked = Arc::new(Notify::new());
+    let asks = Arc::clone(&asked);
     let answer = service_fn(move |mut request: Request<Incoming>| {
+        asks.notify_one();
         if let Some(guest) = &guest {
             request.extensions_mut().insert(guest.clone());
         }
@@ -143,9 +149,14 @@ pub(super) async fn converse(
     });
     let conversation = builder.serve_connection(TokioIo::new(stream), answer);
     tokio::pin!(conversation);
+    // Who has come through the door and not asked yet is heard: closed at once, it would be turned away by a restart.
+    let stop = async {
+        _ = stopped.wait_for(|stopped| *stopped).await.is_ok();
+        _ = tokio::time::timeout(FIRST_WORDS, asked.notified()).await.is_ok();
+    };
     let ended = tokio::select! {
         ended = conversation.as_mut() => Some(ended),
-        () = async { _ = stopped.wait_for(|stopped| *stopped).await.is_ok() } => None,
+        () = stop => None,
     };
     let ended = if let Some(ended) = ended {
         ended

@@ -324,6 +324,20 @@ fn a_request_in_flight_is_answered_before_the_end_and_the_socket_is_gone_at_once
 }
 
 #[test]
+fn who_came_in_before_the_end_and_had_not_asked_yet_is_still_answered() {
+    let mut server = Server::start(FakeDesk::default());
+    let stream = UnixStream::connect(server.path()).unwrap();
+    // Connections are taken in their order, so the first one is in.
+    assert_eq!(server.get("/v1/status").status, 200);
+    server.ask_to_stop();
+    until("the socket is gone", || !server.path().exists());
+    (&stream).write_all(b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let answer = all_of(stream);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    until("the daemon has ended", || server.has_ended());
+}
+
+#[test]
 fn a_request_that_never_ends_does_not_keep_the_daemon() {
     let (desk, _gate) = held();
     let mut limits = Limits::new(4_096, 5);

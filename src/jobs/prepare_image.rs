@@ -20,8 +20,16 @@ pub async fn prepare_image(
     actor: &str,
 ) -> Result<PrepareImageReport, JobError> {
     let bills = !matches!(context.settings().provider, Provider::None);
-    let pushed = if bills { push::push(context, "prepare-image", Which::Now).await.map(|_| ()) } else { Ok(()) };
-    let unsent = context.store.read(unsent::unsent).await?;
+    let mut pushed = Ok(());
+    let mut unsent = context.store.read(unsent::unsent).await?;
+    // The first answer may bring the time by which the second places what was waiting for it.
+    for _ in 0..if bills { 2 } else { 0 } {
+        pushed = push::push(context, "prepare-image", Which::Now).await.map(|_| ());
+        unsent = context.store.read(unsent::unsent).await?;
+        if unsent.is_empty() {
+            break;
+        }
+    }
     if request.because.is_none() && !unsent.is_empty() {
         let failed = pushed.err().map_or_else(String::new, |error| format!(" (the push failed: {error})"));
         return Err(JobError::refused(

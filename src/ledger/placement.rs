@@ -79,6 +79,14 @@ pub fn waiting(conn: &Connection, boot_id: &str) -> Result<Waiting, LedgerError>
     Ok(Waiting { since_boottime_us, quantities: sums.collect::<Result<_, _>>()? })
 }
 
+/// The meters of which something waits, whatever boot it is of.
+pub fn unplaced(conn: &Connection) -> Result<Vec<String>, LedgerError> {
+    let sql = "SELECT DISTINCT name FROM unplaced JOIN meter ON meter.id = meter_id ORDER BY name";
+    let mut names = conn.prepare_cached(sql)?;
+    let names = names.query_map([], |row| row.get(0))?;
+    Ok(names.collect::<Result<_, _>>()?)
+}
+
 /// Places what can be placed: this boot's entries once its place is known, those of earlier boots at once. Call it
 /// before the samples of a round, with the same placement, so that stretches of time join without a seam.
 pub fn settle(tx: &Tx<'_>, place: &Placement, boot_id: &str) -> Result<Settled, LedgerError> {

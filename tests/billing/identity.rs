@@ -210,6 +210,21 @@ fn s11_what_is_unsent_keeps_an_image_from_being_prepared_unless_somebody_says_wh
 }
 
 #[test]
+fn m5_what_waits_for_a_trusted_clock_is_unsent_too_and_is_placed_before_an_image_is_prepared() {
+    run(async {
+        let mut vm = linked().await;
+        vm.reboot(HOUR).await;
+        vm.record("before-anybody-told-the-time", 6).await;
+        let unsent = vm.context().store.read(jobs::unsent).await.unwrap();
+        assert!(unsent.iter().any(|line| line.starts_with("api_credits: what was used lately waits")), "{unsent:?}");
+        vm.run(SECOND);
+        let prepared = prepare(&vm, None).await.unwrap();
+        assert!(prepared.unsent.is_empty(), "{prepared:?}");
+        assert_eq!(vm.stands(&vm.demo.item_api), 6);
+    });
+}
+
+#[test]
 fn s10_a_prepared_machines_mark_is_taken_from_its_items() {
     run(async {
         let vm = linked().await;
