@@ -13,8 +13,27 @@ use crate::store::Tx;
 use crate::wire::{PrepareImageReport, PrepareImageRequest, SCHEMA};
 
 /// Sends what can be sent, then unlinks and marks the ledger to be set aside. Refuses while something is unsent, unless
-/// the operator says why it may stay so.
+/// the operator says why it may stay so. Nothing is recorded meanwhile: it would be left behind.
 pub async fn prepare_image(
+    context: &Arc<Context>,
+    request: &PrepareImageRequest,
+    actor: &str,
+) -> Result<PrepareImageReport, JobError> {
+    let job = Arc::clone(context);
+    // Behind everything that was acknowledged before.
+    let close = move |_: &Tx<'_>| {
+        job.close_intake();
+        Ok::<_, JobError>(())
+    };
+    context.store.write(close).await?;
+    let prepared = leave(context, request, actor).await;
+    if prepared.is_err() {
+        context.open_intake();
+    }
+    prepared
+}
+
+async fn leave(
     context: &Arc<Context>,
     request: &PrepareImageRequest,
     actor: &str,

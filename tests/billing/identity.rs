@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use usaged::config::LinkSeed;
 use usaged::jobs::{self, JobError, Running, Settings};
-use usaged::ledger::credits::NewCredit;
+use usaged::ledger::credits::{NewCredit, Verdict};
 use usaged::model::{CustomerId, MeterName, Micros, SourceName, SubscriptionId};
 use usaged::provider::Provider;
 use usaged::store::{self, StoreError};
@@ -204,6 +204,7 @@ fn s11_what_is_unsent_keeps_an_image_from_being_prepared_unless_somebody_says_wh
         let error = prepare(&vm, None).await.unwrap_err();
         assert_eq!(code(&error), "unsent");
         assert!(error.to_string().contains("5 should stand on"), "{error}");
+        assert_eq!(vm.record("after-the-refusal", 1).await, Verdict::Accepted, "records are taken again");
         let prepared = prepare(&vm, Some("the usage of a test machine")).await.unwrap();
         assert_eq!(prepared.unsent.len(), 1);
     });
