@@ -339,7 +339,8 @@ fn stored_problems(connection: &Connection, settings: &Settings, now: Timestamp)
 fn unbilled(connection: &Connection, settings: &Settings) -> Result<Option<Problem>, JobError> {
     if matches!(settings.provider, Provider::None) {
         let what = "nothing is billed: no provider is configured, or its key is missing; usage is measured";
-        let hint = "set provider.kind and a key, see usaged.toml; then: systemctl reload usaged";
+        let hint = "set provider.kind in usaged.toml and give it a key (man usaged), then: sudo systemctl restart usaged, and \
+                    sudo usagectl link --customer cus_… --subscription sub_…";
         return Ok(Some(Problem::note("no_provider", what, hint)));
     }
     let linked = account::in_force(connection)?.is_some();

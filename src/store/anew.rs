@@ -2,6 +2,7 @@
 //! file first, and carried out when nobody has it open: at whatever moment this is cut off, the next start finishes it.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -80,8 +81,12 @@ fn read_mark(path: &Path) -> Option<SetAside> {
 
 /// The empty ledger, complete before it takes its place.
 fn make(next: &Path, mark: &SetAside) -> Result<(), StoreError> {
-    if next.exists() {
-        std::fs::remove_file(next).map_err(|source| unusable(next, source))?;
+    // The journal of a try that was cut off would be played into this one.
+    for left_over in [next.to_owned(), next.with_extension("next-journal")] {
+        match std::fs::remove_file(&left_over) {
+            Err(source) if source.kind() != ErrorKind::NotFound => return Err(unusable(&left_over, source)),
+            _ => {}
+        }
     }
     let mut connection = Connection::open(next)?;
     migrations::migrate(&mut connection, next)?;
@@ -173,7 +178,10 @@ mod tests {
         let path = marked(&dir);
         // Half of an earlier try.
         std::fs::write(path.with_extension("db.next"), "half of it").unwrap();
+        let journal = path.with_extension("db.next-journal");
+        std::fs::write(&journal, "half of it").unwrap();
         set_aside_if_marked(&path).unwrap();
+        assert!(!journal.exists(), "it would be played into the new ledger");
         assert_done(&path);
 
         let dir = tempfile::tempdir().unwrap();

@@ -28,7 +28,7 @@ pub async fn link(context: &Arc<Context>, request: &LinkRequest, actor: &str) ->
         return Err(JobError::refused(
             "no_provider",
             "no billing provider is in force: it is not configured, or its key is missing",
-            "set provider.kind and a key in usaged.toml, then: systemctl reload usaged",
+            "set provider.kind in usaged.toml and give it a key (man usaged), then: sudo systemctl restart usaged",
         ));
     }
     if context.identity_changed() {
