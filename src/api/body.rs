@@ -56,6 +56,7 @@ pub(super) fn unknown_field<'a>(mut given: impl Iterator<Item = &'a str>, known:
     let shown: String = unknown.chars().take(40).collect();
     Some(match nearest(unknown, known.iter().copied()) {
         Some(meant) => format!("unknown field {shown:?}; did you mean {meant:?}?"),
+        None if known.is_empty() => format!("unknown field {shown:?}; there are none"),
         None => format!("unknown field {shown:?}; there are {}", known.join(", ")),
     })
 }

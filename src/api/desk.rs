@@ -2,8 +2,9 @@ use std::pin::Pin;
 
 use super::{ApiError, Caller, Record};
 use crate::wire::{
-    DoctorReport, IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest,
-    RecordAnswer, ReleaseReport, ReleaseRequest, Status, SyncReport, SyncRequest, UsageReport, VoidReport, VoidRequest,
+    DoctorReport, DrainReport, IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport,
+    PrepareImageRequest, RecordAnswer, ReleaseReport, ReleaseRequest, Status, SyncReport, SyncRequest, UsageReport,
+    VoidReport, VoidRequest,
 };
 
 /// What the desk will say.
@@ -42,6 +43,9 @@ pub trait Desk: Send + Sync + 'static {
 
     /// Unlinks this VM and sets its ledger aside, so that an image can be made of its disk (rule S11).
     fn prepare_image(&self, caller: Caller, request: PrepareImageRequest) -> Answer<'_, PrepareImageReport>;
+
+    /// Sends everything, reads it back and certifies what stands, before this VM is deleted (rule S13).
+    fn drain(&self, caller: Caller) -> Answer<'_, DrainReport>;
 
     /// Looks at everything that can be wrong.
     fn doctor(&self) -> Answer<'_, DoctorReport>;

@@ -14,6 +14,7 @@ mod accounts;
 mod body;
 mod desk;
 mod doctor;
+mod drain;
 mod error;
 mod exposition;
 #[cfg(test)]

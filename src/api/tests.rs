@@ -182,6 +182,7 @@ fn a_recorder_reads_and_records_but_does_not_command() {
         ("/v1/void", r#"{"meter": "api_credits", "id": "a", "because": "b"}"#),
         ("/v1/link", r#"{"customer": "cus_1", "subscription": "sub_1"}"#),
         ("/v1/release", r#"{"item": "si_1", "adopt": true, "because": "b"}"#),
+        ("/v1/drain", ""),
     ] {
         let answer = server.post(path, body);
         assert_eq!(answer.status, 403, "{path}");
@@ -194,10 +195,15 @@ fn commands_reach_the_desk_as_they_were_asked() {
     let server = Server::start(FakeDesk::default());
     assert_eq!(server.get("/v1/usage?month=2026-10").status, 200);
     assert_eq!(server.post("/v1/sync", "").status, 200);
+    for body in ["", "{}"] {
+        assert_eq!(server.post("/v1/drain", body).status, 200);
+    }
     assert_eq!(server.post("/v1/release", r#"{"item": "si_1", "adopt": false, "because": "checked"}"#).status, 200);
     let expected = [
         "usage Some(\"2026-10\")",
         "sync SyncRequest { month: None, subscription_item: None, commit: false }",
+        "drain",
+        "drain",
         "release ReleaseRequest { item: \"si_1\", adopt: false, because: \"checked\" }",
     ];
     assert_eq!(server.asked(), expected);
@@ -211,6 +217,7 @@ fn commands_are_checked_before_the_desk_is_asked() {
         ("/v1/sync", r#"{"month": "November"}"#, "bad_month"),
         ("/v1/sync", r#"{"commit": "yes"}"#, "malformed"),
         ("/v1/sync", "[]", "malformed"),
+        ("/v1/drain", r#"{"force": true}"#, "unknown_field"),
         ("/v1/link", r#"{"customer": "cus_1"}"#, "malformed"),
         (
             "/v1/link",
@@ -282,6 +289,9 @@ fn every_path_is_in_the_document_and_every_answer_has_its_schema() {
     openapi_document::assert_describes(&document, "IdentityReport", &identity);
     let prepared = serde_json::to_value(answers::prepare_image()).unwrap();
     openapi_document::assert_describes(&document, "PrepareImageReport", &prepared);
+    for drained in [answers::drained(), answers::not_drained()] {
+        openapi_document::assert_describes(&document, "DrainReport", &serde_json::to_value(drained).unwrap());
+    }
     let recorded = server.post("/v1/usage", &format!("[{RECORD}, {{}}]")).json;
     openapi_document::assert_describes(&document, "RecordReport", &recorded);
     openapi_document::assert_describes(&document, "Error", &server.get("/nowhere").json);

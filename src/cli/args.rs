@@ -57,6 +57,8 @@ pub(super) enum Command {
     Identity(IdentityArgs),
     /// Unlink, set the ledger aside and stop, so that an image can be made of this disk
     PrepareImage(PrepareImageArgs),
+    /// Send everything, read it back and certify what stands, before this VM is deleted
+    Drain,
     /// Check everything that can be wrong
     Doctor,
     /// Print the figures for Prometheus, or write them for a textfile collector

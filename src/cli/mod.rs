@@ -10,6 +10,7 @@ mod add;
 mod args;
 mod client;
 mod doctor;
+mod drain;
 mod error;
 mod exit;
 mod identity;

@@ -10,7 +10,8 @@ use super::client::Said;
 use super::error::CliError;
 use super::look::Look;
 use super::{
-    Args, Exit, Sockets, doctor, identity, link, metrics, prepare_image, record, release, status, sync, usage, void,
+    Args, Exit, Sockets, doctor, drain, identity, link, metrics, prepare_image, record, release, status, sync, usage,
+    void,
 };
 use crate::cli::client::Client;
 
@@ -107,6 +108,7 @@ impl Run<'_> {
             Command::Release(args) => release::release(self, args).await,
             Command::Identity(args) => identity::identity(self, args).await,
             Command::PrepareImage(args) => prepare_image::prepare_image(self, args).await,
+            Command::Drain => drain::drain(self).await,
             Command::Doctor => doctor::doctor(self).await,
             Command::Metrics(args) => metrics::metrics(self, args).await,
         }

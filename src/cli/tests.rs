@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering;
 
 use super::look::Look;
 use super::{
-    Exit, Sockets, Surroundings, doctor, identity, link, prepare_image, record, release, run, status, sync, usage, void,
+    Exit, Sockets, Surroundings, doctor, drain, identity, link, prepare_image, record, release, run, status, sync,
+    usage, void,
 };
 use crate::api::fake::{FakeDesk, Server, answers};
 use crate::wire::{RecordAnswer, RecordOutcome, RecordReport, SCHEMA};
@@ -66,6 +67,8 @@ fn screens_are_as_they_were_approved() {
     let identities = [identity::screen(&answers::identity(), PLAIN), identity::screen(&answers::begun_anew(), PLAIN)];
     snapshot("identity", &identities.concat());
     snapshot("prepare_image", &prepare_image::screen(&answers::prepare_image(), PLAIN));
+    snapshot("drain", &drain::screen(&answers::drained(), PLAIN));
+    snapshot("drain_not_certified", &drain::screen(&answers::not_drained(), PLAIN));
     let record = |outcome| RecordAnswer { id: "order-1".to_owned(), outcome, code: None, reason: None };
     let records = vec![record(RecordOutcome::Accepted), record(RecordOutcome::Duplicate)];
     let report = RecordReport { schema: SCHEMA, accepted: 1, duplicate: 1, refused: 0, records };
@@ -341,6 +344,7 @@ fn commands_carry_every_argument() {
         Exit::Fine
     );
     assert_eq!(ask(&server, &["usage", "--month", "2026-10"]).exit, Exit::Fine);
+    assert_eq!(ask(&server, &["drain"]).exit, Exit::Fine);
     assert_eq!(ask(&server, &["doctor"]).exit, Exit::NeedsSomeone);
     let expected = [
         r#"link LinkRequest { customer: "cus_1", subscription: "sub_1", plan: Some("pro"), from: Some("2026-11-01T00:00:00Z"), items: {"api_credits": "si_2", "compute_hours": "si_1"}, on_top: true, from_next_period: false }"#,
@@ -348,6 +352,7 @@ fn commands_carry_every_argument() {
         r#"release ReleaseRequest { item: "si_1", adopt: true, because: "seen" }"#,
         r#"void VoidRequest { meter: "api_credits", id: "a", source: Some("web"), because: "typo" }"#,
         r#"usage Some("2026-10")"#,
+        "drain",
         "doctor",
         "doctor is done",
     ];
@@ -365,6 +370,9 @@ fn what_a_rule_refuses_exits_4() {
         "{}",
         link.err
     );
+    let drain = ask(&server, &["drain"]);
+    assert_eq!(drain.exit, Exit::Refused);
+    assert!(drain.out.contains("Not certified"), "{}", drain.out);
     let sync = ask(&server, &["sync", "--commit"]);
     assert_eq!(sync.exit, Exit::Refused);
     assert!(sync.out.contains("si_compute"), "what could be done is shown all the same");

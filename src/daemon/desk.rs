@@ -15,9 +15,9 @@ use crate::model::{MeterName, SourceName, Timestamp, micros_of, split_hint};
 use crate::outbox::OutboxError;
 use crate::store::StoreError;
 use crate::wire::{
-    DoctorReport, IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest,
-    RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest, SCHEMA, Status, SyncReport, SyncRequest, UsageReport,
-    VoidReport, VoidRequest,
+    DoctorReport, DrainReport, IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport,
+    PrepareImageRequest, RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest, SCHEMA, Status, SyncReport,
+    SyncRequest, UsageReport, VoidReport, VoidRequest,
 };
 
 /// A caller that is told to come again waits this long.
@@ -142,6 +142,10 @@ impl Desk for FrontDesk {
             self.set_aside.send_replace(Some(Afterwards::Rest));
             Ok(prepared)
         })
+    }
+
+    fn drain(&self, caller: Caller) -> Answer<'_, DrainReport> {
+        Box::pin(async move { jobs::drain(&self.context, &actor(caller)).await.map_err(explain) })
     }
 
     fn doctor(&self) -> Answer<'_, DoctorReport> {

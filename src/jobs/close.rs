@@ -12,7 +12,7 @@ const AGAIN_US: i64 = 10 * MICROS_PER_MINUTE;
 
 /// A period that the provider has not listed so long after its end is not waited for: its subscription was ended early.
 const UNLISTED_US: i64 = MICROS_PER_DAY;
-const UNLISTED: &str = "the provider's summaries do not list this period";
+pub(super) const UNLISTED: &str = "the provider's summaries do not list this period";
 
 /// Looks at every ended period. Returns how many were closed, and when the next look is due.
 pub(super) async fn close(context: &Arc<Context>) -> Result<(u32, Option<Timestamp>), JobError> {
@@ -77,7 +77,7 @@ async fn close_one(context: &Arc<Context>, record: &UsageRecord) -> Result<Closi
 }
 
 /// What stands in the period our timestamp lies in.
-fn total_of(summaries: &[Summary], record: &UsageRecord) -> Option<i64> {
+pub(super) fn total_of(summaries: &[Summary], record: &UsageRecord) -> Option<i64> {
     let ours = |summary: &&Summary| summary.holds(record.timestamp_s) == Some(true);
     summaries.iter().find(ours).map(Summary::units)
 }

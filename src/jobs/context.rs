@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::JobError;
+use super::intake::Intake;
 use super::sample::HasSampled;
 use crate::clock::trust::{self, Placement, ProviderDate};
 use crate::clock::{Clock, Reading};
@@ -15,7 +15,7 @@ use crate::model::{Incarnation, MachineIdentity, Problem, Severity, Timestamp};
 use crate::outbox::Generation;
 use crate::provider::{Answer, Provider};
 use crate::sources::Machine;
-use crate::store::{Store, StoreError, meta};
+use crate::store::{Store, meta};
 
 const PROVIDER_DATE: &str = "provider_date";
 
@@ -42,12 +42,14 @@ pub struct Context {
     pub incarnation: Incarnation,
     settings: RwLock<Arc<Settings>>,
     live: Mutex<Live>,
-    /// The ledger is about to be set aside. Changed and read by the writer's thread, so that one comes after the other.
-    intake_closed: AtomicBool,
+    /// Whether records are taken.
+    pub(super) intake: Intake,
     /// One round of samples at a time: a reading must not be stored after a later one.
     pub(super) sampling: tokio::sync::Mutex<()>,
     /// One push at a time: two would only wait for each other's claims.
     pub(super) pushing: tokio::sync::Mutex<()>,
+    /// One drain at a time: they would close the intake over each other.
+    pub(super) draining: tokio::sync::Mutex<()>,
 }
 
 /// What is known only while this process lives.
@@ -98,9 +100,10 @@ impl Context {
             incarnation,
             settings: RwLock::new(Arc::new(parts.settings)),
             live: Mutex::new(live),
-            intake_closed: AtomicBool::new(false),
+            intake: Intake::default(),
             sampling: tokio::sync::Mutex::new(()),
             pushing: tokio::sync::Mutex::new(()),
+            draining: tokio::sync::Mutex::new(()),
         }
     }
 
@@ -180,19 +183,6 @@ impl Context {
     #[must_use]
     pub fn identity(&self) -> MachineIdentity {
         self.machine.identity(&self.runtime_dir)
-    }
-
-    pub(super) fn close_intake(&self) {
-        self.intake_closed.store(true, Ordering::SeqCst);
-    }
-
-    pub(super) fn open_intake(&self) {
-        self.intake_closed.store(false, Ordering::SeqCst);
-    }
-
-    /// Refuses what would be left behind in a ledger that is set aside.
-    pub(super) fn intake_is_open(&self) -> Result<(), StoreError> {
-        if self.intake_closed.load(Ordering::SeqCst) { Err(StoreError::SettingAside) } else { Ok(()) }
     }
 
     /// The provider's time at a reading of our clocks, once any answer has brought it (rules M5, S6).

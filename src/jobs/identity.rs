@@ -77,12 +77,12 @@ impl Context {
                 let detail = serde_json::json!({"because": because, "set_aside": name});
                 audit::append(tx, now, &actor, action, subscription.as_deref().unwrap_or("none"), &detail)?;
                 store::mark_to_be_set_aside(tx, &SetAside { name, because, subscription })?;
-                job.close_intake();
+                job.intake.set_aside(true);
                 Ok::<_, JobError>(())
             })
             .await;
         if marked.is_err() {
-            self.open_intake();
+            self.intake.set_aside(false);
         }
         marked.map(|()| path)
     }

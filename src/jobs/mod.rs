@@ -3,13 +3,16 @@
 //! Owns: no table but `job_run`. After a crash: the next run of a job finds what the last left and goes on from there.
 //! A schedule, a command and a start activate the same job. Does not know: who asked, or how it is answered.
 
+mod certificate;
 mod close;
 mod compact;
 mod context;
 mod deliver;
 mod doctor;
+mod drain;
 mod error;
 mod identity;
+mod intake;
 mod link;
 mod periods;
 mod prepare_image;
@@ -30,6 +33,7 @@ mod usage;
 pub use compact::compact;
 pub use context::{Context, Settings};
 pub use doctor::doctor;
+pub use drain::drain;
 pub use error::JobError;
 pub use identity::identity;
 pub use link::link;

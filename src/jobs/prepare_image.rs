@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::deliver::Which;
+use super::drain::close_intake;
 use super::link::claim;
 use super::{Context, JobError, push, unsent};
 use crate::account::{self, Item, Link};
@@ -19,17 +20,10 @@ pub async fn prepare_image(
     request: &PrepareImageRequest,
     actor: &str,
 ) -> Result<PrepareImageReport, JobError> {
-    let job = Arc::clone(context);
-    // Behind everything that was acknowledged before.
-    let close = move |_: &Tx<'_>| {
-        job.close_intake();
-        Ok::<_, JobError>(())
-    };
-    context.store.write(close).await?;
+    let draining = close_intake(context).await?;
     let prepared = leave(context, request, actor).await;
-    if prepared.is_err() {
-        context.open_intake();
-    }
+    // From here on it is closed because the ledger is set aside, or open again.
+    drop(draining);
     prepared
 }
 

@@ -16,7 +16,7 @@ pub async fn record(context: &Arc<Context>, records: Vec<NewCredit>) -> Result<V
     context
         .store
         .write(move |tx| {
-            job.intake_is_open()?;
+            job.intake.is_open()?;
             let boot_id = &job.incarnation.boot_id;
             let waiting = placement::waiting_since(tx, boot_id)?;
             let place = job.placement(reading, waiting);
@@ -59,7 +59,7 @@ pub async fn void(context: &Arc<Context>, void: Void) -> Result<Voided, JobError
     let voided = context
         .store
         .write(move |tx: &Tx<'_>| {
-            job.intake_is_open()?;
+            job.intake.is_open()?;
             voids::void(tx, &void, now)
         })
         .await;

@@ -48,7 +48,7 @@ pub(super) fn looked_back_to(config: &Config, now: Timestamp) -> Timestamp {
 }
 
 /// Returns why rows could not be rated; those keep their last target.
-fn rate_all(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<Vec<String>, JobError> {
+pub(super) fn rate_all(tx: &Tx<'_>, config: &Config, now: Timestamp) -> Result<Vec<String>, JobError> {
     let links = linked_items(tx)?;
     let mut unrated = Vec::new();
     let since = looked_back_to(config, now);

@@ -73,7 +73,7 @@ struct Tried<'a> {
 }
 
 /// What keeps a row that is neither held nor failing from being sent.
-fn obstacle(provider_now: Option<Timestamp>, timestamp_s: i64) -> String {
+pub(super) fn obstacle(provider_now: Option<Timestamp>, timestamp_s: i64) -> String {
     match provider_now {
         Some(now) if now.secs() < timestamp_s => {
             let from = Timestamp::from_secs(timestamp_s);

@@ -30,7 +30,7 @@ pub use record::{
     unfinished,
 };
 pub use settle::{After, Fate, Told, postpone, settle};
-pub use standing::{ReadVerdict, note_first_read, note_read};
+pub use standing::{ReadVerdict, may_change, note_first_read, note_read, read_again};
 
 use crate::model::NameError;
 use crate::store::StoreError;

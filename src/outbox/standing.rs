@@ -1,5 +1,6 @@
 //! Rules S4 and S5: what a read of the provider means for what this ledger believes.
 
+use rusqlite::Connection;
 use serde_json::json;
 
 use super::delivery::{self, DeliveryState};
@@ -76,11 +77,29 @@ pub fn note_read(
     Ok(verdict)
 }
 
+/// What stands is read before anything more is sent, as after a start (rule S5).
+pub fn read_again(tx: &Tx<'_>) -> Result<(), OutboxError> {
+    tx.execute("UPDATE usage_record SET read_generation = NULL WHERE state = 'open'", [])?;
+    Ok(())
+}
+
+/// Whether a request that left may still change the total that stands: another one without an answer, or a larger one
+/// that was given up lately.
+pub fn may_change(connection: &Connection, id: i64, total: i64, now: Timestamp) -> Result<bool, OutboxError> {
+    let elsewhere = record::by_id(connection, id)?.adopted_elsewhere;
+    let pending = delivery::in_flight(connection, id)?;
+    let is_another = pending.is_some_and(|pending| pending.quantity.saturating_add(elsewhere) != total);
+    Ok(is_another || may_rise(connection, id, total, now)?)
+}
+
+fn may_rise(connection: &Connection, id: i64, total: i64, now: Timestamp) -> Result<bool, OutboxError> {
+    let largest = delivery::largest_abandoned(connection, id, now.minus(STRAGGLES_US))?;
+    Ok(largest.is_some_and(|largest| largest > total))
+}
+
 fn note(tx: &Tx<'_>, id: i64, total: i64, generation: &Generation, now: Timestamp) -> Result<(), OutboxError> {
     // A larger total that was given up may be on its way still: the next push reads again.
-    let may_change =
-        delivery::largest_abandoned(tx, id, now.minus(STRAGGLES_US))?.is_some_and(|largest| largest > total);
-    let holds_in = (!may_change).then_some(generation.id);
+    let holds_in = (!may_rise(tx, id, total, now)?).then_some(generation.id);
     tx.execute(
         "UPDATE usage_record SET standing = ?2, standing_us = ?3, read_generation = ?4, next_attempt_us = NULL WHERE id = ?1",
         (id, total, now.micros(), holds_in),

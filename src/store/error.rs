@@ -22,6 +22,11 @@ pub enum StoreError {
     /// It is set aside, and an empty one takes its place.
     #[error("usage.db is being set aside; nothing of this was stored\nhint: usagectl status shows when usaged is back")]
     SettingAside,
+    /// The VM is about to be deleted, or an image to be made of it.
+    #[error(
+        "this VM is being drained, and takes no records; nothing of this was stored\nhint: usagectl status shows whether it goes on"
+    )]
+    Draining,
     /// The writer's thread has ended.
     #[error("usage.db is closed")]
     Gone,
@@ -97,7 +102,7 @@ impl StoreError {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Full | Self::Busy | Self::SettingAside => true,
+            Self::Full | Self::Busy | Self::SettingAside | Self::Draining => true,
             Self::Sqlite(error) => matches!(
                 error.sqlite_error_code(),
                 Some(

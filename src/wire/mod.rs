@@ -4,6 +4,7 @@
 //! millionths of the base unit (microseconds for time meters).
 
 mod doctor;
+mod drain;
 mod error;
 mod identity;
 mod link;
@@ -13,6 +14,7 @@ mod sync;
 mod usage;
 
 pub use doctor::{Check, DoctorReport, Verdict};
+pub use drain::{DrainLine, DrainReport, DrainRequest};
 pub use error::ErrorBody;
 pub use identity::{IdentityReport, IdentityRequest, PrepareImageReport, PrepareImageRequest, ThisVm};
 pub use link::{LinkReport, LinkRequest, LinkedItem, ReleaseReport, ReleaseRequest};

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use usaged::config::LinkSeed;
 use usaged::jobs::{self, JobError, Running, Settings};
-use usaged::ledger::credits::{NewCredit, Verdict};
-use usaged::model::{CustomerId, MeterName, Micros, SourceName, SubscriptionId};
+use usaged::ledger::credits::Verdict;
+use usaged::model::{CustomerId, SubscriptionId};
 use usaged::provider::Provider;
 use usaged::store::{self, StoreError};
 use usaged::wire::{IdentityReport, IdentityRequest, LinkRequest, PrepareImageRequest, ThisVm};
@@ -119,15 +119,7 @@ fn s11_a_clone_begins_unlinked_with_an_empty_ledger_and_the_old_one_lies_beside_
         wakes_up_as(&mut vm, MACHINE_ID, ANOTHER_UUID).await;
         let aside = PathBuf::from(says(&vm, ThisVm::New).await.unwrap().set_aside.unwrap());
 
-        let credit = NewCredit {
-            meter: MeterName::new("api_credits").unwrap(),
-            source: SourceName::of_uid(1_000),
-            id: "too-late".to_owned(),
-            quantity: Micros::from_units(1).unwrap(),
-            at: None,
-            uid: 1_000,
-        };
-        let late = jobs::record(vm.context(), vec![credit]).await;
+        let late = vm.try_record("too-late", 1).await;
         assert!(
             matches!(late, Err(JobError::Store(StoreError::SettingAside))),
             "what is acknowledged must not be left behind: {late:?}"

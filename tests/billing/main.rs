@@ -10,6 +10,7 @@
 )]
 
 mod closing;
+mod drain;
 mod faults;
 mod hostile;
 mod identity;

@@ -281,6 +281,10 @@ impl Vm {
 
     /// Records credits and says what became of them.
     pub(crate) async fn record(&self, id: &str, credits: i64) -> Verdict {
+        self.try_record(id, credits).await.unwrap()
+    }
+
+    pub(crate) async fn try_record(&self, id: &str, credits: i64) -> Result<Verdict, JobError> {
         let credit = NewCredit {
             meter: MeterName::new("api_credits").unwrap(),
             source: SourceName::of_uid(1_000),
@@ -289,7 +293,7 @@ impl Vm {
             at: None,
             uid: 1_000,
         };
-        jobs::record(self.context(), vec![credit]).await.unwrap().remove(0)
+        Ok(jobs::record(self.context(), vec![credit]).await?.remove(0))
     }
 
     pub(crate) async fn void(&self, id: &str) {
@@ -352,7 +356,7 @@ impl Vm {
 }
 
 /// Polls a future so often at most; `None` where it was dropped before its end.
-async fn polled<T>(mut future: Pin<Box<impl Future<Output = T>>>, polls: u32) -> Option<T> {
+pub(crate) async fn polled<T>(mut future: Pin<Box<impl Future<Output = T>>>, polls: u32) -> Option<T> {
     let mut left = polls;
     std::future::poll_fn(move |cx| {
         if left == 0 {

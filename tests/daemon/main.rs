@@ -19,6 +19,7 @@ mod another_writer;
 mod asking;
 mod bad_input;
 mod copies;
+mod draining;
 mod full_disk;
 mod hangups;
 mod kill_nine;

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use crate::model::Problem;
 use crate::wire::{
-    DoctorReport, IdentityReport, LinkReport, PrepareImageReport, ReleaseReport, SCHEMA, Status, SyncReport,
-    UsageReport, VoidReport,
+    DoctorReport, DrainReport, IdentityReport, LinkReport, PrepareImageReport, ReleaseReport, SCHEMA, Status,
+    SyncReport, UsageReport, VoidReport,
 };
 
 fn of<T: DeserializeOwned>(value: Value) -> T {
@@ -147,6 +147,47 @@ pub(crate) fn prepare_image() -> PrepareImageReport {
         "schema": 1, "unlinked": "sub_Q1", "unsent": ["api_credits: 5 should stand on si_api, and 4 does"],
         "still_claimed": ["si_api: the connection was lost"],
         "set_aside": "/var/lib/usaged/usage.db.set-aside-2026-11-14T10-00-12Z"
+    }))
+}
+
+pub(crate) fn drained() -> DrainReport {
+    of(json!({
+        "schema": 1, "certified": true, "until": "2026-11-14T10:00:12.5Z", "intake_open": false,
+        "lines": [
+            {
+                "meter": "api_credits", "item": "si_api", "period_from": "2026-11-01T00:00:00Z",
+                "period_to": "2026-12-01T00:00:00Z", "state": "open", "target": 2_345, "stands": 2_345,
+                "certified": true, "why": null, "part_of_a_unit": null, "unit": "credits"
+            },
+            {
+                "meter": "compute_hours", "item": "si_compute", "period_from": "2026-11-01T00:00:00Z",
+                "period_to": "2026-12-01T00:00:00Z", "state": "open", "target": 21, "stands": 21,
+                "certified": true, "why": null, "part_of_a_unit": "0.987654", "unit": "hours"
+            }
+        ],
+        "missing": [], "notes": []
+    }))
+}
+
+pub(crate) fn not_drained() -> DrainReport {
+    of(json!({
+        "schema": 1, "certified": false, "until": "2026-12-01T00:00:40Z", "intake_open": true,
+        "lines": [
+            {
+                "meter": "compute_hours", "item": "si_compute", "period_from": "2026-11-01T00:00:00Z",
+                "period_to": "2026-12-01T00:00:00Z", "state": "ending", "target": 24, "stands": 21,
+                "certified": false,
+                "why": "the period is over, and not closed before two reads agree, three minutes apart",
+                "part_of_a_unit": null, "unit": "hours"
+            },
+            {
+                "meter": "api_credits", "item": "si_api", "period_from": "2026-12-01T00:00:00Z",
+                "period_to": "2027-01-01T00:00:00Z", "state": "open", "target": 5, "stands": null,
+                "certified": false, "why": "what stands cannot be read: the connection was lost",
+                "part_of_a_unit": null, "unit": "credits"
+            }
+        ],
+        "missing": ["api_credits: 3 units wait for a later period, which a deleted VM does not have"], "notes": []
     }))
 }
 

@@ -13,9 +13,9 @@ pub(crate) use server::Server;
 
 use super::{Answer, ApiError, Caller, Desk, Record};
 use crate::wire::{
-    DoctorReport, IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest,
-    RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest, Status, SyncReport, SyncRequest, UsageReport,
-    VoidReport, VoidRequest,
+    DoctorReport, DrainReport, IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport,
+    PrepareImageRequest, RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest, Status, SyncReport, SyncRequest,
+    UsageReport, VoidReport, VoidRequest,
 };
 
 /// The desk of a test.
@@ -109,6 +109,11 @@ impl Desk for FakeDesk {
     fn prepare_image(&self, _: Caller, request: PrepareImageRequest) -> Answer<'_, PrepareImageReport> {
         self.note(format!("prepare_image {request:?}"));
         now(self.by_rule(answers::prepare_image()))
+    }
+
+    fn drain(&self, _: Caller) -> Answer<'_, DrainReport> {
+        self.note("drain".to_owned());
+        now(Ok(if self.refuses.load(Ordering::SeqCst) { answers::not_drained() } else { answers::drained() }))
     }
 
     fn release(&self, _: Caller, request: ReleaseRequest) -> Answer<'_, ReleaseReport> {
