@@ -31,11 +31,16 @@ impl Draining {
 impl Intake {
     /// Refuses what would be left behind.
     pub(super) fn is_open(&self) -> Result<(), StoreError> {
-        if self.set_aside.load(Ordering::SeqCst) {
+        if self.is_set_aside() {
             return Err(StoreError::SettingAside);
         }
         let is_draining = self.drain.lock().unwrap_or_else(PoisonError::into_inner).strong_count() > 0;
         if is_draining || self.drained.load(Ordering::SeqCst) { Err(StoreError::Draining) } else { Ok(()) }
+    }
+
+    /// Whether the ledger is about to be set aside.
+    pub(super) fn is_set_aside(&self) -> bool {
+        self.set_aside.load(Ordering::SeqCst)
     }
 
     pub(super) fn set_aside(&self, is_set_aside: bool) {

@@ -58,11 +58,17 @@ async fn leave(
         account::end(tx, &actor_too, now)?;
         Ok(boundaries::note(tx, now, "link")?)
     };
+    // Not beside a push, which would take the end of the link for a fall.
+    let pushing = context.pushing.lock().await;
     let set_aside = context.set_aside("prepare_image", because, actor.to_owned(), unlink).await?;
+    drop(pushing);
     // Only now: should this be cut off, the items stay marked, and others are refused until somebody looks.
     let still_claimed = match &link {
         // A copy that has not been told so yet does not touch its original's.
-        Some((_, items)) if !context.identity_changed() => claim::release(context, items).await?,
+        // What fails now changes nothing: the ledger is marked, and the daemon goes.
+        Some((_, items)) if !context.identity_changed() => {
+            claim::release(context, items).await.unwrap_or_else(|error| vec![error.to_string()])
+        }
         _ => Vec::new(),
     };
     let unlinked = link.map(|(link, _)| link.subscription.to_string());

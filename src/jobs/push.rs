@@ -41,6 +41,10 @@ pub struct Pushed {
 /// Runs it. `because` is a word for `status`.
 pub async fn push(context: &Arc<Context>, because: &str, which: Which) -> Result<Pushed, JobError> {
     let _one_at_a_time = context.pushing.lock().await;
+    // What stands stays as it was when the ledger was left (rule S11).
+    if context.intake.is_set_aside() {
+        return Ok(Pushed::default());
+    }
     let (why, started) = (because.to_owned(), context.now());
     context.store.write(move |tx| run::begin(tx, "push", &why, started)).await?;
     let pushed = reconcile(context, which).await;

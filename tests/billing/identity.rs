@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use usaged::config::LinkSeed;
 use usaged::jobs::{self, JobError, Running, Settings};
-use usaged::ledger::credits::Verdict;
-use usaged::model::{CustomerId, SubscriptionId};
+use usaged::ledger::credits::{NewCredit, Verdict};
+use usaged::model::{CustomerId, MeterName, Micros, SourceName, SubscriptionId};
 use usaged::provider::Provider;
 use usaged::store::{self, StoreError};
 use usaged::wire::{IdentityReport, IdentityRequest, LinkRequest, PrepareImageRequest, ThisVm};
 
 use super::closing::code;
-use super::vm::{DAY, HOUR, SECOND, Vm, linked_at, run};
+use super::vm::{DAY, HOUR, MINUTE, SECOND, Vm, linked_at, run};
 
 const ALL_BILLED: &str = "compute_hours = 1000, api_credits = 0";
 const UUID: &str = "4c4c4544-0042-3510-8051-c4c04f4a4e32\n";
@@ -185,6 +185,28 @@ fn s11_an_image_is_prepared_only_when_everything_was_sent() {
         assert!(PathBuf::from(prepared.set_aside).exists());
         let before = vm.context().store.read(store::begun_anew).await.unwrap().unwrap();
         assert_eq!(before.subscription.as_deref(), Some(&*vm.demo.subscription));
+    });
+}
+
+/// A caller's clock may be ahead (rule M8), and so may its credit, of the end of the link.
+#[test]
+fn s11_what_stands_is_not_lowered_by_the_end_of_the_link() {
+    run(async {
+        let vm = linked().await;
+        let credit = NewCredit {
+            meter: MeterName::new("api_credits").unwrap(),
+            source: SourceName::of_uid(1_000),
+            id: "ahead".to_owned(),
+            quantity: Micros::from_units(7).unwrap(),
+            at: Some(vm.now().plus(2 * MINUTE)),
+            uid: 1_000,
+        };
+        assert_eq!(jobs::record(vm.context(), vec![credit]).await.unwrap(), [Verdict::Accepted]);
+        prepare(&vm, None).await.unwrap();
+        assert_eq!(vm.stands(&vm.demo.item_api), 7);
+        vm.run(SECOND);
+        vm.push_now().await.unwrap();
+        assert_eq!(vm.stands(&vm.demo.item_api), 7);
     });
 }
 
