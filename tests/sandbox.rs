@@ -2,6 +2,9 @@
 #![cfg(feature = "sandbox")]
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "helpers of tests fail the test")]
 
+#[path = "sandbox/clocks.rs"]
+mod clocks;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;

@@ -12,19 +12,27 @@ use super::items;
 use super::lines::{self, Line, Stretch};
 use super::payments;
 use super::subscriptions::{Status, Subscription};
+use super::test_clocks::{self, TestClock};
 use super::usage_records;
 
 /// A draft stands this long before it becomes final, seconds. It takes no usage records meanwhile.
 const DRAFT: i64 = 3_600;
 
-/// Does everything that was due by now.
+/// Does everything that was due by now, by the sandbox's own time.
 pub(super) fn catch_up(books: &Connection, now: i64) -> Result<(), ApiError> {
-    while let Some((kind, id, due)) = books::first_due(books, now)? {
-        if kind == Subscription::KIND {
-            end_stage(books, books::get(books, &id)?, due)?;
-        } else {
-            let mut invoice: Invoice = books::get(books, &id)?;
-            finalize(books, &mut invoice, due)?;
+    catch_up_on(books, None, now)
+}
+
+/// Does everything that was due by now on a test clock, or on none.
+pub(super) fn catch_up_on(books: &Connection, clock: Option<&str>, now: i64) -> Result<(), ApiError> {
+    while let Some((kind, id, due)) = books::first_due(books, clock, now)? {
+        match kind.as_str() {
+            Subscription::KIND => end_stage(books, books::get(books, &id)?, due)?,
+            TestClock::KIND => test_clocks::remove(books, &id)?,
+            _ => {
+                let mut invoice: Invoice = books::get(books, &id)?;
+                finalize(books, &mut invoice, due)?;
+            }
         }
     }
     Ok(())

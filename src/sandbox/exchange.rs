@@ -18,7 +18,7 @@ use super::form::Form;
 use super::idempotency::{self, Stored};
 use super::routes::{self, Route};
 use super::version::{PINNED_VERSION, Version};
-use super::{Inner, LoggedRequest, billing, expand};
+use super::{Inner, LoggedRequest, billing, expand, test_clocks};
 
 /// A request as it came over the wire.
 pub(super) struct Request {
@@ -211,8 +211,15 @@ fn attempt(
         return Err(ApiError::internal());
     }
     let savepoint = tx.savepoint()?;
-    let call =
-        Call { books: &savepoint, now, version: &admitted.version, form: &admitted.form, id: &admitted.route.id };
+    let call = Call {
+        books: &savepoint,
+        now: test_clocks::time_of(&savepoint, &admitted.route.id, &admitted.form, now)?,
+        sandbox_now: now,
+        idempotency_key: admitted.idempotency_key.as_deref(),
+        version: &admitted.version,
+        form: &admitted.form,
+        id: &admitted.route.id,
+    };
     let value = (admitted.route.handler)(&call).and_then(|value| expand::apply(&call, value))?;
     savepoint.commit()?;
     if *effect == Effect::ErrorAfterCommit { Err(ApiError::internal()) } else { Ok(value) }

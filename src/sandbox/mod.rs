@@ -44,6 +44,7 @@ mod shapes;
 mod subscribe;
 mod subscription_changes;
 mod subscriptions;
+mod test_clocks;
 mod usage_records;
 mod version;
 

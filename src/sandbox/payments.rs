@@ -30,6 +30,9 @@ impl Record for PaymentIntent {
     fn id(&self) -> &str {
         &self.id
     }
+    fn owner(&self) -> Option<&str> {
+        Some(&self.customer)
+    }
 }
 
 /// The intent to pay a final invoice.

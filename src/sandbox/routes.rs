@@ -6,7 +6,7 @@ use super::call::{Call, Handler};
 use super::errors::ApiError;
 use super::version::Version;
 use super::{customers, invoices, items, meters, payments, prices, products, subscribe, usage_records};
-use super::{subscription_changes, subscriptions};
+use super::{subscription_changes, subscriptions, test_clocks};
 
 /// Where a request goes.
 pub(super) struct Route {
@@ -22,10 +22,11 @@ pub(super) fn find(method: &str, path: &str, version: &Version) -> Option<Route>
     let segments: Vec<&str> = path.strip_prefix("/v1/")?.split('/').collect();
     let (handler, permission) = of_version(method, &segments, version)
         .or_else(|| catalog(method, &segments))
-        .or_else(|| billing(method, &segments))?;
+        .or_else(|| billing(method, &segments))
+        .or_else(|| test_helpers(method, &segments))?;
     let id = match segments.as_slice() {
-        ["billing", "meters", id] => id,
-        ["billing", ..] | [_, "upcoming" | "create_preview"] => "",
+        ["billing", "meters", id] | ["test_helpers", "test_clocks", id, ..] => id,
+        ["billing" | "test_helpers", ..] | [_, "upcoming" | "create_preview"] => "",
         [_, id, ..] => id,
         _ => "",
     };
@@ -100,6 +101,17 @@ fn billing(method: &str, segments: &[&str]) -> Found {
         ("GET", ["payment_intents", _]) => (payments::retrieve, "payment_intent_read"),
         ("POST", ["payment_intents", _, "confirm"]) => (payments::confirm, "payment_intent_write"),
         ("GET", ["balance"]) => (balance, "balance_read"),
+        _ => return None,
+    })
+}
+
+fn test_helpers(method: &str, segments: &[&str]) -> Found {
+    Some(match (method, segments) {
+        ("POST", ["test_helpers", "test_clocks"]) => (test_clocks::create, "billing_clock_write"),
+        ("GET", ["test_helpers", "test_clocks"]) => (test_clocks::list, "billing_clock_read"),
+        ("GET", ["test_helpers", "test_clocks", _]) => (test_clocks::retrieve, "billing_clock_read"),
+        ("DELETE", ["test_helpers", "test_clocks", _]) => (test_clocks::delete, "billing_clock_write"),
+        ("POST", ["test_helpers", "test_clocks", _, "advance"]) => (test_clocks::advance, "billing_clock_write"),
         _ => return None,
     })
 }

@@ -70,6 +70,7 @@ pub(super) fn create(call: &Call<'_>) -> Result<Value, ApiError> {
     update_metadata(&mut subscription.metadata, form)?;
     customer.currency = Some(subscription.currency.clone());
     books::put(call.books, &customer)?;
+    books::put(call.books, &subscription)?;
     for (item, _) in &ordered {
         books::put(call.books, item)?;
     }
@@ -195,6 +196,7 @@ fn begin(
         id,
         created: call.now,
         customer: customer.id.clone(),
+        test_clock: customer.test_clock.clone(),
         status: if trial_end.is_some() { Status::Trialing } else { Status::Active },
         currency,
         interval,

@@ -14,6 +14,7 @@ use super::lines::Line;
 use super::lists;
 use super::periods::{Anchor, Interval};
 use super::shapes::merged;
+use super::test_clocks;
 use super::version::Version;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -21,6 +22,8 @@ pub(super) struct Subscription {
     pub(super) id: String,
     pub(super) created: i64,
     pub(super) customer: String,
+    /// The customer's.
+    pub(super) test_clock: Option<String>,
     pub(super) status: Status,
     pub(super) currency: String,
     pub(super) interval: Interval,
@@ -101,7 +104,8 @@ pub(super) fn retrieve(call: &Call<'_>) -> Result<Value, ApiError> {
 
 pub(super) fn list(call: &Call<'_>) -> Result<Value, ApiError> {
     let form = call.form;
-    form.allow(&["customer", "status", "price", "limit", "starting_after", "ending_before"])?;
+    form.allow(&["customer", "status", "price", "test_clock", "limit", "starting_after", "ending_before"])?;
+    let (clock, of_any_clock) = (test_clocks::named(call)?, form.has("customer") && !form.has("test_clock"));
     let words = ["incomplete", "incomplete_expired", "trialing", "active", "past_due", "canceled", "ended", "all"];
     let status = form.word("status", &words)?;
     let price = form.text("price")?;
@@ -117,7 +121,7 @@ pub(super) fn list(call: &Call<'_>) -> Result<Value, ApiError> {
             None => true,
             Some(price) => items::live(call.books, &one.id)?.iter().any(|item| item.price == price),
         };
-        if wanted && has_price {
+        if wanted && has_price && (of_any_clock || one.test_clock == clock) {
             rendered.push(render(call.books, &one, call.version)?);
         }
     }
@@ -187,7 +191,7 @@ fn render_constants(one: &Subscription) -> Value {
         "pending_setup_intent": null,
         "pending_update": null,
         "schedule": null,
-        "test_clock": null,
+        "test_clock": one.test_clock,
         "transfer_data": null,
         "trial_settings": { "end_behavior": { "missing_payment_method": "create_invoice" } },
     })

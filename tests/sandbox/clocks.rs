@@ -1,0 +1,119 @@
+//! Test clocks: customers that live in a time of their own.
+
+use super::*;
+
+/// Before the sandbox's own time, so that the two are not taken for each other.
+const THEN: &str = "2025-01-31T00:00:00Z";
+
+async fn clock_at(world: &World, time: i64) -> String {
+    world.post("/v1/test_helpers/test_clocks", &[("frozen_time", &time.to_string()), ("name", "a month")]).await.id()
+}
+
+async fn advance(world: &World, clock: &str, to: i64) -> Answer {
+    world.post(&format!("/v1/test_helpers/test_clocks/{clock}/advance"), &[("frozen_time", &to.to_string())]).await
+}
+
+/// A customer on the clock with a base and a metered price: the customer, its subscription and its metered item.
+async fn subscriber(world: &World, clock: &str) -> (String, String, String) {
+    let pairs = [("test_clock", clock), ("payment_method", "pm_card_visa")];
+    let customer = world.post("/v1/customers", &pairs).await.id();
+    let pairs = [
+        ("customer", customer.as_str()),
+        ("items[0][price]", &world.demo.prices["price_starter_monthly"]),
+        ("items[1][price]", &world.demo.prices["price_compute_overage_starter"]),
+    ];
+    let made = world.post("/v1/subscriptions", &pairs).await;
+    let item = made.json["items"]["data"][1]["id"].as_str().unwrap().to_owned();
+    (customer, made.id(), item)
+}
+
+#[test]
+fn customers_on_a_test_clock_live_in_its_time_with_all_that_is_theirs() {
+    run(|world| async move {
+        let then = at(THEN).secs();
+        let clock = clock_at(&world, then).await;
+        let (customer, subscription, item) = subscriber(&world, &clock).await;
+        let shown = world.get(&format!("/v1/customers/{customer}?expand[]=test_clock")).await.json;
+        assert_eq!((shown["created"].as_i64(), shown["test_clock"]["id"].as_str()), (Some(then), Some(&*clock)));
+        let path = format!("/v1/subscriptions/{subscription}");
+        let begun = world.get(&path).await.json;
+        assert_eq!(begun["test_clock"], clock.as_str());
+        assert_eq!(begun["current_period_end"], at("2025-02-28T00:00:00Z").secs());
+        assert_eq!(world.set(&item, "7", then + 300).await.status, 200);
+        for stamp in [then, then + 301, now()] {
+            assert_eq!(world.set(&item, "1", stamp).await.error("param"), "timestamp", "{stamp}");
+        }
+        // The sandbox's own time is nothing to them.
+        world.sandbox.advance(3 * DAY * 1_000_000).unwrap();
+        assert_eq!(world.get(&path).await.json["current_period_end"], begun["current_period_end"]);
+        advance(&world, &clock, at("2025-02-28T01:00:00Z").secs()).await.id();
+        assert_eq!(world.get(&path).await.json["current_period_end"], at("2025-03-31T00:00:00Z").secs());
+        let invoice = world.sandbox.invoices(&subscription).unwrap().pop().unwrap();
+        assert_eq!((invoice["status"].as_str(), invoice["total"].as_i64()), (Some("paid"), Some(7 * 5 + 9_900)));
+        assert_eq!(invoice["created"], at("2025-02-28T00:00:00Z").secs());
+        assert_eq!(world.set(&item, "1", at("2025-02-28T00:00:01Z").secs()).await.status, 200);
+    });
+}
+
+#[test]
+fn a_clock_advances_by_two_intervals_at_most_and_never_back() {
+    run(|world| async move {
+        let then = at(THEN).secs();
+        let clock = clock_at(&world, then).await;
+        assert_eq!(advance(&world, &clock, then).await.error("param"), "frozen_time");
+        assert_eq!(advance(&world, &clock, at("2027-01-31T00:00:01Z").secs()).await.status, 400);
+        subscriber(&world, &clock).await;
+        assert_eq!(advance(&world, &clock, at("2025-03-31T00:00:01Z").secs()).await.status, 400);
+        let under_way = advance(&world, &clock, at("2025-03-31T00:00:00Z").secs()).await.json;
+        assert_eq!((under_way["status"].as_str(), under_way["frozen_time"].as_i64()), (Some("advancing"), Some(then)));
+        let target = &under_way["status_details"]["advancing"]["target_frozen_time"];
+        let there = world.get(&format!("/v1/test_helpers/test_clocks/{clock}")).await.json;
+        assert_eq!((there["status"].as_str(), &there["frozen_time"]), (Some("ready"), target));
+    });
+}
+
+#[test]
+fn lists_show_what_is_on_a_clock_only_to_those_who_name_it() {
+    run(|world| async move {
+        let clock = clock_at(&world, at(THEN).secs()).await;
+        let (customer, subscription, _) = subscriber(&world, &clock).await;
+        let ids = |page: Answer| -> Vec<String> {
+            page.json["data"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect()
+        };
+        assert_eq!(ids(world.get("/v1/customers").await), [world.demo.customer.clone()]);
+        assert_eq!(ids(world.get(&format!("/v1/customers?test_clock={clock}")).await), [customer.clone()]);
+        assert_eq!(ids(world.get("/v1/subscriptions").await), [world.demo.subscription.clone()]);
+        for filter in ["test_clock", "customer"] {
+            let named = if filter == "customer" { &customer } else { &clock };
+            let listed = world.get(&format!("/v1/subscriptions?{filter}={named}")).await;
+            assert_eq!(ids(listed), [subscription.clone()], "{filter}");
+        }
+        assert_eq!(world.post("/v1/customers", &[("test_clock", "clock_x")]).await.error("param"), "test_clock");
+    });
+}
+
+#[test]
+fn a_deleted_clock_takes_its_customers_with_it() {
+    run(|world| async move {
+        let (gone, forgotten) = (clock_at(&world, at(THEN).secs()).await, clock_at(&world, at(THEN).secs()).await);
+        for clock in [&gone, &forgotten] {
+            let (customer, subscription, item) = subscriber(&world, clock).await;
+            if *clock == gone {
+                let path = format!("/v1/test_helpers/test_clocks/{clock}");
+                let deleted = world.send(world.request("DELETE", &path)).await;
+                assert_eq!(deleted.json["deleted"], true, "{}", deleted.text);
+            } else {
+                world.sandbox.advance(7 * DAY * 1_000_000).unwrap();
+            }
+            for path in [
+                format!("/v1/test_helpers/test_clocks/{clock}"),
+                format!("/v1/customers/{customer}"),
+                format!("/v1/subscriptions/{subscription}"),
+                format!("/v1/subscription_items/{item}"),
+            ] {
+                assert_eq!(world.get(&path).await.status, 404, "{path}");
+            }
+        }
+        assert_eq!(world.get(&format!("/v1/customers/{}", world.demo.customer)).await.status, 200);
+    });
+}
