@@ -4,6 +4,8 @@
 
 #[path = "sandbox/clocks.rs"]
 mod clocks;
+#[path = "sandbox/limits.rs"]
+mod limits;
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::clock::Setting;
 use super::exchange::{Reply, Request};
 use super::faults::Fault;
+use super::limits::Limits;
 use super::{Inner, SandboxError, auth};
 use crate::model::Timestamp;
 
@@ -30,8 +31,8 @@ struct KeyOrder {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LimitOrder {
-    /// Requests a second; none where null.
-    per_second: Option<u32>,
+    /// `sandbox` or `live`: what such an account may do.
+    preset: String,
 }
 
 /// Answers, where the path is one of the sandbox's own.
@@ -50,9 +51,9 @@ pub(super) fn answer(inner: &Inner, request: &Request) -> Option<Reply> {
             Ok(json!({ "waiting": [] }))
         }
         ("POST", "keys") => read(request).and_then(|order| register(inner, &order)),
-        ("POST", "limit") => read::<LimitOrder>(request).map(|order| {
-            inner.limit_rate(order.per_second);
-            json!({ "per_second": order.per_second })
+        ("POST", "limit") => limits(request).map(|limits| {
+            inner.limiter.set(limits);
+            json!(limits)
         }),
         ("GET", "books") => inner.report().map_err(|error| error.to_string()),
         ("GET", "requests") => Ok(json!({ "requests": inner.requests() })),
@@ -99,6 +100,16 @@ fn move_clock(inner: &Inner, order: &ClockOrder) -> Result<Value, String> {
 fn register(inner: &Inner, order: &KeyOrder) -> Result<Value, String> {
     auth::register(&inner.books(), &order.key, &order.permissions).map_err(|error| error.message)?;
     Ok(json!({ "permissions": order.permissions }))
+}
+
+/// Each limit by its name, or all of one kind of account.
+fn limits(request: &Request) -> Result<Limits, String> {
+    let Ok(LimitOrder { preset }) = serde_json::from_slice(&request.body) else { return read(request) };
+    match preset.as_str() {
+        "sandbox" => Ok(Limits::SANDBOX),
+        "live" => Ok(Limits::LIVE),
+        other => Err(format!("no such preset of limits: {other}; there are sandbox and live")),
+    }
 }
 
 fn reply(status: u16, value: &Value) -> Reply {

@@ -31,6 +31,7 @@ mod form;
 mod idempotency;
 mod invoices;
 mod items;
+mod limits;
 mod lines;
 mod lists;
 mod meters;
@@ -59,6 +60,7 @@ pub use clock::SandboxClock;
 pub use demo::{Demo, SECONDS_PRICE, seed_demo};
 pub use errors::SandboxError;
 pub use faults::{Effect, Fault};
+pub use limits::Limits;
 use rusqlite::{Connection, TransactionBehavior};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -86,7 +88,7 @@ struct Inner {
     faults: faults::Faults,
     in_flight: Mutex<BTreeSet<String>>,
     log: Mutex<VecDeque<LoggedRequest>>,
-    limit: Mutex<Limit>,
+    limiter: limits::Limiter,
 }
 
 /// A request that was answered, or cut.
@@ -125,13 +127,6 @@ pub struct ItemTotal {
     pub invoice: Option<String>,
 }
 
-#[derive(Default)]
-struct Limit {
-    per_second: Option<u32>,
-    second: i64,
-    count: u32,
-}
-
 impl Sandbox {
     /// Opens or creates `sandbox.db` in this directory. A following clock takes up where it was moved to before.
     ///
@@ -152,7 +147,7 @@ impl Sandbox {
             faults: faults::Faults::default(),
             in_flight: Mutex::default(),
             log: Mutex::default(),
-            limit: Mutex::default(),
+            limiter: limits::Limiter::default(),
         })))
     }
 
@@ -210,7 +205,12 @@ impl Sandbox {
 
     /// Refuses more than this many requests in one second of the sandbox's time; `None` lifts the limit.
     pub fn limit_rate(&self, per_second: Option<u32>) {
-        self.0.limit_rate(per_second);
+        self.limit(Limits { per_second, ..Limits::default() });
+    }
+
+    /// Refuses what goes beyond these.
+    pub fn limit(&self, limits: Limits) {
+        self.0.limiter.set(limits);
     }
 
     /// The metered item's totals, newest period first.
@@ -283,21 +283,6 @@ impl Inner {
             return Err(ApiError::key_in_use(key));
         }
         Ok(InFlight { inner: self, key: key.map(str::to_owned) })
-    }
-
-    fn limit_rate(&self, per_second: Option<u32>) {
-        *self.limit.lock().unwrap_or_else(PoisonError::into_inner) = Limit { per_second, ..Limit::default() };
-    }
-
-    fn count_against_limit(&self) -> Result<(), ApiError> {
-        let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
-        let second = self.clock.now().secs();
-        if limit.second != second {
-            (limit.second, limit.count) = (second, 0);
-        }
-        limit.count = limit.count.saturating_add(1);
-        let is_over = limit.per_second.is_some_and(|most| limit.count > most);
-        if is_over { Err(ApiError::rate_limited()) } else { Ok(()) }
     }
 
     fn log(&self, request: LoggedRequest) {

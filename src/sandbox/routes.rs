@@ -17,6 +17,15 @@ pub(super) struct Route {
     pub(super) id: String,
 }
 
+impl Route {
+    /// The method and the path without the object's id, as limits count them.
+    pub(super) fn endpoint(&self, method: &str, path: &str) -> String {
+        let named = |segment: &str| !self.id.is_empty() && segment == self.id;
+        let segments: Vec<&str> = path.split('/').map(|one| if named(one) { "*" } else { one }).collect();
+        format!("{method} {}", segments.join("/"))
+    }
+}
+
 /// Finds the route, if this version of the API has it.
 pub(super) fn find(method: &str, path: &str, version: &Version) -> Option<Route> {
     let segments: Vec<&str> = path.strip_prefix("/v1/")?.split('/').collect();
