@@ -6,6 +6,8 @@
 mod clocks;
 #[path = "sandbox/limits.rs"]
 mod limits;
+#[path = "sandbox/thin_events.rs"]
+mod thin_events;
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -16,6 +16,7 @@ pub(super) struct Call<'a> {
     /// The sandbox's time, unix seconds.
     pub(super) sandbox_now: i64,
     /// What the request was sent with.
+    #[expect(dead_code, reason = "for meter events, whose late errors quote it")]
     pub(super) idempotency_key: Option<&'a str>,
     pub(super) version: &'a Version,
     pub(super) form: &'a Form,

@@ -7,7 +7,7 @@ use super::clock::Setting;
 use super::exchange::{Reply, Request};
 use super::faults::Fault;
 use super::limits::Limits;
-use super::{Inner, SandboxError, auth};
+use super::{Inner, SandboxError, auth, meter_errors};
 use crate::model::Timestamp;
 
 #[derive(Deserialize)]
@@ -26,6 +26,20 @@ struct ClockOrder {
 struct KeyOrder {
     key: String,
     permissions: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MeterErrorOrder {
+    /// `mtr_…`; none where there was no meter for the event.
+    #[serde(default)]
+    meter: Option<String>,
+    /// The event's.
+    identifier: String,
+    /// The request's.
+    #[serde(default)]
+    idempotency_key: Option<String>,
+    code: meter_errors::Code,
 }
 
 #[derive(Deserialize)]
@@ -55,6 +69,7 @@ pub(super) fn answer(inner: &Inner, request: &Request) -> Option<Reply> {
             inner.limiter.set(limits);
             json!(limits)
         }),
+        ("POST", "meter_errors") => read(request).and_then(|order| note_meter_error(inner, &order)),
         ("GET", "books") => inner.report().map_err(|error| error.to_string()),
         ("GET", "requests") => Ok(json!({ "requests": inner.requests() })),
         _ => {
@@ -100,6 +115,13 @@ fn move_clock(inner: &Inner, order: &ClockOrder) -> Result<Value, String> {
 fn register(inner: &Inner, order: &KeyOrder) -> Result<Value, String> {
     auth::register(&inner.books(), &order.key, &order.permissions).map_err(|error| error.message)?;
     Ok(json!({ "permissions": order.permissions }))
+}
+
+fn note_meter_error(inner: &Inner, order: &MeterErrorOrder) -> Result<Value, String> {
+    let (meter, key) = (order.meter.as_deref(), order.idempotency_key.as_deref());
+    let noted = inner.within(|tx, now| meter_errors::note(tx, meter, &order.identifier, key, order.code, now));
+    noted.map_err(|error| error.to_string())?;
+    Ok(json!({ "code": order.code }))
 }
 
 /// Each limit by its name, or all of one kind of account.

@@ -34,6 +34,7 @@ mod items;
 mod limits;
 mod lines;
 mod lists;
+mod meter_errors;
 mod meters;
 mod payments;
 mod periods;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::call::{Call, Handler};
 use super::errors::ApiError;
 use super::version::Version;
-use super::{customers, invoices, items, meters, payments, prices, products, subscribe, usage_records};
+use super::{customers, invoices, items, meter_errors, meters, payments, prices, products, subscribe, usage_records};
 use super::{subscription_changes, subscriptions, test_clocks};
 
 /// Where a request goes.
@@ -28,6 +28,9 @@ impl Route {
 
 /// Finds the route, if this version of the API has it.
 pub(super) fn find(method: &str, path: &str, version: &Version) -> Option<Route> {
+    if let Some(path) = path.strip_prefix("/v2/") {
+        return second_api(method, path, version);
+    }
     let segments: Vec<&str> = path.strip_prefix("/v1/")?.split('/').collect();
     let (handler, permission) = of_version(method, &segments, version)
         .or_else(|| catalog(method, &segments))
@@ -40,6 +43,16 @@ pub(super) fn find(method: &str, path: &str, version: &Version) -> Option<Route>
         _ => "",
     };
     Some(Route { handler, permission, id: id.to_owned() })
+}
+
+/// What there is below `/v2/`.
+fn second_api(method: &str, path: &str, version: &Version) -> Option<Route> {
+    let (handler, id): (Handler, &str) = match (method, path.split('/').collect::<Vec<_>>().as_slice()) {
+        ("GET", ["core", "events"]) => (meter_errors::list, ""),
+        ("GET", ["core", "events", id]) => (meter_errors::retrieve, id),
+        _ => return None,
+    };
+    version.has_thin_events().then(|| Route { handler, permission: "event_read", id: id.to_owned() })
 }
 
 type Found = Option<(Handler, &'static str)>;

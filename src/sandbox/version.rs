@@ -11,6 +11,8 @@ pub(super) struct Version(String);
 
 /// From this day on versions carry a release's name.
 const NAMED_SINCE: &str = "2024-09-30";
+/// From this day on there are `/v2/core/events`.
+const EVENTS: &str = "2024-09-30";
 /// From this day on usage records are gone and periods sit on the items.
 const BASIL: &str = "2025-03-31";
 
@@ -30,6 +32,11 @@ impl Version {
             return Ok(Self(text.to_owned()));
         }
         Err(ApiError::malformed(format!("Invalid Stripe API version: {text}")))
+    }
+
+    /// Whether it has `/v2/core/events`: `2024-09-30.acacia` or later.
+    pub(super) fn has_thin_events(&self) -> bool {
+        self.0.as_str() >= EVENTS
     }
 
     /// Whether it is `2025-03-31.basil` or later.
