@@ -4,6 +4,8 @@
 
 #[path = "sandbox/clocks.rs"]
 mod clocks;
+#[path = "sandbox/life.rs"]
+mod life;
 #[path = "sandbox/limits.rs"]
 mod limits;
 #[path = "sandbox/thin_events.rs"]

@@ -6,13 +6,16 @@
 use rusqlite::Connection;
 
 use super::books::{self, Record};
+use super::collection;
 use super::errors::ApiError;
 use super::invoices::{self, Invoice, Status as InvoiceStatus};
+use super::item_periods;
 use super::items;
 use super::lines::{self, Line, Stretch};
 use super::payments;
 use super::subscriptions::{Status, Subscription};
 use super::test_clocks::{self, TestClock};
+use super::trials;
 use super::usage_records;
 
 /// A draft stands this long before it becomes final, seconds. It takes no usage records meanwhile.
@@ -29,16 +32,24 @@ pub(super) fn catch_up_on(books: &Connection, clock: Option<&str>, now: i64) -> 
         match kind.as_str() {
             Subscription::KIND => end_stage(books, books::get(books, &id)?, due)?,
             TestClock::KIND => test_clocks::remove(books, &id)?,
-            _ => {
-                let mut invoice: Invoice = books::get(books, &id)?;
-                finalize(books, &mut invoice, due)?;
-            }
+            _ => end_wait(books, books::get(books, &id)?, due)?,
         }
     }
     Ok(())
 }
 
+fn end_wait(books: &Connection, mut invoice: Invoice, due: i64) -> Result<(), ApiError> {
+    match invoice.status {
+        InvoiceStatus::Draft => finalize(books, &mut invoice, due),
+        _ => collection::retry(books, &mut invoice, due),
+    }
+}
+
 fn end_stage(books: &Connection, mut subscription: Subscription, due: i64) -> Result<(), ApiError> {
+    if subscription.pause.is_some_and(|pause| pause.resumes_at.is_some_and(|at| at <= due)) {
+        subscription.pause = None;
+        return books::put(books, &subscription);
+    }
     if subscription.status != Status::Incomplete {
         return end_period(books, subscription);
     }
@@ -55,7 +66,10 @@ fn end_stage(books: &Connection, mut subscription: Subscription, due: i64) -> Re
 }
 
 fn end_period(books: &Connection, mut subscription: Subscription) -> Result<(), ApiError> {
-    let (ended, next) = stretches(&subscription);
+    let (ended, _) = stretches(&subscription);
+    if trials::ends_unpayable(books, &mut subscription)? {
+        return books::put(books, &subscription);
+    }
     let (metered, lines) = period_lines(books, &subscription)?;
     subscription.pending.clear();
     if subscription.cancel_at_period_end {
@@ -65,14 +79,15 @@ fn end_period(books: &Connection, mut subscription: Subscription) -> Result<(), 
         if subscription.status == Status::Trialing {
             subscription.status = Status::Active;
         }
-        (subscription.period_start, subscription.period_end) = (next.start, next.end);
+        item_periods::move_on(books, &mut subscription)?;
     }
     let mut invoice = draft(&subscription, "subscription_cycle", ended, lines, ended.end);
     invoice.finalize_at = Some(ended.end.saturating_add(DRAFT));
     for line in &metered {
-        usage_records::close(books, &line.item, ended, line.quantity, &invoice.id)?;
+        usage_records::close(books, &line.item, line.period(), line.quantity, &invoice.id)?;
     }
     subscription.latest_invoice = Some(invoice.id.clone());
+    collection::decide(books, &subscription, &mut invoice, ended.end)?;
     books::put(books, &invoice)?;
     books::put(books, &subscription)
 }
@@ -86,14 +101,20 @@ fn stretches(subscription: &Subscription) -> (Stretch, Stretch) {
 
 /// The metered lines of the period that ends, and all lines of the invoice made at its end.
 fn period_lines(books: &Connection, subscription: &Subscription) -> Result<(Vec<Line>, Vec<Line>), ApiError> {
-    let (ended, next) = stretches(subscription);
-    let goes_on = Subscription { status: Status::Active, ..subscription.clone() };
     let mut metered = Vec::new();
     let mut licensed = Vec::new();
     for item in items::live(books, &subscription.id)? {
-        metered.extend(lines::in_arrears(books, subscription, &item, ended)?);
-        if !subscription.cancel_at_period_end {
-            licensed.extend(lines::in_advance(books, &goes_on, &item, next)?);
+        let seen = subscription.seen_by(&item);
+        // Nothing goes on after the last period, and what does not end yet is billed then.
+        let (ends_now, goes_on) = (seen.period_end == subscription.period_end, !subscription.cancel_at_period_end);
+        let (ended, next) = stretches(&seen);
+        if ends_now || !goes_on {
+            let ended = Stretch { end: subscription.period_end, ..ended };
+            metered.extend(lines::in_arrears(books, &seen, &item, ended)?);
+        }
+        if ends_now && goes_on {
+            let active = Subscription { status: Status::Active, ..seen };
+            licensed.extend(lines::in_advance(books, &active, &item, next)?);
         }
     }
     let all = subscription.pending.iter().chain(&metered).chain(&licensed).cloned().collect();
@@ -114,15 +135,16 @@ pub(super) fn invoice_now(books: &Connection, subscription: &mut Subscription, n
     let period = Stretch { start: subscription.period_start, end: now };
     let mut metered = Vec::new();
     for item in items::live(books, &subscription.id)? {
-        metered.extend(lines::in_arrears(books, subscription, &item, period)?);
+        let seen = subscription.seen_by(&item);
+        metered.extend(lines::in_arrears(books, &seen, &item, Stretch { start: seen.period_start, end: now })?);
     }
     let lines = subscription.pending.drain(..).chain(metered.iter().cloned()).collect();
     let mut invoice = draft(subscription, "manual", period, lines, now);
     for line in &metered {
-        usage_records::close(books, &line.item, period, line.quantity, &invoice.id)?;
+        usage_records::close(books, &line.item, line.period(), line.quantity, &invoice.id)?;
     }
     subscription.latest_invoice = Some(invoice.id.clone());
-    finalize(books, &mut invoice, now)
+    collection::issue(books, subscription, &mut invoice, now)
 }
 
 /// A new invoice, not stored.
@@ -146,6 +168,9 @@ pub(super) fn draft(subscription: &Subscription, reason: &str, period: Stretch, 
         voided_at: None,
         payment_intent: None,
         days_until_due: subscription.days_until_due,
+        uncollectible_at: None,
+        attempts: 0,
+        next_attempt: None,
     }
 }
 
@@ -155,12 +180,13 @@ pub(super) fn finalize(books: &Connection, invoice: &mut Invoice, now: i64) -> R
     let subscription: Option<Subscription> = books::find(books, &invoice.subscription)?;
     let Some(mut subscription) = subscription else { return Ok(()) };
     let payer = if invoice.days_until_due.is_none() { payments::payer(books, &subscription)? } else { None };
+    let payer = payer.filter(|method| payments::pays(method));
     if invoice.amount_due() == 0 || payer.is_some() {
-        return payments::settle(books, invoice, payer.as_deref(), now);
+        payments::settle(books, invoice, payer.as_deref(), now)?;
+        return collection::revive(books, &mut subscription, invoice);
     }
-    if invoice.days_until_due.is_none() && subscription.status == Status::Active {
-        subscription.status = Status::PastDue;
-        books::put(books, &subscription)?;
+    if invoice.days_until_due.is_none() {
+        collection::fail(books, &mut subscription, invoice, now)?;
     }
     Ok(())
 }

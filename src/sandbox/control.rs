@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::account::{self, Account};
 use super::clock::Setting;
 use super::exchange::{Reply, Request};
 use super::faults::Fault;
@@ -70,6 +71,11 @@ pub(super) fn answer(inner: &Inner, request: &Request) -> Option<Reply> {
             json!(limits)
         }),
         ("POST", "meter_errors") => read(request).and_then(|order| note_meter_error(inner, &order)),
+        ("GET", "account") => inner.within(|tx, _| account::of(tx)).map(|one| json!(one)).map_err(|e| e.to_string()),
+        ("POST", "account") => read::<Account>(request).and_then(|account| {
+            inner.within(|tx, _| account::set(tx, &account)).map_err(|error| error.to_string())?;
+            Ok(json!(account))
+        }),
         ("GET", "books") => inner.report().map_err(|error| error.to_string()),
         ("GET", "requests") => Ok(json!({ "requests": inner.requests() })),
         _ => {

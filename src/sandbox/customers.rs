@@ -108,10 +108,11 @@ fn change(customer: &mut Customer, form: &Form) -> Result<(), ApiError> {
     update_metadata(&mut customer.metadata, form)
 }
 
-/// Stripe's test payment methods that always pay.
+/// Stripe's test payment methods: they always pay, but for those that can be kept and never pay.
 pub(super) fn payment_method(param: &str, method: &str) -> Result<String, ApiError> {
-    let known = ["pm_card_visa", "pm_card_mastercard", "pm_card_amex", "tok_visa", "tok_mastercard"];
-    if known.contains(&method) {
+    let pay = ["pm_card_visa", "pm_card_mastercard", "pm_card_amex", "tok_visa", "tok_mastercard"];
+    let never = ["pm_card_chargeCustomerFail", "tok_chargeCustomerFail"];
+    if pay.contains(&method) || never.contains(&method) {
         Ok(method.to_owned())
     } else {
         Err(ApiError::no_such_at(param, "PaymentMethod", method))

@@ -9,6 +9,7 @@ use super::call::Call;
 use super::customers::{Metadata, update_metadata};
 use super::errors::ApiError;
 use super::form::Form;
+use super::item_periods::OwnPeriod;
 use super::lists;
 use super::prices::{self, Price, Usage};
 use super::subscription_changes as changes;
@@ -26,6 +27,8 @@ pub(super) struct Item {
     pub(super) metadata: Metadata,
     /// Taken off its subscription.
     pub(super) removed: bool,
+    /// Where its subscription is flexible.
+    pub(super) period: Option<OwnPeriod>,
 }
 
 impl Record for Item {
@@ -64,6 +67,7 @@ pub(super) fn read(books: &Connection, form: &Form, subscription: &str, now: i64
         quantity: licensed.then(|| quantity.unwrap_or(1)),
         metadata: Metadata::new(),
         removed: false,
+        period: None,
     };
     update_metadata(&mut item.metadata, form)?;
     Ok((item, price))
@@ -157,6 +161,7 @@ pub(super) fn render(
     version: &Version,
 ) -> Result<Value, ApiError> {
     let price: Price = books::get(books, &item.price)?;
+    let subscription = subscription.seen_by(item);
     let mut value = json!({
         "id": item.id,
         "object": "subscription_item",

@@ -126,6 +126,11 @@ impl Line {
         })
     }
 
+    /// What it is about.
+    pub(super) const fn period(&self) -> Stretch {
+        Stretch { start: self.start, end: self.end }
+    }
+
     pub(super) fn render(&self, subscription: &str, version: &Version) -> Value {
         let value = json!({
             "id": self.id,

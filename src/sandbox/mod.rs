@@ -15,11 +15,14 @@
 //! Invariant: an answer leaves after its effects and its key are committed.
 //! Invariant: time is the sandbox's clock, read once per request.
 
+mod account;
+mod anchors;
 mod auth;
 mod billing;
 mod books;
 mod call;
 mod clock;
+mod collection;
 mod control;
 mod customers;
 mod demo;
@@ -30,6 +33,7 @@ mod faults;
 mod form;
 mod idempotency;
 mod invoices;
+mod item_periods;
 mod items;
 mod limits;
 mod lines;
@@ -47,6 +51,7 @@ mod subscribe;
 mod subscription_changes;
 mod subscriptions;
 mod test_clocks;
+mod trials;
 mod usage_records;
 mod version;
 
@@ -57,6 +62,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use account::{Account, UsageAtReset, WhenRetriesFail};
 pub use clock::SandboxClock;
 pub use demo::{Demo, SECONDS_PRICE, seed_demo};
 pub use errors::SandboxError;
@@ -212,6 +218,14 @@ impl Sandbox {
     /// Refuses what goes beyond these.
     pub fn limit(&self, limits: Limits) {
         self.0.limiter.set(limits);
+    }
+
+    /// Chooses what an account's owner chooses, and what is not settled about Stripe.
+    ///
+    /// # Errors
+    /// The books cannot be written.
+    pub fn set_account(&self, account: &Account) -> Result<(), SandboxError> {
+        self.0.within(|tx, _| account::set(tx, account))
     }
 
     /// The metered item's totals, newest period first.

@@ -5,7 +5,10 @@ use serde_json::{Value, json};
 use super::call::{Call, Handler};
 use super::errors::ApiError;
 use super::version::Version;
-use super::{customers, invoices, items, meter_errors, meters, payments, prices, products, subscribe, usage_records};
+use super::{
+    anchors, collection, customers, invoices, items, meter_errors, meters, payments, prices, products, subscribe,
+    usage_records,
+};
 use super::{subscription_changes, subscriptions, test_clocks};
 
 /// Where a request goes.
@@ -109,6 +112,7 @@ fn billing(method: &str, segments: &[&str]) -> Found {
         ("GET", ["subscriptions"]) => (subscriptions::list, "subscription_read"),
         ("GET", ["subscriptions", _]) => (subscriptions::retrieve, "subscription_read"),
         ("POST", ["subscriptions", _]) => (subscription_changes::update, "subscription_write"),
+        ("POST", ["subscriptions", _, "resume"]) => (anchors::resume, "subscription_write"),
         ("DELETE", ["subscriptions", _]) => (subscription_changes::cancel, "subscription_write"),
         ("POST", ["subscription_items"]) => (items::create, "subscription_write"),
         ("GET", ["subscription_items"]) => (items::list, "subscription_read"),
@@ -120,6 +124,8 @@ fn billing(method: &str, segments: &[&str]) -> Found {
         ("GET", ["invoices", _, "lines"]) => (invoices::list_lines, "invoice_read"),
         ("POST", ["invoices", _, "pay"]) => (invoices::pay, "invoice_write"),
         ("POST", ["invoices", _, "finalize"]) => (invoices::finalize, "invoice_write"),
+        ("POST", ["invoices", _, "void"]) => (collection::void, "invoice_write"),
+        ("POST", ["invoices", _, "mark_uncollectible"]) => (collection::mark_uncollectible, "invoice_write"),
         ("GET", ["payment_intents", _]) => (payments::retrieve, "payment_intent_read"),
         ("POST", ["payment_intents", _, "confirm"]) => (payments::confirm, "payment_intent_write"),
         ("GET", ["balance"]) => (balance, "balance_read"),

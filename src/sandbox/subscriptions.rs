@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::books::{self, Record};
 use super::call::Call;
+use super::collection::Pause;
 use super::customers::Metadata;
 use super::errors::ApiError;
 use super::items::{self, Item};
@@ -15,6 +16,7 @@ use super::lists;
 use super::periods::{Anchor, Interval};
 use super::shapes::merged;
 use super::test_clocks;
+use super::trials::TrialWithoutMethod;
 use super::version::Version;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -48,6 +50,10 @@ pub(super) struct Subscription {
     pub(super) incomplete_until: Option<i64>,
     /// Prorations that the next invoice will carry.
     pub(super) pending: Vec<Line>,
+    pub(super) pause: Option<Pause>,
+    pub(super) trial_without_method: TrialWithoutMethod,
+    /// Whether its items have periods of their own.
+    pub(super) flexible: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +64,8 @@ pub(super) enum Status {
     Trialing,
     Active,
     PastDue,
+    Unpaid,
+    Paused,
     Canceled,
 }
 
@@ -69,6 +77,8 @@ impl Status {
             Self::Trialing => "trialing",
             Self::Active => "active",
             Self::PastDue => "past_due",
+            Self::Unpaid => "unpaid",
+            Self::Paused => "paused",
             Self::Canceled => "canceled",
         }
     }
@@ -89,11 +99,13 @@ impl Record for Subscription {
         Some(&self.customer)
     }
     fn due(&self) -> Option<i64> {
-        match self.status {
+        let stage = match self.status {
             Status::Incomplete => self.incomplete_until,
-            Status::Trialing | Status::Active | Status::PastDue => Some(self.period_end),
-            Status::IncompleteExpired | Status::Canceled => None,
-        }
+            Status::Trialing | Status::Active | Status::PastDue | Status::Unpaid => Some(self.period_end),
+            Status::IncompleteExpired | Status::Paused | Status::Canceled => None,
+        };
+        let resumes = self.pause.and_then(|pause| pause.resumes_at).filter(|_| !self.status.is_over());
+        stage.into_iter().chain(resumes).min()
     }
 }
 
@@ -106,7 +118,18 @@ pub(super) fn list(call: &Call<'_>) -> Result<Value, ApiError> {
     let form = call.form;
     form.allow(&["customer", "status", "price", "test_clock", "limit", "starting_after", "ending_before"])?;
     let (clock, of_any_clock) = (test_clocks::named(call)?, form.has("customer") && !form.has("test_clock"));
-    let words = ["incomplete", "incomplete_expired", "trialing", "active", "past_due", "canceled", "ended", "all"];
+    let words = [
+        "incomplete",
+        "incomplete_expired",
+        "trialing",
+        "active",
+        "past_due",
+        "unpaid",
+        "paused",
+        "canceled",
+        "ended",
+        "all",
+    ];
     let status = form.word("status", &words)?;
     let price = form.text("price")?;
     let mut rendered = Vec::new();
@@ -159,7 +182,13 @@ pub(super) fn render(books: &Connection, one: &Subscription, version: &Version) 
         "trial_end": one.trial_end,
         "trial_start": one.trial_end.map(|_| one.created),
     });
-    let value = merged(state, render_constants(one));
+    let mut value = merged(state, render_constants(one));
+    if version.has_billing_mode()
+        && let Some(fields) = value.as_object_mut()
+    {
+        let mode = if one.flexible { "flexible" } else { "classic" };
+        fields.insert("billing_mode".to_owned(), json!({ "type": mode }));
+    }
     if version.is_basil() {
         return Ok(value);
     }
@@ -181,7 +210,7 @@ fn render_constants(one: &Subscription) -> Value {
         "discounts": [],
         "next_pending_invoice_item_invoice": null,
         "on_behalf_of": null,
-        "pause_collection": null,
+        "pause_collection": one.pause.map(Pause::render),
         "payment_settings": {
             "payment_method_options": null,
             "payment_method_types": null,
@@ -193,7 +222,7 @@ fn render_constants(one: &Subscription) -> Value {
         "schedule": null,
         "test_clock": one.test_clock,
         "transfer_data": null,
-        "trial_settings": { "end_behavior": { "missing_payment_method": "create_invoice" } },
+        "trial_settings": { "end_behavior": { "missing_payment_method": one.trial_without_method } },
     })
 }
 
