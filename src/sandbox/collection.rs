@@ -156,9 +156,9 @@ pub(super) fn retry(books: &Connection, invoice: &mut Invoice, now: i64) -> Resu
 
 /// A subscription goes on when its first invoice, or the last that became final, has been paid.
 pub(super) fn revive(books: &Connection, subscription: &mut Subscription, invoice: &Invoice) -> Result<(), ApiError> {
-    let finals =
-        invoices::of_subscription(books, &subscription.id)?.into_iter().filter(|one| one.finalized_at.is_some());
-    let is_last = finals.last().is_none_or(|last| last.id == invoice.id);
+    let invoices = invoices::of_subscription(books, &subscription.id)?;
+    let last = invoices.iter().rev().find(|one| one.finalized_at.is_some());
+    let is_last = last.is_none_or(|last| last.id == invoice.id);
     let waits = match subscription.status {
         Status::Incomplete => true,
         Status::PastDue | Status::Unpaid => is_last,
