@@ -33,6 +33,9 @@ pub(super) fn update(call: &Call<'_>, subscription: &mut Subscription) -> Result
 /// Ends the open period now, and begins a whole one. One invoice carries the usage, what is given back for the rest of
 /// the old period, and the new one in advance; it is collected at once.
 pub(super) fn reset(call: &Call<'_>, subscription: &mut Subscription) -> Result<(), ApiError> {
+    if subscription.status == Status::Incomplete {
+        return Err(ApiError::refused("The billing cycle anchor of an incomplete subscription cannot be reset."));
+    }
     let (books, now) = (call.books, call.now);
     let cut = Stretch { start: subscription.period_start, end: now };
     let gives_back = call.form.word("proration_behavior", &PRORATION_BEHAVIORS)? != Some("none")

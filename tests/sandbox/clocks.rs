@@ -5,11 +5,11 @@ use super::*;
 /// Before the sandbox's own time, so that the two are not taken for each other.
 const THEN: &str = "2025-01-31T00:00:00Z";
 
-async fn clock_at(world: &World, time: i64) -> String {
+pub(super) async fn clock_at(world: &World, time: i64) -> String {
     world.post("/v1/test_helpers/test_clocks", &[("frozen_time", &time.to_string()), ("name", "a month")]).await.id()
 }
 
-async fn advance(world: &World, clock: &str, to: i64) -> Answer {
+pub(super) async fn advance(world: &World, clock: &str, to: i64) -> Answer {
     world.post(&format!("/v1/test_helpers/test_clocks/{clock}/advance"), &[("frozen_time", &to.to_string())]).await
 }
 

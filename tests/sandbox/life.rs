@@ -3,6 +3,7 @@
 use serde_json::json;
 use usaged::sandbox::{Account, UsageAtReset, WhenRetriesFail};
 
+use super::clocks::{advance, clock_at};
 use super::*;
 
 const MIXED: &str = "2025-07-30.basil";
@@ -17,6 +18,14 @@ impl World {
     async fn customer(&self, method: Option<&str>) -> String {
         let pairs: Vec<_> = method.map(|method| ("payment_method", method)).into_iter().collect();
         self.post("/v1/customers", &pairs).await.id()
+    }
+
+    /// A customer who pays, on a test clock of its own: the clock and the customer.
+    async fn customer_on_clock(&self, time: i64) -> (String, String) {
+        let clock = clock_at(self, time).await;
+        let pairs = [("test_clock", clock.as_str()), ("payment_method", "pm_card_visa")];
+        let customer = self.post("/v1/customers", &pairs).await.id();
+        (clock, customer)
     }
 
     /// Subscribes to the starter base, EUR 99, and its compute, 5 cents.
@@ -247,6 +256,24 @@ fn when_no_try_is_left_the_account_decides() {
 }
 
 #[test]
+fn an_older_invoice_that_is_paid_does_not_make_it_active_again() {
+    run(|world| async move {
+        let customer = world.customer(Some("pm_card_visa")).await;
+        let made = world.begin(&customer, &[]).await;
+        let failing = [("default_payment_method", "pm_card_chargeCustomerFail")];
+        world.change(&made.id, &failing).await.id();
+        world.sandbox.advance(63 * DAY * 1_000_000).unwrap();
+        assert_eq!(states(&world.billed(&made.id))[1..], [("open", 9_900), ("open", 9_900)]);
+        for (at, status) in [(1, "past_due"), (2, "active")] {
+            let owed = world.sandbox.invoices(&made.id).unwrap()[at]["id"].as_str().unwrap().to_owned();
+            let pay = format!("/v1/invoices/{owed}/pay");
+            assert_eq!(world.post(&pay, &[("payment_method", "pm_card_visa")]).await.json["status"], "paid");
+            assert_eq!(world.status(&made.id).await, status);
+        }
+    });
+}
+
+#[test]
 fn a_first_payment_that_is_declined_leaves_it_incomplete_or_refused() {
     run(|world| async move {
         let customer = world.customer(Some("pm_card_chargeCustomerFail")).await;
@@ -255,6 +282,8 @@ fn a_first_payment_that_is_declined_leaves_it_incomplete_or_refused() {
         let price = world.demo.prices["price_starter_monthly"].clone();
         let strict =
             [("customer", customer.as_str()), ("items[0][price]", &price), ("payment_behavior", "error_if_incomplete")];
+        let reset = world.change(&made.id, &[("billing_cycle_anchor", "now")]).await;
+        assert!(reset.error("message").contains("incomplete"), "{}", reset.text);
         let refused = world.post("/v1/subscriptions", &strict).await;
         assert_eq!((refused.status, refused.error("code")), (402, "card_declined"));
     });
@@ -263,6 +292,7 @@ fn a_first_payment_that_is_declined_leaves_it_incomplete_or_refused() {
 #[test]
 fn cancelling_now_gives_back_the_unused_base_and_bills_usage_where_both_are_asked_for() {
     run(|world| async move {
+        let june = at("2026-06-01T00:00:00Z").secs();
         for (query, wanted) in [
             ("", vec![("paid", 9_900)]),
             ("?prorate=true", vec![("paid", 9_900)]),
@@ -270,18 +300,14 @@ fn cancelling_now_gives_back_the_unused_base_and_bills_usage_where_both_are_aske
             // 15 of 30 days of EUR 99 given back, 100 at 5 cents.
             ("?invoice_now=true&prorate=true", vec![("paid", 9_900), ("paid", 500 - 4_950)]),
         ] {
-            world.sandbox.set_clock(world.sandbox.now().plus(0)).unwrap();
-            let clock = world.post("/v1/test_helpers/test_clocks", &[("frozen_time", "1780272000")]).await.id();
-            let pairs = [("test_clock", clock.as_str()), ("payment_method", "pm_card_visa")];
-            let customer = world.post("/v1/customers", &pairs).await.id();
+            let (clock, customer) = world.customer_on_clock(june).await;
             let made = world.begin(&customer, &[]).await;
-            world.set(&made.item, "100", 1_780_272_001).await.id();
-            let to = (1_780_272_000 + 15 * DAY).to_string();
-            world.post(&format!("/v1/test_helpers/test_clocks/{clock}/advance"), &[("frozen_time", &to)]).await.id();
+            world.set(&made.item, "100", june + 1).await.id();
+            advance(&world, &clock, june + 15 * DAY).await.id();
             let path = format!("/v1/subscriptions/{}{query}", made.id);
             assert_eq!(world.send(world.request("DELETE", &path)).await.json["status"], "canceled");
             assert_eq!(states(&world.billed(&made.id)), wanted, "{query}");
-            let late = world.set(&made.item, "1", 1_780_272_002).await;
+            let late = world.set(&made.item, "1", june + 2).await;
             assert!(late.error("message").ends_with("has been canceled."), "{}", late.text);
         }
     });
@@ -290,16 +316,12 @@ fn cancelling_now_gives_back_the_unused_base_and_bills_usage_where_both_are_aske
 #[test]
 fn anchors_at_the_end_of_the_month_fall_on_its_last_day_and_come_back() {
     run(|world| async move {
-        world.go_to("2027-12-05T00:00:00Z");
         for (day, ends) in [
             ("29", ["2027-12-29", "2028-01-29", "2028-02-29", "2028-03-29"]),
             ("30", ["2027-12-30", "2028-01-30", "2028-02-29", "2028-03-30"]),
             ("31", ["2027-12-31", "2028-01-31", "2028-02-29", "2028-03-31"]),
         ] {
-            let clock = [("frozen_time", "1828008000")];
-            let clock = world.post("/v1/test_helpers/test_clocks", &clock).await.id();
-            let pairs = [("test_clock", clock.as_str()), ("payment_method", "pm_card_visa")];
-            let customer = world.post("/v1/customers", &pairs).await.id();
+            let (clock, customer) = world.customer_on_clock(at("2027-12-05T00:00:00Z").secs()).await;
             let anchor: Vec<(String, &str)> = [("day_of_month", day), ("hour", "6"), ("minute", "0"), ("second", "0")]
                 .map(|(part, value)| (format!("billing_cycle_anchor_config[{part}]"), value))
                 .to_vec();
@@ -308,9 +330,7 @@ fn anchors_at_the_end_of_the_month_fall_on_its_last_day_and_come_back() {
             for end in ends {
                 let end = at(&format!("{end}T06:00:00Z")).secs();
                 assert_eq!(world.read(&made.id).await["current_period_end"], end, "{day}");
-                let to = [("frozen_time", end.to_string())];
-                let to: Vec<(&str, &str)> = to.iter().map(|(name, value)| (*name, value.as_str())).collect();
-                world.post(&format!("/v1/test_helpers/test_clocks/{clock}/advance"), &to).await.id();
+                advance(&world, &clock, end).await.id();
             }
         }
     });
@@ -319,6 +339,7 @@ fn anchors_at_the_end_of_the_month_fall_on_its_last_day_and_come_back() {
 #[test]
 fn an_anchor_set_to_now_cuts_the_period_short_and_bills_it() {
     run(|world| async move {
+        let june = at("2026-06-01T00:00:00Z").secs();
         for (usage_at_reset, proration, total) in [
             // The usage, half of EUR 99 given back, a whole month in advance.
             (UsageAtReset::Billed, "create_prorations", 500 - 4_950 + 9_900),
@@ -326,14 +347,11 @@ fn an_anchor_set_to_now_cuts_the_period_short_and_bills_it() {
             (UsageAtReset::Dropped, "none", 9_900),
         ] {
             world.sandbox.set_account(&Account { usage_at_reset, ..Account::default() }).unwrap();
-            let clock = world.post("/v1/test_helpers/test_clocks", &[("frozen_time", "1780272000")]).await.id();
-            let pairs = [("test_clock", clock.as_str()), ("payment_method", "pm_card_visa")];
-            let customer = world.post("/v1/customers", &pairs).await.id();
+            let (clock, customer) = world.customer_on_clock(june).await;
             let made = world.begin(&customer, &[]).await;
-            world.set(&made.item, "100", 1_780_272_001).await.id();
-            let middle = 1_780_272_000 + 15 * DAY;
-            let to = middle.to_string();
-            world.post(&format!("/v1/test_helpers/test_clocks/{clock}/advance"), &[("frozen_time", &to)]).await.id();
+            world.set(&made.item, "100", june + 1).await.id();
+            let middle = june + 15 * DAY;
+            advance(&world, &clock, middle).await.id();
             let reset = [("billing_cycle_anchor", "now"), ("proration_behavior", proration)];
             let moved = world.change(&made.id, &reset).await.json;
             assert_eq!(
@@ -350,8 +368,8 @@ fn an_anchor_set_to_now_cuts_the_period_short_and_bills_it() {
             let totals = world.sandbox.totals(&made.item).unwrap();
             let closed = totals.get(1).map(|one| (one.from.secs(), one.to.secs(), one.total));
             let kept = usage_at_reset == UsageAtReset::Billed;
-            assert_eq!(closed, kept.then_some((1_780_272_000, middle, 100)));
-            let late = world.set(&made.item, "1", 1_780_272_002).await;
+            assert_eq!(closed, kept.then_some((june, middle, 100)));
+            let late = world.set(&made.item, "1", june + 2).await;
             assert!(late.error("message").ends_with("(or current period start time)."), "{}", late.text);
             assert_eq!(world.set(&made.item, "1", middle + 1).await.status, 200);
         }
@@ -452,6 +470,10 @@ fn an_item_of_another_interval_joins_and_leaves_a_flexible_subscription() {
         let pairs = [("subscription", made.json["id"].as_str().unwrap()), ("price", monthly)];
         let joined = world.post("/v1/subscription_items", &pairs).await.id();
         assert_eq!(world.read(&made.id()).await["current_period_end"], month);
+        // The end of a period is the first one's.
+        let ending = world.change(&made.id(), &[("cancel_at_period_end", "true")]).await.json;
+        assert_eq!(ending["cancel_at"], month);
+        world.change(&made.id(), &[("cancel_at_period_end", "false")]).await.id();
         let left = world.send(world.request("DELETE", &format!("/v1/subscription_items/{joined}"))).await;
         assert_eq!(left.status, 200, "{}", left.text);
         assert_eq!(world.read(&made.id()).await["current_period_end"], year);
