@@ -15,13 +15,13 @@ pub(super) struct Call<'a> {
     pub(super) now: i64,
     /// The sandbox's time, unix seconds.
     pub(super) sandbox_now: i64,
-    /// What the request was sent with.
-    #[expect(dead_code, reason = "for meter events, whose late errors quote it")]
-    pub(super) idempotency_key: Option<&'a str>,
     pub(super) version: &'a Version,
     pub(super) form: &'a Form,
     /// The object that the path names; empty where it names none.
     pub(super) id: &'a str,
+    /// The idempotency key, where there is one.
+    #[expect(dead_code, reason = "for meter events, whose late errors quote it")]
+    pub(super) key: Option<&'a str>,
 }
 
 /// Does one thing and renders the object it is about.

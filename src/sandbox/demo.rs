@@ -93,15 +93,7 @@ fn seed(tx: &rusqlite::Connection, now: i64) -> Result<Demo, ApiError> {
     let run = |handler: Handler, pairs: &[(&str, &str)]| -> Result<Value, ApiError> {
         let owned = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let form = Form::from_pairs(owned);
-        handler(&Call {
-            books: tx,
-            now,
-            sandbox_now: now,
-            idempotency_key: None,
-            version: &version,
-            form: &form,
-            id: "",
-        })
+        handler(&Call { books: tx, now, sandbox_now: now, version: &version, form: &form, id: "", key: None })
     };
     for (id, name, description) in PRODUCTS {
         run(products::create, &[("id", id), ("name", name), ("description", description)])?;

@@ -225,10 +225,10 @@ fn attempt(
         books: &savepoint,
         now: test_clocks::time_of(&savepoint, &admitted.route.id, &admitted.form, now)?,
         sandbox_now: now,
-        idempotency_key: admitted.idempotency_key.as_deref(),
         version: &admitted.version,
         form: &admitted.form,
         id: &admitted.route.id,
+        key: admitted.idempotency_key.as_deref(),
     };
     let value = (admitted.route.handler)(&call).and_then(|value| expand::apply(&call, value))?;
     savepoint.commit()?;

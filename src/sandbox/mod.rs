@@ -3,17 +3,18 @@
 //! Owns: `sandbox.db`, which holds nothing real; a settable clock; faults on request. Speaks HTTP only, so that the
 //! daemon meets it exactly as it meets Stripe.
 //! After a crash: whatever was answered is on disk, together with the idempotency key that asked for it; so is how far
-//! the clock was moved. Faults that wait, the request log and the rate limit are forgotten.
+//! the clock was moved. Faults that wait, the request log and the limits are forgotten.
 //! Does not know: anything of this program but its clock and its words for time.
 //!
 //! ```text
 //!  server ──> exchange: auth, version, route, form ──> idempotency ──> handler ──> expand ──> books (one transaction)
-//!    │            └ faults                                  │             customers, products, prices, subscriptions,
-//!  control (/_sandbox)                        billing::catch_up           items, usage_records, invoices, payments
+//!    │            └ faults, limits                          │             customers, products, prices, subscriptions,
+//!  control (/_sandbox)                        billing::catch_up           items, usage_records, invoices, payments,
+//!                                                                         test_clocks, meter_errors
 //! ```
 //!
 //! Invariant: an answer leaves after its effects and its key are committed.
-//! Invariant: time is the sandbox's clock, read once per request.
+//! Invariant: time is the sandbox's clock, read once per request; or the test clock's that an object lives on.
 
 mod account;
 mod anchors;

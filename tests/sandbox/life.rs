@@ -173,8 +173,9 @@ fn paused_collection_goes_on_at_the_time_it_was_given() {
         let resumes_at = at("2026-12-20T00:00:00Z").secs().to_string();
         let pause = [("pause_collection[behavior]", "void"), ("pause_collection[resumes_at]", resumes_at.as_str())];
         world.change(&made.id, &pause).await.id();
-        world.go_to("2027-01-11T00:00:00Z");
+        world.go_to("2026-12-20T00:00:00Z");
         assert_eq!(world.read(&made.id).await["pause_collection"], Value::Null);
+        world.go_to("2027-01-11T00:00:00Z");
         assert_eq!(states(&world.billed(&made.id)), [("paid", 9_900), ("void", 9_900), ("paid", 9_900)]);
     });
 }
@@ -446,11 +447,51 @@ fn items_of_a_flexible_subscription_have_periods_of_their_own() {
         let billed = world.billed(&made.id());
         assert_eq!((billed.len(), billed[0].1), (12, 199_000 + 9_900));
         assert!(billed[1..].iter().all(|(_, total)| *total == 9_900));
+        let starts = |shown: &Value| -> Vec<i64> {
+            let items = shown["items"]["data"].as_array().unwrap();
+            items.iter().map(|item| item["current_period_start"].as_i64().unwrap()).collect()
+        };
+        let path = format!("/v1/subscriptions/{}", made.id());
+        let shown = world.send(world.request("GET", &path).header("stripe-version", MIXED)).await.json;
+        assert_eq!((ends(&shown), starts(&shown)), (vec![year, year], vec![now(), at("2027-10-10T12:00:01Z").secs()]));
         world.go_to("2027-11-10T12:00:01Z");
         assert_eq!(world.billed(&made.id()).pop().unwrap().1, 199_000 + 9_900);
-        let path = format!("/v1/subscriptions/{}", made.id());
         let later = world.send(world.request("GET", &path).header("stripe-version", MIXED)).await.json;
         assert_eq!(ends(&later), [at("2028-11-10T12:00:01Z").secs(), at("2027-12-10T12:00:01Z").secs()]);
+    });
+}
+
+#[test]
+fn usage_of_an_item_is_billed_when_its_own_period_ends() {
+    run(|world| async move {
+        let yearly = [
+            ("product", "prod_magicbox_pro"),
+            ("currency", "eur"),
+            ("unit_amount", "3"),
+            ("recurring[interval]", "year"),
+            ("recurring[usage_type]", "metered"),
+        ];
+        let yearly = world.post("/v1/prices", &yearly).await.id();
+        let customer = world.customer(Some("pm_card_visa")).await;
+        let pairs = [
+            ("customer", customer.as_str()),
+            ("items[0][price]", &world.demo.prices["price_starter_monthly"]),
+            ("items[1][price]", &yearly),
+            ("billing_mode[type]", "flexible"),
+        ];
+        let made = world.send(world.form("/v1/subscriptions", &pairs).header("stripe-version", MIXED)).await;
+        let item = made.json["items"]["data"][1]["id"].as_str().unwrap();
+        world.set(item, "70", now() + 1).await.id();
+        world.go_to("2027-03-01T00:00:00Z");
+        // Of a month that is over, but of a year that is not.
+        world.set(item, "30", now() + 2).await.id();
+        assert_eq!(world.standing(item), 100);
+        world.go_to("2027-11-11T00:00:00Z");
+        let totals: Vec<i64> = world.billed(&made.id()).iter().map(|one| one.1).collect();
+        assert_eq!((totals.len(), totals[12]), (13, 9_900 + 300));
+        assert!(totals[..12].iter().all(|total| *total == 9_900), "{totals:?}");
+        let summaries = world.sandbox.totals(item).unwrap();
+        assert_eq!((summaries[0].total, summaries[1].total, summaries.len()), (0, 100, 2));
     });
 }
 
