@@ -26,6 +26,9 @@ pub enum AccountError {
     /// A stored price that is none.
     #[error("usage.db holds a price that cannot be read: {0:?}")]
     Price(String),
+    /// A stored channel that is none.
+    #[error("usage.db holds a channel that cannot be read: {0:?}")]
+    Channel(String),
 }
 
 impl From<rusqlite::Error> for AccountError {

@@ -94,8 +94,22 @@ pub enum ProviderKind {
     /// Measures only.
     #[default]
     None,
+    /// Stripe's meters.
+    StripeMeters,
     /// Stripe's legacy usage records, pinned version.
     StripeUsageRecords,
+}
+
+impl ProviderKind {
+    /// As it is written in the configuration.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::StripeMeters => "stripe-meters",
+            Self::StripeUsageRecords => "stripe-usage-records",
+        }
+    }
 }
 
 /// An API key, and where it came from, so that messages can name the place and never the key.

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::deliver::{destination, window};
 use super::{Context, JobError};
 use crate::model::{MICROS_PER_DAY, MICROS_PER_MINUTE, Problem, Timestamp};
 use crate::outbox::{self, Closing, Held, RecordState, UsageRecord};
-use crate::provider::{RefusalKind, Summary};
+use crate::provider::RefusalKind;
 
 /// When a period that could not be read is tried again.
 const AGAIN_US: i64 = 10 * MICROS_PER_MINUTE;
@@ -44,12 +45,12 @@ pub(super) async fn close(context: &Arc<Context>) -> Result<(u32, Option<Timesta
 }
 
 async fn close_one(context: &Arc<Context>, record: &UsageRecord) -> Result<Closing, JobError> {
-    let answer = context.settings().provider.read_summaries(&record.item).await;
+    let answer = context.settings().provider.read_ended(&destination(record), window(record)).await;
     context.note_date(&answer);
     let now = context.now();
     let told = match answer.value {
         Err(error) if error.refusal.kind == RefusalKind::Missing => Err(error.to_string()),
-        other => match total_of(&other?, record) {
+        other => match other?.total() {
             Some(total) => Ok(total),
             None if now.since(record.period.to) >= UNLISTED_US => Err(UNLISTED.to_owned()),
             None => return Err(JobError::refused("period_not_listed", UNLISTED, "it is tried again by itself")),
@@ -74,10 +75,4 @@ async fn close_one(context: &Arc<Context>, record: &UsageRecord) -> Result<Closi
         tracing::info!(target: "usaged::flow", item = %record.item, total, period_to = %record.period.to, "period closed");
     }
     Ok(closing)
-}
-
-/// What stands in the period our timestamp lies in.
-pub(super) fn total_of(summaries: &[Summary], record: &UsageRecord) -> Option<i64> {
-    let ours = |summary: &&Summary| summary.holds(record.timestamp_s) == Some(true);
-    summaries.iter().find(ours).map(Summary::units)
 }

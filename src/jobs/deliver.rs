@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use super::{Context, JobError};
 use crate::model::{ItemId, Problem, Timestamp, micros_of};
 use crate::outbox::{self, After, Claim, Delivery, Fate, Held, ReadVerdict, RecordState, Told, UsageRecord};
-use crate::provider::{Answer, Outcome, ReadError, Refusal, RefusalKind, SetUsage, Summary};
+use crate::provider::{Answer, Destination, Outcome, ReadError, Refusal, RefusalKind, SetUsage, Window};
 
 /// How long something that needs a person waits before it is looked at again by itself.
 const PERMANENT_AGAIN: Duration = Duration::from_hours(1);
@@ -168,16 +168,10 @@ enum Sent {
 
 async fn send(context: &Arc<Context>, id: i64, delivery: &Delivery) -> Result<Sent, JobError> {
     let record = context.store.read(move |c| outbox::by_id(c, id)).await?;
-    let Ok(quantity) = u64::try_from(delivery.quantity) else {
-        return Err(JobError::refused(
-            "negative_total",
-            format!("the total of {} is negative", record.item),
-            "report this",
-        ));
-    };
+    let quantity = delivery.quantity;
     tracing::info!(target: "usaged::flow", item = %record.item, quantity, key = %delivery.idempotency_key, "pushed");
     let set = SetUsage {
-        item: record.item.clone(),
+        to: destination(&record),
         quantity,
         timestamp_s: delivery.timestamp_s,
         idempotency_key: delivery.idempotency_key.clone(),
@@ -242,7 +236,7 @@ fn wait_for(context: &Context, record: &UsageRecord, why: Option<&Refusal>, aske
     if permanent { PERMANENT_AGAIN } else { outbox::retry_delay(record.attempts, asked, &mut context.live().dice) }
 }
 
-fn report(context: &Context, record: &UsageRecord, answer: &Answer<Outcome>, quantity: u64, why: Option<&Refusal>) {
+fn report(context: &Context, record: &UsageRecord, answer: &Answer<Outcome>, quantity: i64, why: Option<&Refusal>) {
     let request_id = answer.request_id.as_deref().unwrap_or("-");
     let item = &record.item;
     match (&answer.value, why) {
@@ -264,11 +258,11 @@ fn report(context: &Context, record: &UsageRecord, answer: &Answer<Outcome>, qua
 /// Reads what stands now and notes it; `Some` ends the delivery of this row.
 async fn read(context: &Arc<Context>, id: i64) -> Result<Option<Delivered>, JobError> {
     let record = context.store.read(move |c| outbox::by_id(c, id)).await?;
-    let answer = context.settings().provider.read_summaries(&record.item).await;
+    let answer = context.settings().provider.read_current(&destination(&record), window(&record)).await;
     context.note_date(&answer);
     let now = context.now();
-    let summaries = match answer.value {
-        Ok(summaries) => summaries,
+    let standing = match answer.value {
+        Ok(standing) => standing,
         Err(error) => {
             let what = format!("what stands on {} cannot be read, so nothing is sent for it: {error}", record.item);
             context.raise_about(record.item.as_str(), unreadable(UNREADABLE, what, &error));
@@ -276,7 +270,7 @@ async fn read(context: &Arc<Context>, id: i64) -> Result<Option<Delivered>, JobE
         }
     };
     context.clear_about(UNREADABLE, record.item.as_str());
-    let Some(total) = current_total(&summaries, record.timestamp_s) else {
+    let Some(total) = standing.total() else {
         return Ok(Some(Delivered::NeedsRefresh(None)));
     };
     let generation = context.generation();
@@ -313,10 +307,14 @@ async fn unread(context: &Context, record: &UsageRecord, error: &ReadError) -> R
     Ok(Delivered::Later)
 }
 
-/// What stands in the current period. `None` where the current period is not the one our timestamp lies in.
-pub(super) fn current_total(summaries: &[Summary], timestamp_s: i64) -> Option<i64> {
-    let Some(current) = summaries.iter().find(|summary| summary.invoice.is_none()) else { return Some(0) };
-    current.holds(timestamp_s).unwrap_or(true).then(|| current.units())
+/// Where a row's total goes.
+pub(super) fn destination(record: &UsageRecord) -> Destination {
+    Destination { item: record.item.clone(), customer: record.customer.clone(), channel: record.channel.clone() }
+}
+
+/// The period that a row's reads are about.
+pub(super) fn window(record: &UsageRecord) -> Window {
+    Window { period: record.period, timestamp_s: record.timestamp_s }
 }
 
 /// The item was not found twice in a row.

@@ -135,6 +135,8 @@ pub(super) fn new_record(link: &Link, item: &Item, period: Span, billable: bool)
         subscription: link.subscription.clone(),
         item: item.item.clone(),
         item_created_s: item.created_s,
+        channel: item.channel.clone(),
+        shared: item.shared,
         meter: item.meter.clone(),
         period,
         price: item.price.clone(),
@@ -182,6 +184,8 @@ mod tests {
             collection_paused,
             has_billing_thresholds: false,
             livemode: false,
+            anchor: None,
+            ends: None,
             items: Vec::new(),
         };
         assert!(is_billable(&view("active", false)) && is_billable(&view("past_due", false)));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::deliver::current_total;
+use super::deliver::{destination, window};
 use super::{Context, JobError};
 use crate::model::ItemId;
 use crate::outbox::{self, RecordState};
@@ -23,9 +23,9 @@ pub async fn release(context: &Arc<Context>, request: &ReleaseRequest, actor: &s
             "usagectl status lists what is held",
         ));
     };
-    let answer = context.settings().provider.read_summaries(&item).await;
+    let answer = context.settings().provider.read_current(&destination(record), window(record)).await;
     context.note_date(&answer);
-    let total = current_total(&answer.value?, record.timestamp_s).ok_or_else(|| {
+    let total = answer.value?.total().ok_or_else(|| {
         JobError::refused("period_rolled", "the provider has begun another period", "usagectl sync, then look again")
     })?;
     let (id, adopt, now) = (record.id, request.adopt, context.now());

@@ -27,7 +27,7 @@ pub use generation::{Generation, draw};
 pub use hold::{Held, hold, release};
 pub use record::{
     NewRecord, Rated, RecordState, UsageRecord, by_id, closed_since, end_period, ensure, known_standing, save_rating,
-    unfinished,
+    timestamp_s, unfinished,
 };
 pub use settle::{After, Fate, Told, postpone, settle};
 pub use standing::{ReadVerdict, may_change, note_first_read, note_read, read_again};

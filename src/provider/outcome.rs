@@ -71,6 +71,10 @@ pub enum RefusalKind {
     TimestampRefused,
     /// Same key, other parameters: read back, then a new revision.
     IdempotencyMismatch,
+    /// The provider has an event with this identifier already: delivered, if it was ours (rule S2).
+    Duplicate,
+    /// The meter takes no events: it is archived, or there is none of that name.
+    NoMeter,
     /// The item's price is on a meter: another provider kind is needed.
     WrongKind,
     /// Anything else; needs someone.
@@ -122,7 +126,13 @@ impl RefusalKind {
             Self::Missing => "check customer, subscription and item in the provider's dashboard, then link again",
             Self::TimestampRefused => "nothing to do; the subscription's period is read again",
             Self::IdempotencyMismatch => "nothing to do; what stands is read before a new revision is sent",
-            Self::WrongKind => "move the item to a metered price without a meter, then link again",
+            Self::Duplicate => "nothing to do; an event that was sent before counts as delivered",
+            Self::NoMeter => {
+                "reactivate the meter in the provider's dashboard, or move the item to a price on another one"
+            }
+            Self::WrongKind => {
+                "a price on a meter needs provider.kind = \"stripe-meters\", one without a meter \"stripe-usage-records\""
+            }
             Self::Other => "read the provider's message; its dashboard lists the request under its id",
             Self::Unreadable => {
                 "check base_url and any proxy on the way: the answer is not what the provider documents"
@@ -143,6 +153,12 @@ impl Refusal {
     pub(super) fn not_configured() -> Self {
         Self::ours(RefusalKind::Other, "no billing provider is configured")
     }
+
+    /// What is said where an item was linked at another provider than the one that is configured.
+    #[must_use]
+    pub(super) fn other_provider() -> Self {
+        Self::ours(RefusalKind::WrongKind, "the item was linked at another provider than provider.kind names")
+    }
 }
 
 impl ReadError {
@@ -150,6 +166,12 @@ impl ReadError {
     #[must_use]
     pub(super) fn not_configured() -> Self {
         Self { refusal: Box::new(Refusal::not_configured()), passing: false, retry_after: None }
+    }
+
+    /// What is said where an item was linked at another provider.
+    #[must_use]
+    pub(super) fn other_provider() -> Self {
+        Self { refusal: Box::new(Refusal::other_provider()), passing: false, retry_after: None }
     }
 }
 

@@ -46,7 +46,7 @@ pub async fn link(context: &Arc<Context>, request: &LinkRequest, actor: &str) ->
     subscription::check_subscription(&view, &customer)?;
     let plan = plan::choose_plan(&settings.config, request, &view)?;
     let plan::Choice { billed, not_billed } = plan::choose_items(&settings.config, plan, request, &view)?;
-    let checked = standing::check_items(context, billed, request).await?;
+    let checked = standing::check_items(context, &customer, billed, request).await?;
     let period = subscription::common_period(&checked, &view)?;
     let now = context.now();
     let from = subscription::start(request, period, now)?;

@@ -4,7 +4,7 @@ use super::super::JobError;
 use super::subscription::thresholds;
 use crate::account::Item;
 use crate::config::Config;
-use crate::model::{Included, MeterName, Plan, PlanName};
+use crate::model::{Channel, Included, MeterName, Plan, PlanName};
 use crate::provider::{ItemView, SubscriptionView};
 use crate::wire::LinkRequest;
 
@@ -87,6 +87,8 @@ fn new_item(meter: &MeterName, found: &ItemView) -> Item {
         unit_amount: found.unit_amount,
         currency: found.currency.clone(),
         created_s: found.created_s,
+        channel: Channel::UsageRecords,
+        shared: false,
     }
 }
 

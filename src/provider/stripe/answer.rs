@@ -229,8 +229,8 @@ fn cut(text: &str, chars_max: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::test_server::{Act, KEY, TestServer, json};
-    use crate::model::{ItemId, SubscriptionId, Timestamp};
+    use super::super::test_server::{Act, KEY, TestServer, json, usage_records};
+    use crate::model::{SubscriptionId, Timestamp};
     use crate::provider::{Answer, Outcome, RefusalKind, SetUsage};
 
     use Verdict::{Later, Never, Unknown, UnknownNewKey};
@@ -245,7 +245,7 @@ mod tests {
 
     fn set() -> SetUsage {
         SetUsage {
-            item: ItemId::new("si_1").unwrap(),
+            to: usage_records("si_1"),
             quantity: 7,
             timestamp_s: 1_793_750_401,
             idempotency_key: "key-1".to_owned(),

@@ -10,8 +10,8 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::model::{CustomerId, ItemId, PriceId, Span, SubscriptionId, Timestamp};
-use crate::provider::{Answer, ItemView, ReadAnswer, SubscriptionView};
+use crate::model::{BillingMeterId, CustomerId, ItemId, PriceId, Span, SubscriptionId, Timestamp};
+use crate::provider::{Answer, Interval, IntervalUnit, ItemView, ReadAnswer, SubscriptionView};
 
 use super::answer::{into_read, judge};
 use super::claim::CLAIM_FIELD;
@@ -28,6 +28,8 @@ struct WireSubscription {
     livemode: bool,
     current_period_start: Option<i64>,
     current_period_end: Option<i64>,
+    billing_cycle_anchor: Option<i64>,
+    cancel_at: Option<i64>,
     pause_collection: Option<IgnoredAny>,
     billing_thresholds: Option<IgnoredAny>,
     items: WireList,
@@ -68,13 +70,23 @@ struct WirePrice {
     unit_amount: Option<i64>,
     unit_amount_decimal: Option<String>,
     transform_quantity: Option<IgnoredAny>,
+    tiers_mode: Option<String>,
+    tiers: Option<Vec<WireTier>>,
     recurring: Option<WireRecurring>,
+}
+
+#[derive(Deserialize)]
+struct WireTier {
+    unit_amount: Option<i64>,
+    flat_amount: Option<i64>,
 }
 
 #[derive(Deserialize)]
 struct WireRecurring {
     usage_type: String,
-    meter: Option<String>,
+    meter: Option<BillingMeterId>,
+    interval: Option<String>,
+    interval_count: Option<u32>,
     aggregate_usage: Option<String>,
 }
 
@@ -123,6 +135,8 @@ impl Pages {
             collection_paused: wire.pause_collection.is_some(),
             has_billing_thresholds: wire.billing_thresholds.is_some(),
             livemode: wire.livemode,
+            anchor: wire.billing_cycle_anchor.map(Timestamp::from_secs),
+            ends: wire.cancel_at.map(Timestamp::from_secs),
             items: Vec::new(),
         };
         let fallback = (wire.current_period_start, wire.current_period_end);
@@ -146,7 +160,10 @@ impl Pages {
 fn item_view(wire: WireItem, fallback: Ends) -> Result<ItemView, String> {
     let period = period(&wire, fallback)?;
     let unit_amount = unit_amount(&wire.price)?;
-    let (usage_type, meter, aggregate_usage) = match wire.price.recurring {
+    let has_free_tier = has_free_tier(&wire.price);
+    let recurring = wire.price.recurring;
+    let interval = recurring.as_ref().and_then(interval);
+    let (usage_type, meter, aggregate_usage) = match recurring {
         Some(recurring) => (Some(recurring.usage_type), recurring.meter, recurring.aggregate_usage),
         None => (None, None, None),
     };
@@ -160,6 +177,8 @@ fn item_view(wire: WireItem, fallback: Ends) -> Result<ItemView, String> {
         aggregate_usage,
         currency: wire.price.currency.to_ascii_lowercase(),
         unit_amount,
+        has_free_tier,
+        interval,
         period,
         claim: wire.metadata.and_then(|mut metadata| metadata.remove(CLAIM_FIELD)),
         has_billing_thresholds: wire.billing_thresholds.is_some(),
@@ -177,6 +196,24 @@ fn period(item: &WireItem, fallback: Ends) -> Result<Span, String> {
         (Some(_), Some(_)) => Err(format!("the period of {} ends before it starts", item.id)),
         _ => Err(format!("{} has no current period", item.id)),
     }
+}
+
+fn interval(recurring: &WireRecurring) -> Option<Interval> {
+    let unit = match recurring.interval.as_deref()? {
+        "day" => IntervalUnit::Day,
+        "week" => IntervalUnit::Week,
+        "month" => IntervalUnit::Month,
+        "year" => IntervalUnit::Year,
+        _ => return None,
+    };
+    Some(Interval { unit, count: recurring.interval_count.unwrap_or(1) })
+}
+
+/// Whether the first units of graduated tiers cost nothing. Tiers are only there where they were expanded.
+fn has_free_tier(price: &WirePrice) -> bool {
+    let first = price.tiers.as_ref().and_then(|tiers| tiers.first());
+    let is_free = |tier: &WireTier| tier.unit_amount.unwrap_or(0) == 0 && tier.flat_amount.unwrap_or(0) == 0;
+    price.tiers_mode.as_deref() == Some("graduated") && first.is_some_and(is_free)
 }
 
 /// What one unit costs, where one unit has a price of its own: not with tiers, nor with packages.
@@ -250,6 +287,8 @@ mod tests {
             collection_paused: false,
             has_billing_thresholds: false,
             livemode: false,
+            anchor: None,
+            ends: None,
             items: vec![ItemView {
                 id: ItemId::new("si_1").unwrap(),
                 created_s: 1_793_500_000,
@@ -260,6 +299,8 @@ mod tests {
                 aggregate_usage: Some("sum".to_owned()),
                 currency: "eur".to_owned(),
                 unit_amount: Some(Decimal::ONE),
+                has_free_tier: false,
+                interval: Some(Interval { unit: IntervalUnit::Month, count: 1 }),
                 period: span(1_793_491_200, 1_796_083_200),
                 claim: None,
                 has_billing_thresholds: false,
@@ -292,7 +333,7 @@ mod tests {
         };
         assert!(item("billing_thresholds", json!({"usage_gte": 5})).await.has_billing_thresholds);
         assert_eq!(item("metadata", json!({"usaged_machine": "vm-1"})).await.claim.as_deref(), Some("vm-1"));
-        assert_eq!(item("price/recurring/meter", json!("mtr_1")).await.meter.as_deref(), Some("mtr_1"));
+        assert_eq!(item("price/recurring/meter", json!("mtr_1")).await.meter.unwrap().as_str(), "mtr_1");
         assert!(!item("price/recurring/usage_type", json!("licensed")).await.metered);
         assert!(!item("price/recurring", Value::Null).await.metered);
     }

@@ -6,9 +6,16 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::config::{ApiKey, ProviderConfig, ProviderKind};
-use crate::provider::Provider;
+use crate::model::{Channel, CustomerId, ItemId};
+use crate::provider::{Destination, Provider};
 
 pub(super) const KEY: &str = "rk_test_notARealKey1234";
+
+/// A legacy item of `cus_1`.
+pub(super) fn usage_records(item: &str) -> Destination {
+    let (item, customer) = (ItemId::new(item).unwrap(), CustomerId::new("cus_1").unwrap());
+    Destination { item, customer, channel: Channel::UsageRecords }
+}
 
 /// What one connection gets.
 pub(super) enum Act {
