@@ -48,7 +48,7 @@ pub(super) fn total(
     within: Stretch,
 ) -> Result<Option<Decimal>, ApiError> {
     let events = events(books, meter, customer, within, i64::MAX)?;
-    aggregate(meter, &events, behaviour::of(books)?)
+    Ok(aggregate(meter, &events, behaviour::of(books)?))
 }
 
 /// As [`total`], as far as summaries and previews have come.
@@ -61,7 +61,24 @@ pub(super) fn seen(
 ) -> Result<Option<Decimal>, ApiError> {
     let behaviour = behaviour::of(books)?;
     let events = events(books, meter, customer, within, now.saturating_sub(behaviour.summary_lag_s))?;
-    aggregate(meter, &events, behaviour)
+    Ok(aggregate(meter, &events, behaviour))
+}
+
+/// What an invoice bills of it: nothing rather than less. As far as previews have come by `seen_at`, else all.
+/// <https://docs.stripe.com/billing/subscriptions/usage-based/recording-usage-api>
+pub(super) fn billed(
+    books: &Connection,
+    meter: &str,
+    customer: &str,
+    within: Stretch,
+    seen_at: Option<i64>,
+) -> Result<Decimal, ApiError> {
+    let meter: Meter = books::get(books, meter)?;
+    let used = match seen_at {
+        Some(now) => seen(books, &meter, customer, within, now)?,
+        None => total(books, &meter, customer, within)?,
+    };
+    Ok(used.unwrap_or_default().max(Decimal::ZERO))
 }
 
 /// The events within a stretch that were there at a moment, and not cancelled by then.
@@ -91,7 +108,7 @@ fn events(
 }
 
 /// Where the meter has a window, the newest event of each stands for all of it; then the formula.
-fn aggregate(meter: &Meter, events: &[Event], behaviour: Behaviour) -> Result<Option<Decimal>, ApiError> {
+fn aggregate(meter: &Meter, events: &[Event], behaviour: Behaviour) -> Option<Decimal> {
     let mut standing: Vec<&Event> = events.iter().collect();
     if let Some(window) = meter.window {
         let mut newest: BTreeMap<i64, &Event> = BTreeMap::new();
@@ -103,20 +120,12 @@ fn aggregate(meter: &Meter, events: &[Event], behaviour: Behaviour) -> Result<Op
         }
         standing = newest.into_values().collect();
     }
-    if standing.is_empty() {
-        return Ok(None);
-    }
-    let too_large = || ApiError::refused("The resulting usage is too large.");
-    Ok(Some(match meter.formula {
-        Formula::Sum => {
-            standing.iter().try_fold(Decimal::ZERO, |sum, event| sum.checked_add(event.value)).ok_or_else(too_large)?
-        }
+    let last = standing.iter().max_by_key(|event| event.age(behaviour.last))?;
+    Some(match meter.formula {
+        Formula::Sum => standing.iter().fold(Decimal::ZERO, |sum, event| sum.saturating_add(event.value)),
         Formula::Count => Decimal::from(standing.len()),
-        Formula::Last => {
-            let last = standing.iter().max_by_key(|event| event.age(behaviour.last));
-            last.map_or(Decimal::ZERO, |event| event.value)
-        }
-    }))
+        Formula::Last => last.value,
+    })
 }
 
 /// `GET /v1/billing/meters/{id}/event_summaries`.

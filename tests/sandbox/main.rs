@@ -2,7 +2,9 @@
 #![cfg(feature = "sandbox")]
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "helpers of tests fail the test")]
 
+mod meter_invoices;
 mod meters;
+mod swapped;
 
 use std::net::SocketAddr;
 use std::path::Path;

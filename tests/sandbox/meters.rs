@@ -8,23 +8,23 @@ use usaged::sandbox::{Behaviour, Effect, Fault, Newest, seed_meter_demo};
 
 use super::{Answer, DAY, START, World, at, now, wait_until};
 
-const EVENTS: &str = "/v1/billing/meter_events";
-const BASIL: &str = "2025-03-31.basil";
+pub(super) const EVENTS: &str = "/v1/billing/meter_events";
+pub(super) const BASIL: &str = "2025-03-31.basil";
 const MINUTE: i64 = 60;
 const HOUR: i64 = 3_600;
 
 /// A world whose demo is on meters with this formula and window; its first period is cut short, and ends on the first.
-fn on<F: Future<Output = ()>>(formula: &str, window: Option<&str>, test: impl FnOnce(World) -> F) {
+pub(super) fn on<F: Future<Output = ()>>(formula: &str, window: Option<&str>, test: impl FnOnce(World) -> F) {
     super::run_with(|sandbox| seed_meter_demo(sandbox, formula, window, None).unwrap(), test);
 }
 
 impl World {
-    fn meter(&self) -> &str {
+    pub(super) fn meter(&self) -> &str {
         self.demo.meter_api.as_deref().unwrap()
     }
 
     /// An event of the demo customer for its API meter.
-    async fn event(&self, identifier: &str, value: &str, timestamp: i64) -> Answer {
+    pub(super) async fn event(&self, identifier: &str, value: &str, timestamp: i64) -> Answer {
         let timestamp = timestamp.to_string();
         let pairs = [("identifier", identifier), ("payload[value]", value), ("timestamp", &timestamp)];
         self.event_with(&pairs).await
@@ -53,7 +53,7 @@ impl World {
         self.sandbox.meter_total(self.meter(), &self.demo.customer, from, to).unwrap()
     }
 
-    fn behave(&self, change: impl FnOnce(&mut Behaviour)) {
+    pub(super) fn behave(&self, change: impl FnOnce(&mut Behaviour)) {
         let mut behaviour = self.sandbox.behaviour().unwrap();
         change(&mut behaviour);
         self.sandbox.behave(behaviour).unwrap();
