@@ -55,6 +55,10 @@ impl UsageRecord {
     /// Whether its total may be sent in this stage of its life: a meter's also while the ended period's invoice is a draft.
     #[must_use]
     pub const fn takes_totals(&self) -> bool {
+        // A closed segment stays as it is (rule R5).
+        if self.segment_of.is_some() {
+            return false;
+        }
         match self.state {
             RecordState::Open => true,
             RecordState::Ending => matches!(self.channel, Channel::Meter(_)),

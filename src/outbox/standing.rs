@@ -143,6 +143,16 @@ pub fn may_change(connection: &Connection, id: i64, total: i64, now: Timestamp) 
     Ok(is_another || may_rise(connection, id, total, now)?)
 }
 
+/// The most that may stand: what was noted, and what is on its way still.
+pub fn most_standing(connection: &Connection, id: i64) -> Result<i64, OutboxError> {
+    let record = record::by_id(connection, id)?;
+    let noted = record.standing.unwrap_or(0);
+    let pending = delivery::in_flight(connection, id)?.map_or(0, |pending| pending.quantity.max(0));
+    let adds = matches!(record.channel.formula(), Some(Formula::Sum | Formula::SumOfDays));
+    let with_pending = pending.saturating_add(if adds { noted } else { record.adopted_elsewhere });
+    Ok(noted.max(with_pending))
+}
+
 fn may_rise(connection: &Connection, id: i64, total: i64, now: Timestamp) -> Result<bool, OutboxError> {
     let largest = delivery::largest_abandoned(connection, id, now.minus(STRAGGLES_US))?;
     Ok(largest.is_some_and(|largest| largest > total))
