@@ -1,4 +1,5 @@
-//! A strict, stateful Stripe on a loopback port: it refuses what Stripe refuses, keeps books, and makes invoices.
+//! A strict, stateful Stripe on a loopback port: it refuses what Stripe refuses, keeps books, and makes invoices. And a
+//! Lemon Squeezy likewise, in [`lemon_squeezy`].
 //!
 //! Owns: `sandbox.db`, which holds nothing real; a settable clock; faults on request. Speaks HTTP only, so that the
 //! daemon meets it exactly as it meets Stripe.
@@ -31,6 +32,7 @@ mod form;
 mod idempotency;
 mod invoices;
 mod items;
+pub mod lemon_squeezy;
 mod lines;
 mod lists;
 mod log;
