@@ -42,7 +42,7 @@ impl Listed for WireSummary {
     }
 }
 
-/// `POST /v1/billing/meter_events`. The event's identifier is the idempotency key, so both speak of the same event.
+/// `POST /v1/billing/meter_events`. The event's identifier stays where a stored failure asks for another key (rule S2).
 pub(super) async fn send(client: &Client, meter: &BillingMeter, set: &SetUsage) -> Answer<Outcome> {
     let (customer, value) = (format!("payload[{}]", meter.customer_key), format!("payload[{}]", meter.value_key));
     let (quantity, timestamp) = (set.quantity.to_string(), set.timestamp_s.to_string());
@@ -50,7 +50,7 @@ pub(super) async fn send(client: &Client, meter: &BillingMeter, set: &SetUsage) 
         ("event_name", meter.event_name.as_str()),
         (customer.as_str(), set.to.customer.as_str()),
         (value.as_str(), quantity.as_str()),
-        ("identifier", set.idempotency_key.as_str()),
+        ("identifier", set.identifier.as_str()),
         ("timestamp", timestamp.as_str()),
     ];
     let exchange = client.post("/v1/billing/meter_events", &form, &set.idempotency_key).await;
@@ -63,7 +63,7 @@ fn check(meter: &BillingMeter, asked: &SetUsage, event: &WireEvent) -> Result<()
     let (customer, value) = (field(&meter.customer_key), field(&meter.value_key));
     let same = event.object == "billing.meter_event"
         && event.event_name == meter.event_name
-        && event.identifier == asked.idempotency_key
+        && event.identifier == asked.identifier
         && event.timestamp == asked.timestamp_s
         && customer == asked.to.customer.as_str()
         && value == asked.quantity.to_string();
@@ -183,7 +183,13 @@ mod tests {
     const NOVEMBER: (i64, i64) = (1_793_491_200, 1_796_083_200);
 
     fn set(formula: Formula, quantity: i64) -> SetUsage {
-        SetUsage { to: metered(formula), quantity, timestamp_s: NOON, idempotency_key: "g1-r2".to_owned() }
+        SetUsage {
+            to: metered(formula),
+            quantity,
+            timestamp_s: NOON,
+            idempotency_key: "g1-r2".to_owned(),
+            identifier: "g1-r2".to_owned(),
+        }
     }
 
     fn event() -> Value {
