@@ -4,7 +4,7 @@ use rusqlite::Connection;
 use rust_decimal::Decimal;
 
 use super::AccountError;
-use crate::model::{ItemId, MeterName, PriceId};
+use crate::model::{Channel, ItemId, MeterName, PriceId};
 use crate::store::Tx;
 
 /// A meter's subscription item, with the price that was read when it was linked.
@@ -24,12 +24,16 @@ pub struct Item {
     pub currency: String,
     /// When the item was made, seconds.
     pub created_s: i64,
+    /// By what means its totals are told.
+    pub channel: Channel,
+    /// Whether other VMs add to the same customer and meter (rule S10).
+    pub shared: bool,
 }
 
 pub(super) fn insert(tx: &Tx<'_>, link: i64, item: &Item) -> Result<(), AccountError> {
     tx.execute(
-        "INSERT INTO item (link_id, meter, item, price, lookup_key, unit_amount, currency, created_s)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO item (link_id, meter, item, price, lookup_key, unit_amount, currency, created_s, channel, shared)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         (
             link,
             item.meter.as_str(),
@@ -39,6 +43,8 @@ pub(super) fn insert(tx: &Tx<'_>, link: i64, item: &Item) -> Result<(), AccountE
             item.unit_amount.map(|amount| amount.to_string()),
             &item.currency,
             item.created_s,
+            serde_json::json!(item.channel).to_string(),
+            item.shared,
         ),
     )?;
     Ok(())
@@ -47,7 +53,8 @@ pub(super) fn insert(tx: &Tx<'_>, link: i64, item: &Item) -> Result<(), AccountE
 /// The items of a link, by meter.
 pub fn items_of(connection: &Connection, link: i64) -> Result<Vec<Item>, AccountError> {
     let mut statement = connection.prepare_cached(
-        "SELECT meter, item, price, lookup_key, unit_amount, currency, created_s FROM item WHERE link_id = ?1 ORDER BY meter",
+        "SELECT meter, item, price, lookup_key, unit_amount, currency, created_s, channel, shared
+         FROM item WHERE link_id = ?1 ORDER BY meter",
     )?;
     let mut rows = statement.query([link])?;
     let mut items = Vec::new();
@@ -61,7 +68,13 @@ pub fn items_of(connection: &Connection, link: i64) -> Result<Vec<Item>, Account
             unit_amount: unit_amount.map(|text| text.parse().map_err(|_| AccountError::Price(text))).transpose()?,
             currency: row.get(5)?,
             created_s: row.get(6)?,
+            channel: channel(row.get(7)?)?,
+            shared: row.get(8)?,
         });
     }
     Ok(items)
+}
+
+fn channel(text: String) -> Result<Channel, AccountError> {
+    serde_json::from_str(&text).map_err(|_| AccountError::Channel(text))
 }

@@ -9,7 +9,7 @@ mod links;
 
 pub use identity::{Identity, accept_identity, identity_since, judge_identity};
 pub use items::{Item, items_of};
-pub use links::{Link, NewLink, all, begin, end, in_force, in_force_since, latest};
+pub use links::{Link, NewLink, all, begin, end, in_force, in_force_since, is_single_writer, latest};
 
 use crate::model::NameError;
 use crate::store::StoreError;
@@ -26,6 +26,9 @@ pub enum AccountError {
     /// A stored price that is none.
     #[error("usage.db holds a price that cannot be read: {0:?}")]
     Price(String),
+    /// A stored channel that is none.
+    #[error("usage.db holds a channel that cannot be read: {0:?}")]
+    Channel(String),
 }
 
 impl From<rusqlite::Error> for AccountError {

@@ -82,6 +82,10 @@ pub struct ProviderConfig {
     pub base_url: String,
     /// A whole request may take this long.
     pub timeout: Duration,
+    /// Stripe leaves an invoice a draft so long after its period's end (rule S7).
+    pub draft_grace: Duration,
+    /// No push starts so shortly before a period's end at Lemon Squeezy (rule S9).
+    pub quiet_before_end: Duration,
     /// The key, where there is one.
     pub key: Option<ApiKey>,
     /// Webhook signing secret (`STRIPE_WEBHOOK_SECRET`), kept for the receiver.
@@ -94,8 +98,22 @@ pub enum ProviderKind {
     /// Measures only.
     #[default]
     None,
+    /// Stripe's meters.
+    StripeMeters,
     /// Stripe's legacy usage records, pinned version.
     StripeUsageRecords,
+}
+
+impl ProviderKind {
+    /// As it is written in the configuration.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::StripeMeters => "stripe-meters",
+            Self::StripeUsageRecords => "stripe-usage-records",
+        }
+    }
 }
 
 /// An API key, and where it came from, so that messages can name the place and never the key.

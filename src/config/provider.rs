@@ -16,42 +16,55 @@ pub(super) struct Settings {
     pub(super) kind: ProviderKind,
     pub(super) base_url: String,
     pub(super) timeout: Duration,
+    pub(super) draft_grace: Duration,
+    pub(super) quiet_before_end: Duration,
     pub(super) key_file: Option<PathBuf>,
 }
 
 pub(super) fn read(mut section: Section<'_>, findings: &mut Findings<'_>) -> Settings {
-    let kinds = [("none", ProviderKind::None), ("stripe-usage-records", ProviderKind::StripeUsageRecords)];
+    let kinds = [
+        ("none", ProviderKind::None),
+        ("stripe-meters", ProviderKind::StripeMeters),
+        ("stripe-usage-records", ProviderKind::StripeUsageRecords),
+    ];
     let bounds = Duration::from_secs(1)..=Duration::from_mins(2);
     let settings = Settings {
         kind: section.get("kind", choice(kinds), findings).unwrap_or_default(),
         base_url: section.get("base_url", base_url, findings).unwrap_or_default(),
         timeout: section.get("timeout", duration(bounds), findings).unwrap_or_default(),
+        draft_grace: section.get("draft_grace", duration(GRACES), findings).unwrap_or(Duration::from_hours(1)),
+        quiet_before_end: section.get("quiet_before_end", duration(QUIETS), findings).unwrap_or(Duration::from_mins(5)),
         key_file: section.get("key_file", key_file, findings),
     };
     section.close(findings);
     settings
 }
 
+/// Stripe's own bounds for the time between a draft invoice and its finalization.
+/// <https://docs.stripe.com/billing/subscriptions/usage-based/configure-grace-period>
+const GRACES: std::ops::RangeInclusive<Duration> = Duration::from_hours(1)..=Duration::from_hours(72);
+const QUIETS: std::ops::RangeInclusive<Duration> = Duration::from_mins(2)..=Duration::from_hours(1);
+
 /// Whether anything is billed, said plainly where it is not.
 pub(super) fn note(kind: ProviderKind, key: Option<&ApiKey>) -> Option<String> {
     match (kind, key) {
-        (ProviderKind::StripeUsageRecords, Some(_)) => None,
-        (ProviderKind::StripeUsageRecords, None) => Some(
-            "Nothing is billed: provider.kind is \"stripe-usage-records\", but there is no key. Usage is measured. \
-             Provide the key as systemd credential stripe_api_key, in the file that provider.key_file names, or as \
-             STRIPE_API_KEY."
-                .to_owned(),
-        ),
         (ProviderKind::None, Some(key)) => Some(format!(
             "Nothing is billed: there is a key ({}), but provider.kind is \"none\". Usage is measured. \
-             To bill, write kind = \"stripe-usage-records\" under [provider].",
+             To bill, write kind = \"stripe-meters\" under [provider].",
             key.from
         )),
         (ProviderKind::None, None) => Some(
             "Nothing is billed: provider.kind is \"none\". Usage is measured. \
-             To bill, write kind = \"stripe-usage-records\" under [provider] and provide a key."
+             To bill, write kind = \"stripe-meters\" under [provider] and provide a key."
                 .to_owned(),
         ),
+        (_, Some(_)) => None,
+        (kind, None) => Some(format!(
+            "Nothing is billed: provider.kind is \"{}\", but there is no key. Usage is measured. \
+             Provide the key as systemd credential stripe_api_key, in the file that provider.key_file names, or as \
+             STRIPE_API_KEY.",
+            kind.word()
+        )),
     }
 }
 

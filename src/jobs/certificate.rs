@@ -1,19 +1,19 @@
 //! Certificate: what should stand, beside what the provider says does (rule S13).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rusqlite::Connection;
 use tokio::task::JoinSet;
 
-use super::deliver::current_total;
+use super::deliver::{destination, window};
 use super::sync::obstacle;
 use super::{Context, JobError, close, roll_up, unsent};
 use crate::account;
 use crate::config::Config;
 use crate::model::{ItemId, Micros, Rounding, Timestamp, Unit};
 use crate::outbox::{self, RecordState, UsageRecord};
-use crate::provider::Summary;
+use crate::provider::Standing;
 use crate::store::Tx;
 use crate::wire::DrainLine;
 
@@ -98,14 +98,10 @@ fn credits_due(connection: &Connection, config: &Config, now: Timestamp) -> Resu
 
 /// Compares what should stand with what the provider says does.
 pub(super) async fn read_back(context: &Arc<Context>, owed: Owed) -> Result<Certificate, JobError> {
-    let read = read(context, owed.rows.iter().map(|row| row.record.item.clone()).collect()).await;
+    let mut read = read(context, &owed.rows).await;
     let mut lines = Vec::new();
     for row in owed.rows {
-        let stands = match read.get(&row.record.item) {
-            Some(Ok(summaries)) => total(&row.record, summaries),
-            Some(Err(error)) => Err(error.clone()),
-            None => Err("reading it ended early".to_owned()),
-        };
+        let stands = read.remove(&row.record.id).unwrap_or_else(|| Err("reading it ended early".to_owned()));
         let why = why(context, &row.record, stands.as_ref()).await?;
         lines.push(row.shown(stands.ok(), why));
     }
@@ -113,20 +109,16 @@ pub(super) async fn read_back(context: &Arc<Context>, owed: Owed) -> Result<Cert
 }
 
 /// Side by side, so that a stuck item costs no more than its own time.
-async fn read(context: &Arc<Context>, items: BTreeSet<ItemId>) -> BTreeMap<ItemId, Result<Vec<Summary>, String>> {
+async fn read(context: &Arc<Context>, rows: &[Row]) -> BTreeMap<i64, Result<i64, String>> {
     let mut reading = JoinSet::new();
-    for item in items {
+    for record in rows.iter().map(|row| row.record.clone()) {
         let context = Arc::clone(context);
-        reading.spawn(async move {
-            let answer = context.settings().provider.read_summaries(&item).await;
-            context.note_date(&answer);
-            (item, answer.value.map_err(|error| error.to_string()))
-        });
+        reading.spawn(async move { (record.id, read_one(&context, &record).await) });
     }
     let mut read = BTreeMap::new();
     while let Some(joined) = reading.join_next().await {
         match joined {
-            Ok((item, found)) => drop(read.insert(item, found)),
+            Ok((id, found)) => drop(read.insert(id, found)),
             Err(error) => tracing::error!("a read ended early: {error}"),
         }
     }
@@ -134,12 +126,19 @@ async fn read(context: &Arc<Context>, items: BTreeSet<ItemId>) -> BTreeMap<ItemI
 }
 
 /// What stands in the row's own period.
-fn total(record: &UsageRecord, summaries: &[Summary]) -> Result<i64, String> {
-    if record.state == RecordState::Open {
-        return current_total(summaries, record.timestamp_s)
-            .ok_or_else(|| "the provider has begun another period".to_owned());
+async fn read_one(context: &Context, record: &UsageRecord) -> Result<i64, String> {
+    let (provider, of, window) = (&context.settings().provider, destination(record), window(record));
+    let answer = if record.state == RecordState::Open {
+        provider.read_current(&of, window).await
+    } else {
+        provider.read_ended(&of, window).await
+    };
+    context.note_date(&answer);
+    match answer.value.map_err(|error| error.to_string())? {
+        Standing::OtherPeriod => Err("the provider has begun another period".to_owned()),
+        Standing::NotListed => Err(close::UNLISTED.to_owned()),
+        found => Ok(found.total().unwrap_or(0)),
     }
-    close::total_of(summaries, record).ok_or_else(|| close::UNLISTED.to_owned())
 }
 
 /// What keeps a row from being certified; `None` where nothing does.

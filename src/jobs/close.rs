@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::deliver::{destination, window};
 use super::{Context, JobError};
 use crate::model::{MICROS_PER_DAY, MICROS_PER_MINUTE, Problem, Timestamp};
 use crate::outbox::{self, Closing, Held, RecordState, UsageRecord};
-use crate::provider::{RefusalKind, Summary};
+use crate::provider::{BilledAt, RefusalKind};
 
 /// When a period that could not be read is tried again.
 const AGAIN_US: i64 = 10 * MICROS_PER_MINUTE;
@@ -43,13 +44,45 @@ pub(super) async fn close(context: &Arc<Context>) -> Result<(u32, Option<Timesta
     Ok((closed, next))
 }
 
+/// What is known to be billed on an item that is gone. A closed segment's amount may have gone with it, if no invoice
+/// shows it (rule R5); where that cannot be read, what was noted counts.
+async fn billed_at_least(context: &Arc<Context>, record: &UsageRecord) -> Result<i64, JobError> {
+    let noted = record.standing.unwrap_or(0);
+    if record.segment_of.is_none() {
+        return Ok(noted);
+    }
+    let at = BilledAt {
+        subscription: record.subscription.clone(),
+        item: record.item.clone(),
+        price: record.price.clone(),
+        since: record.period.from,
+    };
+    let answer = context.settings().provider.read_billed(&at).await;
+    context.note_date(&answer);
+    match answer.value {
+        Ok(billed) => Ok(billed.min(noted)),
+        Err(error) if error.refusal.kind == RefusalKind::NotPermitted => Ok(noted),
+        Err(error) => Err(error.into()),
+    }
+}
+
 async fn close_one(context: &Arc<Context>, record: &UsageRecord) -> Result<Closing, JobError> {
-    let answer = context.settings().provider.read_summaries(&record.item).await;
+    let settled_from = record.settled_from(context.limits());
+    let provider_now = context.provider_now(context.clock.read()).unwrap_or_else(|| context.now());
+    if provider_now < settled_from {
+        return Ok(Closing::Again(settled_from));
+    }
+    if record.shared {
+        // What stands is the sum of several VMs: only our own answers tell what is ours (rule S10).
+        let (id, now) = (record.id, context.now());
+        return Ok(context.store.write(move |tx| outbox::close_by_answers(tx, id, now)).await?);
+    }
+    let answer = context.settings().provider.read_ended(&destination(record), window(record)).await;
     context.note_date(&answer);
     let now = context.now();
     let told = match answer.value {
         Err(error) if error.refusal.kind == RefusalKind::Missing => Err(error.to_string()),
-        other => match total_of(&other?, record) {
+        other => match other?.total() {
             Some(total) => Ok(total),
             None if now.since(record.period.to) >= UNLISTED_US => Err(UNLISTED.to_owned()),
             None => return Err(JobError::refused("period_not_listed", UNLISTED, "it is tried again by itself")),
@@ -58,7 +91,7 @@ async fn close_one(context: &Arc<Context>, record: &UsageRecord) -> Result<Closi
     // No read will ever tell more than what was noted; what is missing is listed, and carried nowhere.
     let (total, gone) = match told {
         Ok(total) => (total, None),
-        Err(what) => (record.standing.unwrap_or(0), Some(Held::Missing { what })),
+        Err(what) => (billed_at_least(context, record).await?, Some(Held::Missing { what })),
     };
     let id = record.id;
     let closing = context
@@ -74,10 +107,4 @@ async fn close_one(context: &Arc<Context>, record: &UsageRecord) -> Result<Closi
         tracing::info!(target: "usaged::flow", item = %record.item, total, period_to = %record.period.to, "period closed");
     }
     Ok(closing)
-}
-
-/// What stands in the period our timestamp lies in.
-pub(super) fn total_of(summaries: &[Summary], record: &UsageRecord) -> Option<i64> {
-    let ours = |summary: &&Summary| summary.holds(record.timestamp_s) == Some(true);
-    summaries.iter().find(ours).map(Summary::units)
 }

@@ -8,7 +8,7 @@ use super::{Context, JobError, deliver};
 use crate::account;
 use crate::model::{Problem, Span, SubscriptionId, Timestamp};
 use crate::outbox;
-use crate::provider::Provider;
+use crate::provider::{Destination, Provider};
 
 const UNREADABLE: &str = "subscription_unreadable";
 
@@ -64,9 +64,14 @@ async fn refresh_one(context: &Arc<Context>, subscription: &SubscriptionId) -> R
 }
 
 async fn fill_gap(context: &Arc<Context>, gap: Gap) -> Result<(), JobError> {
-    let answer = context.settings().provider.read_summaries(&gap.item.item).await;
+    let of = Destination {
+        item: gap.item.item.clone(),
+        customer: gap.link.customer.clone(),
+        channel: gap.item.channel.clone(),
+    };
+    let answer = context.settings().provider.read_periods(&of).await;
     context.note_date(&answer);
-    let told: Vec<Span> = answer.value?.into_iter().filter_map(|summary| summary.period).collect();
+    let told: Vec<Span> = answer.value?;
     let (item, span) = (gap.item.item.clone(), gap.span);
     let tiled = context.store.write(move |tx| periods::fill(tx, &gap, &told)).await?;
     if tiled {

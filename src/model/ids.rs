@@ -101,6 +101,10 @@ name!(
     }
 );
 name!(
+    /// Stripe's meter, `mtr_…`.
+    BillingMeterId, "billing meter id", "1 to 255 letters, digits, _ and -", provider_id
+);
+name!(
     /// The provider's customer, `cus_…`.
     CustomerId, "customer id", "1 to 255 letters, digits, _ and -", provider_id
 );
@@ -111,6 +115,10 @@ name!(
 name!(
     /// The provider's subscription item, `si_…`.
     ItemId, "subscription item id", "1 to 255 letters, digits, _ and -", provider_id
+);
+name!(
+    /// The provider's invoice, `in_…`.
+    InvoiceId, "invoice id", "1 to 255 letters, digits, _ and -", provider_id
 );
 name!(
     /// The provider's price, `price_…`.

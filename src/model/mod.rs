@@ -2,6 +2,7 @@
 //!
 //! Owns: names, ids, quantities, times. Does not know: where any of them come from or go to.
 
+mod channel;
 mod identity;
 mod ids;
 mod meter;
@@ -12,8 +13,11 @@ mod problem;
 mod sample;
 mod time;
 
+pub use channel::{BillingMeter, Channel, Formula};
 pub use identity::MachineIdentity;
-pub use ids::{CustomerId, ItemId, MeterName, NameError, PlanName, PriceId, SourceName, SubscriptionId};
+pub use ids::{
+    BillingMeterId, CustomerId, InvoiceId, ItemId, MeterName, NameError, PlanName, PriceId, SourceName, SubscriptionId,
+};
 pub use meter::{Meter, Report, Rounding, Source, Unit};
 pub use micros::{Micros, QuantityError};
 pub use near::nearest;

@@ -1,17 +1,12 @@
 //! `UsageRecord`: an item in a period, what should stand on it and what does.
 
-use std::time::Duration;
-
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row};
 use rust_decimal::Decimal;
 
 use super::OutboxError;
-use crate::model::{CustomerId, ItemId, MeterName, PriceId, Rounding, Span, SubscriptionId, Timestamp, micros_of};
+use crate::model::{Channel, CustomerId, ItemId, MeterName, PriceId, Rounding, Span, SubscriptionId, Timestamp};
 use crate::store::Tx;
-
-/// Rule S6: by the provider's clock nothing is sent later than this before a period's end, time-out included.
-const SPARE_BEFORE_END: Duration = Duration::from_mins(2);
 
 /// Where a period is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +42,10 @@ pub struct UsageRecord {
     pub subscription: SubscriptionId,
     /// On which item.
     pub item: ItemId,
+    /// By what means its total is told.
+    pub channel: Channel,
+    /// Whether other VMs add to the same customer and meter (rule S10).
+    pub shared: bool,
     /// For which meter.
     pub meter: MeterName,
     /// In which period.
@@ -75,6 +74,12 @@ pub struct UsageRecord {
     pub overage: i64,
     /// Brought from earlier periods.
     pub carried_in: i64,
+    /// Rule R5: billed on closed segments of this period, and not here again.
+    pub closed_segments: i64,
+    /// Rule R5: of these, billed on this item at an earlier price.
+    pub billed_before: i64,
+    /// Rule R5: the later segment that bills the rest of the period.
+    pub segment_of: Option<i64>,
     /// Taken over from what stood already.
     pub adopted: i64,
     /// Of what stands, the units at another timestamp, which our own record leaves alone. While that is still to be
@@ -119,6 +124,10 @@ pub struct NewRecord {
     pub item: ItemId,
     /// When the item was made, seconds.
     pub item_created_s: i64,
+    /// By what means its total is told.
+    pub channel: Channel,
+    /// Whether other VMs add to the same customer and meter.
+    pub shared: bool,
     /// For which meter.
     pub meter: MeterName,
     /// In which period.
@@ -151,6 +160,13 @@ pub struct Rated {
 }
 
 impl UsageRecord {
+    /// What the books say it owes; below zero where closed segments have more than the whole period comes to.
+    #[must_use]
+    pub fn owed(&self) -> i64 {
+        let own = self.overage.saturating_add(self.carried_in).saturating_add(self.adopted);
+        own.saturating_sub(self.closed_segments)
+    }
+
     /// What our own record at T should say.
     #[must_use]
     pub fn quantity_to_send(&self) -> i64 {
@@ -163,17 +179,11 @@ impl UsageRecord {
         let reachable = self.target.max(self.adopted_elsewhere);
         self.standing != Some(reachable) && (self.standing.is_some() || reachable != 0)
     }
-
-    /// The last moment, by the provider's clock, at which a push for this period may start (rules S6, S12).
-    #[must_use]
-    pub fn last_send(&self, timeout: Duration) -> Timestamp {
-        let spare = micros_of(SPARE_BEFORE_END.saturating_add(timeout));
-        self.period.to.minus(spare)
-    }
 }
 
 /// Rule S3: T = max(period start, item created) + 1 s. Computed, so that a rebuilt ledger finds the same.
-const fn timestamp_s(period_from_s: i64, item_created_s: i64) -> i64 {
+#[must_use]
+pub const fn timestamp_s(period_from_s: i64, item_created_s: i64) -> i64 {
     let later = if period_from_s > item_created_s { period_from_s } else { item_created_s };
     later.saturating_add(1)
 }
@@ -184,8 +194,8 @@ pub fn ensure(tx: &Tx<'_>, new: &NewRecord) -> Result<i64, OutboxError> {
     let (from_s, to_s) = (new.period.from.secs(), new.period.to.secs());
     tx.execute(
         "INSERT INTO usage_record (customer, subscription, item, meter, period_from_s, period_to_s, timestamp_s, price,
-                                   unit_amount, billable)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                                   unit_amount, billable, channel, shared)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
          ON CONFLICT (item, period_from_s) DO UPDATE SET
              period_to_s = CASE WHEN state = 'open' THEN excluded.period_to_s ELSE period_to_s END,
              billable    = CASE WHEN state = 'closed' THEN billable ELSE excluded.billable END",
@@ -200,6 +210,8 @@ pub fn ensure(tx: &Tx<'_>, new: &NewRecord) -> Result<i64, OutboxError> {
             new.price.as_str(),
             new.unit_amount.map(|amount| amount.to_string()),
             new.billable,
+            serde_json::json!(new.channel).to_string(),
+            new.shared,
         ),
     )?;
     Ok(tx.query_row(
@@ -209,13 +221,15 @@ pub fn ensure(tx: &Tx<'_>, new: &NewRecord) -> Result<i64, OutboxError> {
     )?)
 }
 
-/// The period is over, at `at` if that is earlier than was thought. Nothing is sent for it any more.
+/// The period is over, at `at` if that is earlier than was thought. A meter gets its final total at once; nothing else is
+/// sent for it any more.
 pub fn end_period(tx: &Tx<'_>, id: i64, at: Timestamp) -> Result<(), OutboxError> {
+    let is_due = by_id(tx, id)?.channel.meter().is_some();
     tx.execute(
         "UPDATE usage_record SET state = 'ending', period_to_s = min(period_to_s, max(?2, period_from_s)),
-                next_attempt_us = NULL, attempts = 0
+                next_attempt_us = ?3, attempts = 0
          WHERE id = ?1 AND state = 'open'",
-        (id, at.secs()),
+        (id, at.secs(), is_due.then_some(at.micros())),
     )?;
     Ok(())
 }
@@ -224,7 +238,7 @@ pub fn end_period(tx: &Tx<'_>, id: i64, at: Timestamp) -> Result<(), OutboxError
 pub fn save_rating(tx: &Tx<'_>, id: i64, rated: &Rated, now: Timestamp) -> Result<(), OutboxError> {
     tx.prepare_cached(
         "UPDATE usage_record SET plan = ?2, gross = ?3, used = ?4, included = ?5, overage = ?6, carried_in = ?7,
-                target = ?6 + ?7 + adopted, rated_us = ?8, rounding = ?9
+                target = max(0, ?6 + ?7 + adopted - closed_segments), rated_us = ?8, rounding = ?9
          WHERE id = ?1",
     )?
     .execute((
@@ -282,7 +296,8 @@ fn many(connection: &Connection, sql: &str, bound: Option<i64>) -> Result<Vec<Us
 const SELECT: &str = "SELECT id, customer, subscription, item, meter, period_from_s, period_to_s, timestamp_s, price,
     unit_amount, state, billable, plan, gross, rounding, used, included, overage, carried_in, adopted, adopted_elsewhere, probing_from,
     target, differs_since_us, revision, standing, read_generation, drift, close_read, close_read_us, held_units,
-    attempts, next_attempt_us, last_error, held_code, held_because FROM usage_record";
+    attempts, next_attempt_us, last_error, held_code, held_because, channel, shared, closed_segments, billed_before,
+    segment_of FROM usage_record";
 
 fn raw(row: &Row<'_>) -> rusqlite::Result<UsageRecord> {
     let close_read: Option<i64> = row.get("close_read")?;
@@ -295,6 +310,8 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<UsageRecord> {
         customer: parsed(row, "customer")?,
         subscription: parsed(row, "subscription")?,
         item: parsed(row, "item")?,
+        channel: serde_json::from_str(&row.get::<_, String>("channel")?).map_err(unreadable)?,
+        shared: row.get("shared")?,
         meter: parsed(row, "meter")?,
         period: Span::new(
             Timestamp::from_secs(row.get("period_from_s")?),
@@ -316,6 +333,9 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<UsageRecord> {
         included: row.get("included")?,
         overage: row.get("overage")?,
         carried_in: row.get("carried_in")?,
+        closed_segments: row.get("closed_segments")?,
+        billed_before: row.get("billed_before")?,
+        segment_of: row.get("segment_of")?,
         adopted: row.get("adopted")?,
         adopted_elsewhere: row.get("adopted_elsewhere")?,
         probing_from: row.get("probing_from")?,

@@ -8,36 +8,25 @@
 
 mod error;
 mod outcome;
+mod standing;
 pub mod stripe;
 mod view;
 
 pub use error::ProviderError;
 pub use outcome::{Answer, Outcome, ReadAnswer, ReadError, Refusal, RefusalKind};
-pub use view::{ItemView, SubscriptionView, Summary};
+pub use standing::{BilledAt, Destination, SetUsage, Standing, Window};
+pub use view::{Interval, IntervalUnit, ItemView, MeterView, SubscriptionView};
 
 use crate::config::{ProviderConfig, ProviderKind};
-use crate::model::{ItemId, SubscriptionId};
-
-/// "Set what stands on this item, at this timestamp, to this quantity."
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SetUsage {
-    /// Which item.
-    pub item: ItemId,
-    /// Whole billed units.
-    pub quantity: u64,
-    /// The record's timestamp, seconds (rule S3).
-    pub timestamp_s: i64,
-    /// Stored before this is sent (rule S2).
-    pub idempotency_key: String,
-}
+use crate::model::{BillingMeterId, ItemId, Span, SubscriptionId};
 
 /// A provider that can be set to N. An enum and not a trait object: the set is closed, and tests speak real HTTP.
 #[derive(Debug, Clone)]
 pub enum Provider {
     /// Measures only; nothing is billed.
     None,
-    /// Stripe's legacy usage records.
-    StripeUsageRecords(stripe::UsageRecords),
+    /// Stripe, by meters or by legacy usage records.
+    Stripe(stripe::Stripe),
 }
 
 impl Provider {
@@ -47,7 +36,9 @@ impl Provider {
     pub fn new(config: &ProviderConfig) -> Result<Self, ProviderError> {
         match config.kind {
             ProviderKind::None => Ok(Self::None),
-            ProviderKind::StripeUsageRecords => stripe::UsageRecords::new(config).map(Self::StripeUsageRecords),
+            ProviderKind::StripeMeters | ProviderKind::StripeUsageRecords => {
+                stripe::Stripe::new(config).map(Self::Stripe)
+            }
         }
     }
 
@@ -56,7 +47,7 @@ impl Provider {
     pub fn livemode(&self) -> Option<bool> {
         match self {
             Self::None => None,
-            Self::StripeUsageRecords(stripe) => Some(stripe.livemode()),
+            Self::Stripe(stripe) => Some(stripe.livemode()),
         }
     }
 
@@ -65,7 +56,7 @@ impl Provider {
     pub fn key_kind(&self) -> Option<&str> {
         match self {
             Self::None => None,
-            Self::StripeUsageRecords(stripe) => Some(stripe.key_kind()),
+            Self::Stripe(stripe) => Some(stripe.key_kind()),
         }
     }
 
@@ -73,23 +64,55 @@ impl Provider {
     pub async fn read_subscription(&self, id: &SubscriptionId) -> ReadAnswer<SubscriptionView> {
         match self {
             Self::None => Answer::unanswered(Err(ReadError::not_configured())),
-            Self::StripeUsageRecords(stripe) => stripe.read_subscription(id).await,
+            Self::Stripe(stripe) => stripe.read_subscription(id).await,
         }
     }
 
-    /// Reads what stands on an item: the current period first, then earlier ones.
-    pub async fn read_summaries(&self, item: &ItemId) -> ReadAnswer<Vec<Summary>> {
+    /// Reads the meter that a price is on.
+    pub async fn read_meter(&self, id: &BillingMeterId) -> ReadAnswer<MeterView> {
         match self {
             Self::None => Answer::unanswered(Err(ReadError::not_configured())),
-            Self::StripeUsageRecords(stripe) => stripe.read_summaries(item).await,
+            Self::Stripe(stripe) => stripe.read_meter(id).await,
         }
     }
 
-    /// Sets what stands on an item at a timestamp. The key must be on disk before this is called (rule S2).
+    /// Reads what stands in an item's current period.
+    pub async fn read_current(&self, of: &Destination, window: Window) -> ReadAnswer<Standing> {
+        match self {
+            Self::None => Answer::unanswered(Err(ReadError::not_configured())),
+            Self::Stripe(stripe) => stripe.read_current(of, window).await,
+        }
+    }
+
+    /// Reads what stands in a period that is over.
+    pub async fn read_ended(&self, of: &Destination, window: Window) -> ReadAnswer<Standing> {
+        match self {
+            Self::None => Answer::unanswered(Err(ReadError::not_configured())),
+            Self::Stripe(stripe) => stripe.read_ended(of, window).await,
+        }
+    }
+
+    /// Reads which periods an item had lately, as far as the provider lists them.
+    pub async fn read_periods(&self, of: &Destination) -> ReadAnswer<Vec<Span>> {
+        match self {
+            Self::None => Answer::unanswered(Err(ReadError::not_configured())),
+            Self::Stripe(stripe) => stripe.read_periods(of).await,
+        }
+    }
+
+    /// Reads how many units invoices made since then, and the preview of the next one, bill on an item at a price.
+    pub async fn read_billed(&self, billed: &BilledAt) -> ReadAnswer<i64> {
+        match self {
+            Self::None => Answer::unanswered(Err(ReadError::not_configured())),
+            Self::Stripe(stripe) => stripe.read_billed(billed).await,
+        }
+    }
+
+    /// Sets what stands. The key must be on disk before this is called (rule S2).
     pub async fn set_usage(&self, set: &SetUsage) -> Answer<Outcome> {
         match self {
             Self::None => Answer::unanswered(Outcome::Refused(Refusal::not_configured())),
-            Self::StripeUsageRecords(stripe) => stripe.set_usage(set).await,
+            Self::Stripe(stripe) => stripe.set_usage(set).await,
         }
     }
 
@@ -97,7 +120,7 @@ impl Provider {
     pub async fn claim_item(&self, item: &ItemId, machine: &str, idempotency_key: &str) -> Answer<Outcome> {
         match self {
             Self::None => Answer::unanswered(Outcome::Refused(Refusal::not_configured())),
-            Self::StripeUsageRecords(stripe) => stripe.claim_item(item, machine, idempotency_key).await,
+            Self::Stripe(stripe) => stripe.claim_item(item, machine, idempotency_key).await,
         }
     }
 }
@@ -107,10 +130,19 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::model::{Channel, CustomerId};
 
     fn config(kind: ProviderKind) -> ProviderConfig {
         let base_url = "https://api.stripe.com".to_owned();
-        ProviderConfig { kind, base_url, timeout: Duration::from_secs(9), key: None, webhook_secret: None }
+        ProviderConfig {
+            kind,
+            base_url,
+            timeout: Duration::from_secs(9),
+            draft_grace: Duration::from_hours(1),
+            quiet_before_end: Duration::from_mins(5),
+            key: None,
+            webhook_secret: None,
+        }
     }
 
     #[test]
@@ -125,9 +157,12 @@ mod tests {
         let provider = Provider::new(&config(ProviderKind::None)).unwrap();
         assert_eq!((provider.livemode(), provider.key_kind()), (None, None));
         let item = ItemId::new("si_1").unwrap();
-        let error = provider.read_summaries(&item).await.value.unwrap_err();
+        let customer = CustomerId::new("cus_1").unwrap();
+        let to = Destination { item: item.clone(), customer, channel: Channel::UsageRecords };
+        let error = provider.read_periods(&to).await.value.unwrap_err();
         assert_eq!((error.to_string().as_str(), error.passing), ("no billing provider is configured", false));
-        let set = SetUsage { item: item.clone(), quantity: 1, timestamp_s: 1, idempotency_key: "k".to_owned() };
+        let set =
+            SetUsage { to, quantity: 1, timestamp_s: 1, idempotency_key: "k".to_owned(), identifier: "k".to_owned() };
         assert!(matches!(provider.set_usage(&set).await.value, Outcome::Refused(_)));
         assert!(matches!(provider.claim_item(&item, "vm", "k").await.value, Outcome::Refused(_)));
     }

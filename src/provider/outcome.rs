@@ -71,6 +71,10 @@ pub enum RefusalKind {
     TimestampRefused,
     /// Same key, other parameters: read back, then a new revision.
     IdempotencyMismatch,
+    /// The provider has an event with this identifier already: delivered, if it was ours (rule S2).
+    Duplicate,
+    /// The meter takes no events: it is archived, or there is none of that name.
+    NoMeter,
     /// The item's price is on a meter: another provider kind is needed.
     WrongKind,
     /// Anything else; needs someone.
@@ -108,9 +112,9 @@ pub struct ReadError {
 }
 
 impl RefusalKind {
-    /// What a person can do about it.
+    /// What a person can do about it, as far as the kind tells; [`Refusal::hint`] knows the words as well.
     #[must_use]
-    pub const fn hint(self) -> &'static str {
+    const fn hint(self) -> &'static str {
         match self {
             Self::Network => "check the network, the name service and HTTPS_PROXY; it is tried again by itself",
             Self::Untrusted => {
@@ -122,7 +126,13 @@ impl RefusalKind {
             Self::Missing => "check customer, subscription and item in the provider's dashboard, then link again",
             Self::TimestampRefused => "nothing to do; the subscription's period is read again",
             Self::IdempotencyMismatch => "nothing to do; what stands is read before a new revision is sent",
-            Self::WrongKind => "move the item to a metered price without a meter, then link again",
+            Self::Duplicate => "nothing to do; an event that was sent before counts as delivered",
+            Self::NoMeter => {
+                "reactivate the meter in the provider's dashboard, or move the item to a price on another one"
+            }
+            Self::WrongKind => {
+                "a price on a meter needs provider.kind = \"stripe-meters\", one without a meter \"stripe-usage-records\""
+            }
             Self::Other => "read the provider's message; its dashboard lists the request under its id",
             Self::Unreadable => {
                 "check base_url and any proxy on the way: the answer is not what the provider documents"
@@ -132,6 +142,17 @@ impl RefusalKind {
 }
 
 impl Refusal {
+    /// What a person can do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        // Stripe's words: "a similar object exists in live mode, but a test mode key was used to make this request."
+        if self.kind == RefusalKind::Missing && self.message.contains("a similar object exists in ") {
+            return "the key and the id are of different modes: a live subscription needs a live key (rk_live_…), one made \
+                    in test mode a test key (rk_test_…); put the right key in place, then: systemctl restart usaged";
+        }
+        self.kind.hint()
+    }
+
     /// A refusal that did not come out of an answer.
     #[must_use]
     pub(super) fn ours(kind: RefusalKind, message: impl Into<String>) -> Self {
@@ -143,6 +164,12 @@ impl Refusal {
     pub(super) fn not_configured() -> Self {
         Self::ours(RefusalKind::Other, "no billing provider is configured")
     }
+
+    /// What is said where an item was linked at another provider than the one that is configured.
+    #[must_use]
+    pub(super) fn other_provider() -> Self {
+        Self::ours(RefusalKind::WrongKind, "the item was linked at another provider than provider.kind names")
+    }
 }
 
 impl ReadError {
@@ -150,6 +177,12 @@ impl ReadError {
     #[must_use]
     pub(super) fn not_configured() -> Self {
         Self { refusal: Box::new(Refusal::not_configured()), passing: false, retry_after: None }
+    }
+
+    /// What is said where an item was linked at another provider.
+    #[must_use]
+    pub(super) fn other_provider() -> Self {
+        Self { refusal: Box::new(Refusal::other_provider()), passing: false, retry_after: None }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use rust_decimal::Decimal;
 
-use crate::model::{CustomerId, ItemId, PriceId, Span, SubscriptionId, Timestamp};
+use crate::model::{BillingMeterId, CustomerId, ItemId, PriceId, Span, SubscriptionId, Timestamp};
 
 /// A subscription, in our own types.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,10 @@ pub struct SubscriptionView {
     pub has_billing_thresholds: bool,
     /// Live or test.
     pub livemode: bool,
+    /// What its periods are counted from, where the provider says so.
+    pub anchor: Option<Timestamp>,
+    /// When it ends, where that is known ahead.
+    pub ends: Option<Timestamp>,
     /// Its items.
     pub items: Vec<ItemView>,
 }
@@ -36,14 +40,18 @@ pub struct ItemView {
     pub lookup_key: Option<String>,
     /// Metered (true) or licensed.
     pub metered: bool,
-    /// The price's meter, where it has one: then usage records are refused.
-    pub meter: Option<String>,
+    /// The price's Stripe meter, where it has one: then usage records are refused.
+    pub meter: Option<BillingMeterId>,
     /// `aggregate_usage`: `sum`, `last_during_period`, `last_ever`, `max`.
     pub aggregate_usage: Option<String>,
     /// Lowercase ISO 4217.
     pub currency: String,
     /// Per billed unit, in the currency's smallest unit; `None` for tiers.
     pub unit_amount: Option<Decimal>,
+    /// Tiers whose first one is free: then the unreduced total is to be reported.
+    pub has_free_tier: bool,
+    /// How often its price renews.
+    pub interval: Option<Interval>,
     /// The item's own current period, else the subscription's.
     pub period: Span,
     /// `metadata[usaged_machine]`: the claim of the VM that pushes to it (rule S10).
@@ -52,43 +60,43 @@ pub struct ItemView {
     pub has_billing_thresholds: bool,
 }
 
-/// What stands on an item in its current period and the one before, as the provider's summaries say it.
+/// A Stripe meter, as it is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Summary {
-    /// The invoice it went to; `None` for the current period.
-    pub invoice: Option<String>,
-    /// The stretch it covers, where the provider says so.
-    pub period: Option<Span>,
-    /// Total units.
-    pub total: u64,
+pub struct MeterView {
+    /// `mtr_…`.
+    pub id: BillingMeterId,
+    /// The name its events carry.
+    pub event_name: String,
+    /// `sum`, `count`, `last`.
+    pub formula: String,
+    /// `hour`, `day`; `None` where events are not put together by windows.
+    pub window: Option<String>,
+    /// Payload field that names the customer.
+    pub customer_key: String,
+    /// Payload field that holds the value.
+    pub value_key: String,
+    /// Archived meters take no events.
+    pub is_active: bool,
 }
 
-impl Summary {
-    /// Total units, as they are counted here.
-    #[must_use]
-    pub fn units(&self) -> i64 {
-        i64::try_from(self.total).unwrap_or(i64::MAX)
-    }
-
-    /// Whether a record at this timestamp counts in it: start-exclusive, end-inclusive, as the provider counts. `None`
-    /// where the provider does not say which stretch it covers.
-    #[must_use]
-    pub fn holds(&self, timestamp_s: i64) -> Option<bool> {
-        let at = Timestamp::from_secs(timestamp_s);
-        self.period.map(|period| period.from < at && at <= period.to)
-    }
+/// How often a price renews.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interval {
+    /// Counted in what.
+    pub unit: IntervalUnit,
+    /// How many of it.
+    pub count: u32,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_record_at_the_very_start_of_a_period_counts_in_the_one_before() {
-        let (from, to) = (Timestamp::from_secs(100), Timestamp::from_secs(200));
-        let summary = Summary { invoice: None, period: Some(Span::new(from, to)), total: 7 };
-        let held = [100, 101, 200, 201].map(|timestamp_s| summary.holds(timestamp_s));
-        assert_eq!(held, [Some(false), Some(true), Some(true), Some(false)]);
-        assert_eq!(Summary { period: None, ..summary }.holds(150), None);
-    }
+/// What an interval is counted in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IntervalUnit {
+    /// 24 hours.
+    Day,
+    /// Seven days.
+    Week,
+    /// From a day of the month to the same day of another, or that month's last.
+    Month,
+    /// Twelve months.
+    Year,
 }

@@ -1,4 +1,4 @@
-//! What an account's owner chooses at Stripe, and what Stripe leaves open.
+//! What an account's owner chooses at Stripe about declined payments.
 
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
@@ -14,8 +14,6 @@ pub struct Account {
     pub retry_days: Vec<u32>,
     /// What becomes of the subscription when no try is left.
     pub when_retries_fail: WhenRetriesFail,
-    /// Whether an anchor that is set to now bills the usage of the period that it cuts short. Not settled about Stripe.
-    pub usage_at_reset: UsageAtReset,
 }
 
 /// See [`Account::when_retries_fail`].
@@ -29,17 +27,6 @@ pub enum WhenRetriesFail {
     Unpaid,
     /// It ends.
     Canceled,
-}
-
-/// See [`Account::usage_at_reset`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum UsageAtReset {
-    /// On the invoice that the reset makes.
-    #[default]
-    Billed,
-    /// Nowhere.
-    Dropped,
 }
 
 const NAME: &str = "account";

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::account::{self, UsageAtReset};
+use super::behaviour::{self, ResetUsage};
 use super::billing;
 use super::books;
 use super::call::Call;
@@ -10,7 +10,7 @@ use super::collection;
 use super::errors::ApiError;
 use super::item_periods;
 use super::items;
-use super::lines::{self, Stretch};
+use super::lines::{self, Line, Stretch};
 use super::payments;
 use super::subscribe::PRORATION_BEHAVIORS;
 use super::subscriptions::{self, Status, Subscription};
@@ -40,16 +40,15 @@ pub(super) fn reset(call: &Call<'_>, subscription: &mut Subscription) -> Result<
     let cut = Stretch { start: subscription.period_start, end: now };
     let gives_back = call.form.word("proration_behavior", &PRORATION_BEHAVIORS)? != Some("none")
         && subscription.status != Status::Trialing;
-    let bills_usage = account::of(books)?.usage_at_reset == UsageAtReset::Billed;
-    let mut all: Vec<lines::Line> = subscription.pending.drain(..).collect();
+    let bills_usage = behaviour::of(books)?.reset == ResetUsage::Billed;
+    let mut all: Vec<Line> = subscription.pending.drain(..).collect();
     let mut metered = Vec::new();
     for item in items::live(books, &subscription.id)? {
         let seen = subscription.seen_by(&item);
-        let period = Stretch { start: seen.period_start, end: now };
-        if let Some(line) = lines::in_arrears(books, &seen, &item, period)?.filter(|_| bills_usage) {
-            metered.push((period, line.clone()));
-            all.push(line);
-        }
+        let so_far = Stretch { start: seen.period_start, end: now };
+        let line = lines::in_arrears(books, &seen, &item, so_far, None)?.filter(|_| bills_usage);
+        all.extend(line.clone());
+        metered.extend(line);
         if gives_back {
             all.extend(lines::proration(books, &seen, &item, -1, now)?);
         }
@@ -60,12 +59,11 @@ pub(super) fn reset(call: &Call<'_>, subscription: &mut Subscription) -> Result<
     item_periods::restart(books, subscription, now)?;
     for item in items::live(books, &subscription.id)? {
         let seen = subscription.seen_by(&item);
-        let period = Stretch { start: seen.period_start, end: seen.period_end };
-        all.extend(lines::in_advance(books, &seen, &item, period)?);
+        all.extend(lines::in_advance(books, &seen, &item, seen.period())?);
     }
-    let mut invoice = billing::draft(subscription, "subscription_update", cut, all, now);
-    for (period, line) in &metered {
-        usage_records::close(books, &line.item, *period, line.quantity, &invoice.id)?;
+    let mut invoice = billing::promised(subscription, "subscription_update", cut, all, now);
+    for line in &metered {
+        usage_records::close(books, line, &invoice.id)?;
     }
     subscription.latest_invoice = Some(invoice.id.clone());
     books::put(books, subscription)?;

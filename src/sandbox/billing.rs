@@ -5,6 +5,7 @@
 
 use rusqlite::Connection;
 
+use super::behaviour;
 use super::books::{self, Record};
 use super::collection;
 use super::errors::ApiError;
@@ -18,8 +19,8 @@ use super::test_clocks::{self, TestClock};
 use super::trials;
 use super::usage_records;
 
-/// A draft stands this long before it becomes final, seconds. It takes no usage records meanwhile.
-const DRAFT: i64 = 3_600;
+/// The name under which the books remember the last invoice number.
+const LAST_NUMBER: &str = "last_invoice_number";
 
 /// Does everything that was due by now, by the sandbox's own time.
 pub(super) fn catch_up(books: &Connection, now: i64) -> Result<(), ApiError> {
@@ -70,7 +71,7 @@ fn end_period(books: &Connection, mut subscription: Subscription) -> Result<(), 
     if trials::ends_unpayable(books, &mut subscription)? {
         return books::put(books, &subscription);
     }
-    let (metered, lines) = period_lines(books, &subscription)?;
+    let (metered, lines) = period_lines(books, &subscription, None)?;
     subscription.pending.clear();
     if subscription.cancel_at_period_end {
         subscription.status = Status::Canceled;
@@ -81,10 +82,10 @@ fn end_period(books: &Connection, mut subscription: Subscription) -> Result<(), 
         }
         item_periods::move_on(books, &mut subscription)?;
     }
-    let mut invoice = draft(&subscription, "subscription_cycle", ended, lines, ended.end);
-    invoice.finalize_at = Some(ended.end.saturating_add(DRAFT));
+    let mut invoice = promised(&mut subscription, "subscription_cycle", ended, lines, ended.end);
+    invoice.finalize_at = Some(final_at(books, ended.end)?);
     for line in &metered {
-        usage_records::close(books, &line.item, line.period(), line.quantity, &invoice.id)?;
+        usage_records::close(books, line, &invoice.id)?;
     }
     subscription.latest_invoice = Some(invoice.id.clone());
     collection::decide(books, &subscription, &mut invoice, ended.end)?;
@@ -92,15 +93,25 @@ fn end_period(books: &Connection, mut subscription: Subscription) -> Result<(), 
     books::put(books, &subscription)
 }
 
+/// When a draft made at this moment becomes final. It takes events of meters meanwhile, but no usage records.
+fn final_at(books: &Connection, made: i64) -> Result<i64, ApiError> {
+    Ok(made.saturating_add(behaviour::of(books)?.draft_grace_s))
+}
+
 /// The period that is open, and the one after it.
 fn stretches(subscription: &Subscription) -> (Stretch, Stretch) {
     let end = subscription.period_end;
     let after = subscription.anchor.next_after(subscription.interval, end);
-    (Stretch { start: subscription.period_start, end }, Stretch { start: end, end: after })
+    (subscription.period(), Stretch { start: end, end: after })
 }
 
-/// The metered lines of the period that ends, and all lines of the invoice made at its end.
-fn period_lines(books: &Connection, subscription: &Subscription) -> Result<(Vec<Line>, Vec<Line>), ApiError> {
+/// The metered lines of the period that ends, as previews see them at `seen_at` or as they are, and all lines of the
+/// invoice made at its end.
+fn period_lines(
+    books: &Connection,
+    subscription: &Subscription,
+    seen_at: Option<i64>,
+) -> Result<(Vec<Line>, Vec<Line>), ApiError> {
     let mut metered = Vec::new();
     let mut licensed = Vec::new();
     for item in items::live(books, &subscription.id)? {
@@ -110,7 +121,7 @@ fn period_lines(books: &Connection, subscription: &Subscription) -> Result<(Vec<
         let (ended, next) = stretches(&seen);
         if ends_now || !goes_on {
             let ended = Stretch { end: subscription.period_end, ..ended };
-            metered.extend(lines::in_arrears(books, &seen, &item, ended)?);
+            metered.extend(lines::in_arrears(books, &seen, &item, ended, seen_at)?);
         }
         if ends_now && goes_on {
             let active = Subscription { status: Status::Active, ..seen };
@@ -121,12 +132,13 @@ fn period_lines(books: &Connection, subscription: &Subscription) -> Result<(Vec<
     Ok((metered, all))
 }
 
-/// The invoice that would be made if the period ended as it stands. Not stored.
-pub(super) fn preview(books: &Connection, subscription: &Subscription) -> Result<Invoice, ApiError> {
+/// The invoice that would be made if the period ended as it stands, with the events of meters that are seen at a moment
+/// of the sandbox's time. Not stored.
+pub(super) fn preview(books: &Connection, subscription: &Subscription, seen_at: i64) -> Result<Invoice, ApiError> {
     let (ended, _) = stretches(subscription);
-    let (_, lines) = period_lines(books, subscription)?;
+    let (_, lines) = period_lines(books, subscription, Some(seen_at))?;
     let mut invoice = draft(subscription, "upcoming", ended, lines, ended.end);
-    invoice.finalize_at = Some(ended.end.saturating_add(DRAFT));
+    invoice.finalize_at = Some(final_at(books, ended.end)?);
     Ok(invoice)
 }
 
@@ -136,15 +148,32 @@ pub(super) fn invoice_now(books: &Connection, subscription: &mut Subscription, n
     let mut metered = Vec::new();
     for item in items::live(books, &subscription.id)? {
         let seen = subscription.seen_by(&item);
-        metered.extend(lines::in_arrears(books, &seen, &item, Stretch { start: seen.period_start, end: now })?);
+        let so_far = Stretch { start: seen.period_start, end: now };
+        metered.extend(lines::in_arrears(books, &seen, &item, so_far, None)?);
     }
     let lines = subscription.pending.drain(..).chain(metered.iter().cloned()).collect();
-    let mut invoice = draft(subscription, "manual", period, lines, now);
+    let mut invoice = promised(subscription, "manual", period, lines, now);
     for line in &metered {
-        usage_records::close(books, &line.item, line.period(), line.quantity, &invoice.id)?;
+        usage_records::close(books, line, &invoice.id)?;
     }
     subscription.latest_invoice = Some(invoice.id.clone());
+    books::put(books, subscription)?;
     collection::issue(books, subscription, &mut invoice, now)
+}
+
+/// As [`draft`], under the id that was promised where usage was closed before.
+pub(super) fn promised(
+    subscription: &mut Subscription,
+    reason: &str,
+    period: Stretch,
+    lines: Vec<Line>,
+    now: i64,
+) -> Invoice {
+    let mut invoice = draft(subscription, reason, period, lines, now);
+    if let Some(id) = subscription.promised_invoice.take() {
+        invoice.id = id;
+    }
+    invoice
 }
 
 /// A new invoice, not stored.
@@ -193,9 +222,10 @@ pub(super) fn finalize(books: &Connection, invoice: &mut Invoice, now: i64) -> R
 
 /// A draft becomes final and waits to be paid.
 pub(super) fn open(books: &Connection, invoice: &mut Invoice, now: i64) -> Result<(), ApiError> {
-    let sql = "SELECT count(*) FROM objects WHERE kind = 'invoice'";
-    let count: i64 = books.query_row(sql, [], |row| row.get(0))?;
-    invoice.number = Some(format!("USAGED-{count:04}"));
+    for line in &mut invoice.lines {
+        line.settle(books, &invoice.customer)?;
+    }
+    invoice.number = Some(next_number(books)?);
     invoice.status = InvoiceStatus::Open;
     invoice.finalized_at = Some(now);
     invoice.finalize_at = None;
@@ -203,4 +233,11 @@ pub(super) fn open(books: &Connection, invoice: &mut Invoice, now: i64) -> Resul
         invoice.payment_intent = Some(payments::intend(books, invoice, now)?);
     }
     books::put(books, invoice)
+}
+
+/// Counted, so that no number comes back when the invoices of a test clock go.
+fn next_number(books: &Connection) -> Result<String, ApiError> {
+    let number = books::recall::<u64>(books, LAST_NUMBER)?.unwrap_or(0).saturating_add(1);
+    books::remember(books, LAST_NUMBER, &number)?;
+    Ok(format!("USAGED-{number:04}"))
 }

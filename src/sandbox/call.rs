@@ -20,7 +20,6 @@ pub(super) struct Call<'a> {
     /// The object that the path names; empty where it names none.
     pub(super) id: &'a str,
     /// The idempotency key, where there is one.
-    #[expect(dead_code, reason = "for meter events, whose late errors quote it")]
     pub(super) key: Option<&'a str>,
 }
 

@@ -13,6 +13,7 @@ use super::form::Form;
 use super::invoices::{self, Invoice, Status as InvoiceStatus};
 use super::payments;
 use super::subscriptions::{Status, Subscription};
+use super::usage_records;
 
 /// `pause_collection`: invoices are made, and nobody pays them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,6 +135,7 @@ pub(super) fn fail(
             WhenRetriesFail::PastDue => {}
             WhenRetriesFail::Unpaid => subscription.status = Status::Unpaid,
             WhenRetriesFail::Canceled => {
+                stop(books, subscription)?;
                 subscription.status = Status::Canceled;
                 (subscription.canceled_at, subscription.ended_at) = (Some(now), Some(now));
             }
@@ -171,8 +173,11 @@ pub(super) fn revive(books: &Connection, subscription: &mut Subscription, invoic
     books::put(books, subscription)
 }
 
-/// No further tries for what a subscription that ends still owes.
-pub(super) fn stop(books: &Connection, subscription: &Subscription) -> Result<(), ApiError> {
+/// No further tries for what a subscription that ends still owes, and no further invoice, also where one was promised.
+pub(super) fn stop(books: &Connection, subscription: &mut Subscription) -> Result<(), ApiError> {
+    if let Some(invoice) = subscription.promised_invoice.take() {
+        usage_records::take_back(books, &invoice)?;
+    }
     for mut invoice in invoices::of_subscription(books, &subscription.id)? {
         if invoice.next_attempt.take().is_some() {
             books::put(books, &invoice)?;

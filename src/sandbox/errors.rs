@@ -77,13 +77,16 @@ pub(super) struct ApiError {
     pub(super) ran: bool,
     /// Which limit stood against it, as `Stripe-Rate-Limited-Reason` says it.
     pub(super) limited: Option<&'static str>,
+    /// Whether it says of itself that the same again changes nothing.
+    pub(super) is_final: bool,
 }
 
 const INVALID: &str = "invalid_request_error";
 
 impl ApiError {
     fn new(status: u16, kind: &'static str, message: impl Into<String>) -> Self {
-        Self { status, kind, code: None, message: message.into(), param: None, ran: false, limited: None }
+        let message = message.into();
+        Self { status, kind, code: None, message, param: None, ran: false, limited: None, is_final: false }
     }
 
     fn at(mut self, param: &str) -> Self {
@@ -98,6 +101,12 @@ impl ApiError {
 
     fn after_it_ran(mut self) -> Self {
         self.ran = true;
+        self
+    }
+
+    /// Sent with `Stripe-Should-Retry: false`.
+    pub(super) fn not_again(mut self) -> Self {
+        self.is_final = true;
         self
     }
 

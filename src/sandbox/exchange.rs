@@ -18,8 +18,10 @@ use super::form::Form;
 use super::idempotency::{self, Stored};
 use super::limits::Running;
 use super::routes::{self, Route};
+use super::server::Answers;
 use super::version::{PINNED_VERSION, Version};
-use super::{Inner, LoggedRequest, billing, expand, test_clocks};
+use super::{InFlight, Inner, LoggedRequest, billing, control, expand, meter_events, test_clocks};
+use crate::model::Timestamp;
 
 /// A request as it came over the wire.
 pub(super) struct Request {
@@ -66,16 +68,19 @@ struct Done {
     replayed: Option<String>,
     /// Which limit stood against it.
     limited: Option<&'static str>,
+    /// As [`ApiError::is_final`].
+    is_final: bool,
 }
 
 impl Done {
     fn refused(error: &ApiError) -> Self {
-        Self { status: error.status, body: pretty(&error.body()), replayed: None, limited: error.limited }
+        let (status, body) = (error.status, pretty(&error.body()));
+        Self { status, body, replayed: None, limited: error.limited, is_final: error.is_final }
     }
 }
 
 impl Request {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
@@ -84,15 +89,24 @@ impl Request {
     }
 }
 
+impl Answers for Inner {
+    async fn answer(&self, request: Request) -> Outcome {
+        match control::answer(self, &request) {
+            Some(reply) => Outcome::Answer(reply),
+            None => exchange(self, &request).await,
+        }
+    }
+}
+
 /// Answers one request.
-pub(super) async fn exchange(inner: &Inner, request: &Request) -> Outcome {
+async fn exchange(inner: &Inner, request: &Request) -> Outcome {
     let fault = inner.faults.take(&request.method, &request.path);
     let admitted = admit(inner, request);
     let shown_key = admitted.as_ref().map_or_else(|_| String::new(), |admitted| admitted.key.shown());
     let effect = fault.as_ref().map_or(&Effect::None, |fault| &fault.effect);
     let done = match admitted {
-        Ok(admitted) => match inner.mark_in_flight(admitted.idempotency_key.as_deref()) {
-            Ok(_mark) => {
+        Ok(admitted) => match hold(inner, request, &admitted) {
+            Ok(_marks) => {
                 wait(fault.as_ref()).await;
                 work(inner, request, &admitted, effect)
             }
@@ -100,7 +114,7 @@ pub(super) async fn exchange(inner: &Inner, request: &Request) -> Outcome {
         },
         Err(error) => Done::refused(&error),
     };
-    inner.log(LoggedRequest {
+    inner.log.add(LoggedRequest {
         at: inner.clock.now(),
         method: request.method.clone(),
         path: request.path.clone(),
@@ -117,7 +131,8 @@ pub(super) async fn exchange(inner: &Inner, request: &Request) -> Outcome {
     Outcome::Answer(reply(inner, request, done, fault.as_ref()))
 }
 
-async fn wait(fault: Option<&Fault>) {
+/// Lets the fault's delay pass.
+pub(super) async fn wait(fault: Option<&Fault>) {
     if let Some(fault) = fault.filter(|fault| fault.delay_ms > 0) {
         tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
     }
@@ -152,6 +167,15 @@ fn form(request: &Request) -> Result<Form, ApiError> {
     Ok(Form::parse(&[request.query.as_bytes(), b"&", &request.body].concat()))
 }
 
+/// Holds what no other request may have at the same time.
+fn hold<'a>(inner: &'a Inner, request: &Request, admitted: &Admitted) -> Result<[InFlight<'a>; 2], ApiError> {
+    let key = inner.mark_in_flight(admitted.idempotency_key.clone(), ApiError::key_in_use)?;
+    let is_event = request.method == "POST" && request.path == "/v1/billing/meter_events";
+    let object = if is_event { meter_events::object(&inner.books(), &admitted.form)? } else { None };
+    let object = inner.mark_in_flight(object, |_| ApiError::locked())?;
+    Ok([key, object])
+}
+
 /// Does the work, unless the fault stands before it.
 fn work(inner: &Inner, request: &Request, admitted: &Admitted<'_>, effect: &Effect) -> Done {
     let in_the_way = match effect {
@@ -167,7 +191,7 @@ fn work(inner: &Inner, request: &Request, admitted: &Admitted<'_>, effect: &Effe
         return Done::refused(&error);
     }
     if matches!(effect, Effect::CutBeforeCommit | Effect::Html) {
-        return Done { status: 502, body: String::new(), replayed: None, limited: None };
+        return Done { status: 502, body: String::new(), replayed: None, limited: None, is_final: false };
     }
     transact(inner, request, admitted, effect).unwrap_or_else(|error| Done::refused(&error))
 }
@@ -184,12 +208,8 @@ fn transact(inner: &Inner, request: &Request, admitted: &Admitted<'_>, effect: &
             Ok(None) => {}
             Ok(Some(stored)) => {
                 tx.commit()?;
-                return Ok(Done {
-                    status: stored.status,
-                    body: stored.body,
-                    replayed: Some(stored.request),
-                    limited: None,
-                });
+                let Stored { status, body, request, is_final } = stored;
+                return Ok(Done { status, body, replayed: Some(request), limited: None, is_final });
             }
             Err(error) => {
                 tx.commit()?;
@@ -198,16 +218,16 @@ fn transact(inner: &Inner, request: &Request, admitted: &Admitted<'_>, effect: &
         }
     }
     let result = attempt(&mut tx, admitted, effect, now);
-    let (status, body, is_kept) = match &result {
-        Ok(value) => (200, pretty(value), true),
-        Err(error) => (error.status, pretty(&error.body()), error.ran),
+    let (status, body, is_kept, is_final) = match &result {
+        Ok(value) => (200, pretty(value), true, false),
+        Err(error) => (error.status, pretty(&error.body()), error.ran, error.is_final),
     };
     if let Some(key) = key.filter(|_| is_kept) {
-        let stored = Stored { status, body: body.clone(), request: request.id.clone() };
+        let stored = Stored { status, body: body.clone(), request: request.id.clone(), is_final };
         idempotency::keep(&tx, key, &request.path, &fingerprint, &stored, now)?;
     }
     tx.commit()?;
-    Ok(Done { status, body, replayed: None, limited: None })
+    Ok(Done { status, body, replayed: None, limited: None, is_final })
 }
 
 /// Runs the handler. What it stored stays only where it succeeded.
@@ -221,14 +241,15 @@ fn attempt(
         return Err(ApiError::internal());
     }
     let savepoint = tx.savepoint()?;
+    let Admitted { version, route, form, idempotency_key, .. } = admitted;
     let call = Call {
         books: &savepoint,
-        now: test_clocks::time_of(&savepoint, &admitted.route.id, &admitted.form, now)?,
+        now: test_clocks::time_of(&savepoint, &route.id, form, now)?,
         sandbox_now: now,
-        version: &admitted.version,
-        form: &admitted.form,
-        id: &admitted.route.id,
-        key: admitted.idempotency_key.as_deref(),
+        version,
+        form,
+        id: &route.id,
+        key: idempotency_key.as_deref(),
     };
     let value = (admitted.route.handler)(&call).and_then(|value| expand::apply(&call, value))?;
     savepoint.commit()?;
@@ -236,10 +257,8 @@ fn attempt(
 }
 
 fn reply(inner: &Inner, request: &Request, done: Done, fault: Option<&Fault>) -> Reply {
-    let seconds = u64::try_from(inner.clock.now().secs()).unwrap_or(0);
-    let date = std::time::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(std::time::UNIX_EPOCH);
     let mut headers = vec![
-        ("date", httpdate::fmt_http_date(date)),
+        ("date", http_date(inner.clock.now())),
         ("content-type", "application/json".to_owned()),
         ("request-id", request.id.clone()),
         ("stripe-version", request.header("stripe-version").unwrap_or(PINNED_VERSION).to_owned()),
@@ -253,6 +272,9 @@ fn reply(inner: &Inner, request: &Request, done: Done, fault: Option<&Fault>) ->
         headers.push(("idempotent-replayed", "true".to_owned()));
     }
     headers.extend(done.limited.map(|reason| ("stripe-rate-limited-reason", reason.to_owned())));
+    if done.is_final {
+        headers.push(("stripe-should-retry", "false".to_owned()));
+    }
     if done.status == 401 {
         headers.push(("www-authenticate", "Basic realm=\"Stripe\"".to_owned()));
     }
@@ -263,15 +285,28 @@ fn reply(inner: &Inner, request: &Request, done: Done, fault: Option<&Fault>) ->
     reply
 }
 
+/// A `Date` header's text.
+pub(super) fn http_date(now: Timestamp) -> String {
+    let seconds = u64::try_from(now.secs()).unwrap_or(0);
+    let date = std::time::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(std::time::UNIX_EPOCH);
+    httpdate::fmt_http_date(date)
+}
+
 fn distort(reply: &mut Reply, fault: &Fault) {
     if let Some(should_retry) = fault.should_retry {
+        reply.headers.retain(|(name, _)| *name != "stripe-should-retry");
         reply.headers.push(("stripe-should-retry", should_retry.to_string()));
     }
-    match &fault.effect {
-        Effect::RateLimited { reason, retry_after } => {
-            reply.headers.push(("stripe-rate-limited-reason", reason.clone()));
-            reply.headers.extend(retry_after.map(|seconds| ("retry-after", seconds.to_string())));
-        }
+    if let Effect::RateLimited { reason, retry_after } = &fault.effect {
+        reply.headers.push(("stripe-rate-limited-reason", reason.clone()));
+        reply.headers.extend(retry_after.map(|seconds| ("retry-after", seconds.to_string())));
+    }
+    spoil(reply, &fault.effect);
+}
+
+/// What becomes of an answer on its way.
+pub(super) fn spoil(reply: &mut Reply, effect: &Effect) {
+    match effect {
         Effect::Html => {
             reply.headers.retain(|(name, _)| *name == "date");
             reply.headers.push(("content-type", "text/html".to_owned()));
@@ -286,6 +321,6 @@ fn distort(reply: &mut Reply, fault: &Fault) {
     }
 }
 
-fn pretty(value: &Value) -> String {
+pub(super) fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }

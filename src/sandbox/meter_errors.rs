@@ -58,9 +58,12 @@ struct Report {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Noted {
+    at: i64,
     code: Code,
-    /// The idempotency key of the request, which is what Stripe quotes.
-    request: String,
+    /// The event's.
+    identifier: String,
+    /// The request's, which is what Stripe quotes.
+    idempotency_key: Option<String>,
 }
 
 impl Record for Report {
@@ -100,8 +103,27 @@ pub(super) fn note(
         start,
         errors: Vec::new(),
     });
-    report.errors.push(Noted { code, request: idempotency_key.unwrap_or(identifier).to_owned() });
+    let (identifier, idempotency_key) = (identifier.to_owned(), idempotency_key.map(str::to_owned));
+    report.errors.push(Noted { at: now, code, identifier, idempotency_key });
     books::put(books, &report)
+}
+
+/// All that was noted, also of reports that still gather.
+pub(super) fn all(books: &Connection) -> Result<Vec<Value>, ApiError> {
+    let reports: Vec<Report> = books::all(books, None)?;
+    let shown = reports.iter().flat_map(|report| {
+        report.errors.iter().map(|one| {
+            json!({
+                "at": one.at,
+                "meter": report.meter,
+                "identifier": one.identifier,
+                "idempotency_key": one.idempotency_key,
+                "code": one.code,
+                "message": one.code.message(),
+            })
+        })
+    });
+    Ok(shown.collect())
 }
 
 /// `GET /v2/core/events/{id}`.
@@ -158,8 +180,10 @@ fn render(report: &Report) -> Value {
         .into_iter()
         .map(|code| {
             let of_code = || report.errors.iter().filter(|one| one.code == code);
-            let quote =
-                |one: &Noted| json!({ "error_message": code.message(), "request": { "identifier": one.request } });
+            let quote = |one: &Noted| {
+                let request = one.idempotency_key.as_ref().unwrap_or(&one.identifier);
+                json!({ "error_message": code.message(), "request": { "identifier": request } })
+            };
             let samples: Vec<Value> = of_code().take(QUOTED).map(quote).collect();
             json!({ "code": code, "error_count": of_code().count(), "sample_errors": samples })
         })

@@ -1,4 +1,5 @@
-//! A strict, stateful Stripe on a loopback port: it refuses what Stripe refuses, keeps books, and makes invoices.
+//! A strict, stateful Stripe on a loopback port: it refuses what Stripe refuses, keeps books, and makes invoices. And a
+//! Lemon Squeezy likewise, in [`lemon_squeezy`].
 //!
 //! Owns: `sandbox.db`, which holds nothing real; a settable clock; faults on request. Speaks HTTP only, so that the
 //! daemon meets it exactly as it meets Stripe.
@@ -19,6 +20,7 @@
 mod account;
 mod anchors;
 mod auth;
+mod behaviour;
 mod billing;
 mod books;
 mod call;
@@ -36,10 +38,14 @@ mod idempotency;
 mod invoices;
 mod item_periods;
 mod items;
+pub mod lemon_squeezy;
 mod limits;
 mod lines;
 mod lists;
+mod log;
 mod meter_errors;
+mod meter_events;
+mod meter_totals;
 mod meters;
 mod payments;
 mod periods;
@@ -56,20 +62,23 @@ mod trials;
 mod usage_records;
 mod version;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-pub use account::{Account, UsageAtReset, WhenRetriesFail};
+pub use account::{Account, WhenRetriesFail};
+pub use behaviour::{AddedUsage, Behaviour, Newest, RemovedUsage, ResetUsage, SwappedUsage};
 pub use clock::SandboxClock;
-pub use demo::{Demo, SECONDS_PRICE, seed_demo};
+pub use demo::{Demo, SECONDS_PRICE, seed_demo, seed_meter_demo};
 pub use errors::SandboxError;
 pub use faults::{Effect, Fault};
 pub use limits::Limits;
+pub use log::LoggedRequest;
 use rusqlite::{Connection, TransactionBehavior};
+use rust_decimal::prelude::ToPrimitive;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -79,10 +88,9 @@ use crate::clock::SystemClock;
 use crate::model::Timestamp;
 use errors::ApiError;
 use items::Item;
+use log::RequestLog;
 use subscriptions::Subscription;
 
-/// So many requests are remembered.
-const REMEMBERED: usize = 10_000;
 /// The clock does not go beyond the year 9999.
 const LATEST: Timestamp = Timestamp::from_secs(253_402_300_799);
 
@@ -95,31 +103,8 @@ struct Inner {
     clock: SandboxClock,
     faults: faults::Faults,
     in_flight: Mutex<BTreeSet<String>>,
-    log: Mutex<VecDeque<LoggedRequest>>,
+    log: RequestLog,
     limiter: limits::Limiter,
-}
-
-/// A request that was answered, or cut.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct LoggedRequest {
-    /// The sandbox's time.
-    pub at: Timestamp,
-    /// `GET`, `POST` or `DELETE`.
-    pub method: String,
-    /// Without the query.
-    pub path: String,
-    /// Query and body, form-encoded and sorted.
-    pub parameters: String,
-    /// The key that asked, redacted; empty where it was not let in.
-    pub key: String,
-    /// The idempotency key, where there was one.
-    pub idempotency_key: Option<String>,
-    /// The answer's status, also where it did not arrive.
-    pub status: u16,
-    /// Whether it was an earlier request's answer again.
-    pub replayed: bool,
-    /// What was made to go wrong.
-    pub fault: Option<Effect>,
 }
 
 /// A metered item's total in one period.
@@ -141,20 +126,13 @@ impl Sandbox {
     /// # Errors
     /// The directory or the file cannot be used, or the file is not the sandbox's.
     pub fn open(dir: &Path, clock: SandboxClock) -> Result<Self, SandboxError> {
-        let unusable = |source| SandboxError::Directory { path: dir.to_owned(), source };
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unusable)?;
-        let connection = books::open(&dir.join("sandbox.db"))?;
-        if clock.takes_up_memory()
-            && let Some(setting) = books::recall(&connection, "clock")?
-        {
-            clock.restore(setting);
-        }
+        let connection = open_books(dir, "sandbox.db", &clock)?;
         Ok(Self(Arc::new(Inner {
             books: Mutex::new(connection),
             clock,
             faults: faults::Faults::default(),
             in_flight: Mutex::default(),
-            log: Mutex::default(),
+            log: RequestLog::default(),
             limiter: limits::Limiter::default(),
         })))
     }
@@ -246,6 +224,41 @@ impl Sandbox {
         Ok(totals.into_iter().find(|one| one.from < at && at <= one.to).map_or(0, |one| one.total))
     }
 
+    /// Chooses how it reads what Stripe leaves open, from now on. Remembered over a restart.
+    ///
+    /// # Errors
+    /// A number is out of its range, or the books cannot be written.
+    pub fn behave(&self, behaviour: Behaviour) -> Result<(), SandboxError> {
+        self.0.within(|tx, _| behaviour::choose(tx, behaviour))
+    }
+
+    /// How it reads what Stripe leaves open.
+    ///
+    /// # Errors
+    /// The books cannot be read.
+    pub fn behaviour(&self) -> Result<Behaviour, SandboxError> {
+        self.0.within(|tx, _| behaviour::of(tx))
+    }
+
+    /// What a customer's events on a meter come to, from the first moment on and up to the second, without lag; zero
+    /// without events, rounded down.
+    ///
+    /// # Errors
+    /// There is no such meter, or the books cannot be read.
+    pub fn meter_total(
+        &self,
+        meter: &str,
+        customer: &str,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<i64, SandboxError> {
+        self.0.within(|tx, _| {
+            let within = lines::Stretch { start: from.secs(), end: to.secs() };
+            let total = meter_totals::total(tx, &books::get(tx, meter)?, customer, within)?.unwrap_or_default();
+            total.floor().to_i64().ok_or_else(|| ApiError::refused("The usage is too large for an integer."))
+        })
+    }
+
     /// The subscription's invoices as the API shows them, oldest first.
     ///
     /// # Errors
@@ -261,7 +274,7 @@ impl Sandbox {
     /// The last requests, oldest first.
     #[must_use]
     pub fn requests(&self) -> Vec<LoggedRequest> {
-        self.0.requests()
+        self.0.log.all()
     }
 }
 
@@ -290,27 +303,19 @@ impl Inner {
         self.within(|tx, _| books::remember(tx, "clock", &self.clock.setting()))
     }
 
-    /// Holds an idempotency key until the mark is dropped.
-    fn mark_in_flight(&self, key: Option<&str>) -> Result<InFlight<'_>, ApiError> {
-        let mut keys = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(key) = key
-            && !keys.insert(key.to_owned())
+    /// Holds an idempotency key, or what only one request may work on, until the mark is dropped.
+    fn mark_in_flight(
+        &self,
+        name: Option<String>,
+        in_use: impl FnOnce(&str) -> ApiError,
+    ) -> Result<InFlight<'_>, ApiError> {
+        let mut names = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(name) = &name
+            && !names.insert(name.clone())
         {
-            return Err(ApiError::key_in_use(key));
+            return Err(in_use(name));
         }
-        Ok(InFlight { inner: self, key: key.map(str::to_owned) })
-    }
-
-    fn log(&self, request: LoggedRequest) {
-        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        if log.len() >= REMEMBERED {
-            log.pop_front();
-        }
-        log.push_back(request);
-    }
-
-    fn requests(&self) -> Vec<LoggedRequest> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        Ok(InFlight { inner: self, name })
     }
 
     /// All totals and invoices, for `GET /_sandbox/books`.
@@ -330,23 +335,37 @@ impl Inner {
                 "subscriptions": rendered.collect::<Result<Vec<_>, _>>()?,
                 "totals": items,
                 "invoices": invoices,
+                "meter_errors": meter_errors::all(tx)?,
             }))
         })
     }
 }
 
-/// An idempotency key that is in use until this is dropped.
+/// What is in use until this is dropped.
 struct InFlight<'a> {
     inner: &'a Inner,
-    key: Option<String>,
+    name: Option<String>,
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        if let Some(key) = &self.key {
-            self.inner.in_flight.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        if let Some(name) = &self.name {
+            self.inner.in_flight.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
         }
     }
+}
+
+/// Opens or creates a file of books in this directory. A following clock takes up where it was moved to before.
+fn open_books(dir: &Path, file: &str, clock: &SandboxClock) -> Result<Connection, SandboxError> {
+    let unusable = |source| SandboxError::Directory { path: dir.to_owned(), source };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unusable)?;
+    let connection = books::open(&dir.join(file))?;
+    if clock.takes_up_memory()
+        && let Some(setting) = books::recall(&connection, "clock")?
+    {
+        clock.restore(setting);
+    }
+    Ok(connection)
 }
 
 fn totals(tx: &Connection, item: &str) -> Result<Vec<ItemTotal>, ApiError> {
@@ -360,8 +379,8 @@ fn totals(tx: &Connection, item: &str) -> Result<Vec<ItemTotal>, ApiError> {
     Ok(summaries.collect())
 }
 
-/// Runs a sandbox alone, on this machine's time: `usaged sandbox --listen`. `announce` is called once with the address
-/// it listens on, after which requests are answered.
+/// Runs a Stripe sandbox alone, on this machine's time: `usaged sandbox --listen`. `announce` is called once with the
+/// address it listens on, after which requests are answered.
 ///
 /// # Errors
 /// The directory or the address cannot be used.
@@ -372,9 +391,13 @@ pub async fn run_alone(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), SandboxError> {
     let sandbox = Sandbox::open(&dir, SandboxClock::following(Arc::new(SystemClock)))?;
+    sandbox.serve(bind(listen, announce).await?, shutdown).await;
+    Ok(())
+}
+
+async fn bind(listen: SocketAddr, announce: impl FnOnce(SocketAddr)) -> Result<TcpListener, SandboxError> {
     let failed = |source| SandboxError::Listen { address: listen, source };
     let listener = TcpListener::bind(listen).await.map_err(failed)?;
     announce(listener.local_addr().map_err(failed)?);
-    sandbox.serve(listener, shutdown).await;
-    Ok(())
+    Ok(listener)
 }

@@ -241,6 +241,7 @@ fn begin(
         pause: None,
         trial_without_method: TrialWithoutMethod::read(form)?.unwrap_or_default(),
         flexible: false,
+        promised_invoice: None,
     })
 }
 
@@ -278,13 +279,13 @@ fn first_lines(
     let mut first = Vec::new();
     for (item, _) in ordered {
         let seen = subscription.seen_by(item);
-        let period = Stretch { start: seen.period_start, end: seen.period_end };
+        let period = seen.period();
         let is_whole = seen.anchor.last_before(seen.interval, period.end) == period.start;
         if prorates || is_whole || subscription.status == Status::Trialing {
             first.extend(lines::in_advance(call.books, &seen, item, period)?);
         }
         let nothing_yet = Stretch { start: call.now, end: call.now };
-        first.extend(lines::in_arrears(call.books, subscription, item, nothing_yet)?);
+        first.extend(lines::in_arrears(call.books, &seen, item, nothing_yet, None)?);
     }
     Ok(first)
 }

@@ -130,6 +130,8 @@ pub(super) fn delete(call: &Call<'_>) -> Result<Value, ApiError> {
 
 /// Forgets a clock, its customers, and all that is theirs.
 pub(super) fn remove(books: &Connection, clock: &str) -> Result<(), ApiError> {
+    let of_its_customers = "customer IN (SELECT id FROM objects WHERE clock = ?1)";
+    books.execute(&format!("DELETE FROM meter_events WHERE {of_its_customers}"), [clock])?;
     let of_its_items = "item IN (SELECT id FROM objects WHERE clock = ?1)";
     books.execute(&format!("DELETE FROM usage_records WHERE {of_its_items}"), [clock])?;
     books.execute(&format!("DELETE FROM item_periods WHERE {of_its_items}"), [clock])?;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::anchors;
 use super::call::Call;
+use super::collection;
 use super::errors::ApiError;
 use super::form::Form;
 use super::payments;
@@ -92,6 +93,7 @@ pub(super) fn ends_unpayable(books: &Connection, subscription: &mut Subscription
         TrialWithoutMethod::CreateInvoice => return Ok(false),
         TrialWithoutMethod::Pause => subscription.status = Status::Paused,
         TrialWithoutMethod::Cancel => {
+            collection::stop(books, subscription)?;
             let end = Some(subscription.period_end);
             subscription.status = Status::Canceled;
             (subscription.canceled_at, subscription.ended_at) = (end, end);

@@ -10,12 +10,15 @@ use super::StoreError;
 pub(super) const APPLICATION_ID: i64 = 0x7573_6764;
 
 /// Schema N is reached by running entry N-1. Each entry is several files, one per room that owns tables.
-const MIGRATIONS: &[&[&str]] = &[&[
-    include_str!("schema/store.sql"),
-    include_str!("schema/ledger.sql"),
-    include_str!("schema/account.sql"),
-    include_str!("schema/outbox.sql"),
-]];
+const MIGRATIONS: &[&[&str]] = &[
+    &[
+        include_str!("schema/store.sql"),
+        include_str!("schema/ledger.sql"),
+        include_str!("schema/account.sql"),
+        include_str!("schema/outbox.sql"),
+    ],
+    &[include_str!("schema/channels.sql")],
+];
 
 fn known() -> i64 {
     i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)

@@ -9,6 +9,7 @@
     reason = "helpers of tests fail the test"
 )]
 
+mod billed;
 mod closing;
 mod drain;
 mod faults;

@@ -18,9 +18,9 @@ use usaged::config::{self, ApiKey, Environment, Paths, Reading};
 use usaged::jobs::{self, Context, JobError, Parts, Pushed, Settings, Which};
 use usaged::ledger::credits::{NewCredit, Verdict};
 use usaged::ledger::voids::Void;
-use usaged::model::{ItemId, MeterName, Micros, SourceName, Timestamp};
+use usaged::model::{Channel, CustomerId, ItemId, MeterName, Micros, SourceName, Timestamp};
 use usaged::outbox;
-use usaged::provider::{Outcome, Provider, SetUsage};
+use usaged::provider::{Destination, Outcome, Provider, SetUsage};
 use usaged::sandbox::{Demo, Sandbox, SandboxClock, seed_demo};
 use usaged::sources::Machine;
 use usaged::store::{self, Store, StoreError};
@@ -206,17 +206,23 @@ impl Vm {
     }
 
     /// Somebody writes to an item behind our back.
-    pub(crate) async fn write_behind(&self, item: &str, quantity: u64, timestamp_s: i64) {
+    pub(crate) async fn write_behind(&self, item: &str, quantity: i64, timestamp_s: i64) {
         let mut config = self.context().settings().config.provider.clone();
         config.key = Some(ApiKey { secret: self.demo.secret_key.clone().into(), from: "test".into() });
         let set = SetUsage {
-            item: ItemId::new(item).unwrap(),
+            to: self.usage_records(item),
             quantity,
             timestamp_s,
             idempotency_key: format!("behind-{item}-{timestamp_s}-{quantity}"),
+            identifier: String::new(),
         };
         let answer = Provider::new(&config).unwrap().set_usage(&set).await;
         assert_eq!(answer.value, Outcome::Accepted);
+    }
+
+    fn usage_records(&self, item: &str) -> Destination {
+        let (item, customer) = (ItemId::new(item).unwrap(), CustomerId::new(&*self.demo.customer).unwrap());
+        Destination { item, customer, channel: Channel::UsageRecords }
     }
 
     /// The operator's request to the provider.

@@ -118,3 +118,73 @@ fn a_deleted_clock_takes_its_customers_with_it() {
         assert_eq!(world.get(&format!("/v1/customers/{}", world.demo.customer)).await.status, 200);
     });
 }
+
+#[test]
+fn meter_events_are_of_the_clocks_time_and_remembered_in_the_sandboxes() {
+    meters::on("sum", None, |world| async move {
+        let then = at(THEN).secs();
+        let clock = clock_at(&world, then).await;
+        let pairs = [("test_clock", clock.as_str()), ("payment_method", "pm_card_visa")];
+        let customer = world.post("/v1/customers", &pairs).await.id();
+        let pairs = [("customer", customer.as_str()), ("items[0][price]", &world.demo.prices["price_api_overage"])];
+        let subscription = world.post("/v1/subscriptions", &pairs).await.id();
+        let send = async |identifier: &str, timestamp: i64| {
+            let pairs = [
+                ("event_name", "api_credits"),
+                ("payload[stripe_customer_id]", customer.as_str()),
+                ("payload[value]", "5"),
+                ("identifier", identifier),
+                ("timestamp", &timestamp.to_string()),
+            ];
+            world.post(meters::EVENTS, &pairs).await
+        };
+        let quantity = async || {
+            let pairs = [("subscription", subscription.as_str())];
+            let preview = world.form("/v1/invoices/create_preview", &pairs).header("stripe-version", meters::BASIL);
+            world.send(preview).await.json["lines"]["data"][0]["quantity"].as_i64().unwrap()
+        };
+        world.behave(|behaviour| behaviour.summary_lag_s = 60);
+        assert_eq!(send("a", now()).await.error("param"), "timestamp");
+        assert_eq!(send("a", then + 1).await.json["created"], now());
+        let meter = world.demo.meter_api.as_deref().unwrap();
+        let range = format!("customer={customer}&start_time={then}&end_time={}", then + 60);
+        let summaries = format!("/v1/billing/meters/{meter}/event_summaries?{range}");
+        let seen =
+            async || (world.get(&summaries).await.json["data"][0]["aggregated_value"].as_f64(), quantity().await);
+        assert_eq!(seen().await, (None, 0));
+        advance(&world, &clock, then + 2 * DAY).await.id();
+        assert_eq!(seen().await, (None, 0), "the lag is the sandbox's");
+        world.sandbox.advance(60_000_000).unwrap();
+        assert_eq!(seen().await, (Some(5.0), 5));
+        assert_eq!(send("a", then + 2).await.status, 400);
+        world.sandbox.advance((DAY - 60) * 1_000_000).unwrap();
+        assert_eq!(send("a", then + 2).await.status, 200, "identifiers are forgotten in the sandbox's time");
+        advance(&world, &clock, at("2025-02-28T01:00:00Z").secs()).await.id();
+        let invoice = world.sandbox.invoices(&subscription).unwrap().pop().unwrap();
+        assert_eq!((invoice["status"].as_str(), invoice["total"].as_i64()), (Some("paid"), Some(10)));
+        // They go with their customer: the identifier is free for another one.
+        let now = world.sandbox.now().secs();
+        assert_eq!(world.event("a", "1", now).await.status, 400);
+        let path = format!("/v1/test_helpers/test_clocks/{clock}");
+        assert_eq!(world.send(world.request("DELETE", &path)).await.status, 200);
+        assert_eq!(world.event("a", "1", now).await.status, 200);
+    });
+}
+
+#[test]
+fn no_invoice_number_is_given_twice() {
+    run(|world| async move {
+        let number = |subscription: &str| world.sandbox.invoices(subscription).unwrap()[0]["number"].clone();
+        // A draft has none, and takes none.
+        world.sandbox.set_clock(at("2026-12-01T00:00:00Z")).unwrap();
+        let mut numbers = vec![number(&world.demo.subscription)];
+        for _ in 0..2 {
+            let clock = clock_at(&world, at(THEN).secs()).await;
+            let (_, subscription, _) = subscriber(&world, &clock).await;
+            numbers.push(number(&subscription));
+            let path = format!("/v1/test_helpers/test_clocks/{clock}");
+            world.send(world.request("DELETE", &path)).await;
+        }
+        assert_eq!(numbers, ["USAGED-0001", "USAGED-0002", "USAGED-0003"]);
+    });
+}

@@ -1,7 +1,7 @@
 //! How subscriptions live: trials, paused collection, payments that fail, anchors, items of different intervals.
 
 use serde_json::json;
-use usaged::sandbox::{Account, UsageAtReset, WhenRetriesFail};
+use usaged::sandbox::{Account, Behaviour, ResetUsage, WhenRetriesFail};
 
 use super::clocks::{advance, clock_at};
 use super::*;
@@ -53,14 +53,10 @@ impl World {
     }
 
     /// Status and total of every invoice, oldest first.
-    fn billed(&self, subscription: &str) -> Vec<(String, i64)> {
+    fn invoiced(&self, subscription: &str) -> Vec<(String, i64)> {
         let invoices = self.sandbox.invoices(subscription).unwrap();
         let seen = |one: &Value| (one["status"].as_str().unwrap().to_owned(), one["total"].as_i64().unwrap());
         invoices.iter().map(seen).collect()
-    }
-
-    fn go_to(&self, moment: &str) {
-        self.sandbox.set_clock(at(moment)).unwrap();
     }
 }
 
@@ -83,7 +79,7 @@ fn a_trial_without_a_payment_method_ends_as_its_settings_say() {
             world.set(&made.item, "50", world.sandbox.now().secs() + 1).await.id();
             world.sandbox.advance((3 * DAY + 3_600) * 1_000_000).unwrap();
             assert_eq!(world.status(&made.id).await, status, "{behavior}");
-            assert_eq!(world.billed(&made.id).len(), invoices, "{behavior}");
+            assert_eq!(world.invoiced(&made.id).len(), invoices, "{behavior}");
         }
     });
 }
@@ -104,7 +100,7 @@ fn a_paused_subscription_is_resumed_with_a_whole_period_and_its_trial_usage_stay
             (resumed["status"].as_str(), resumed["current_period_start"].as_i64()),
             (Some("active"), Some(now() + 5 * DAY))
         );
-        assert_eq!(states(&world.billed(&made.id)), [("paid", 0), ("paid", 9_900)]);
+        assert_eq!(states(&world.invoiced(&made.id)), [("paid", 0), ("paid", 9_900)]);
         assert_eq!(world.post(&resume, &[]).await.status, 400);
     });
 }
@@ -126,7 +122,7 @@ fn a_trial_ends_at_once_or_later_when_it_is_told_to() {
             (ended["status"].as_str(), ended["current_period_start"].as_i64()),
             (Some("active"), Some(now() + 15 * DAY))
         );
-        assert_eq!(states(&world.billed(&made.id)), [("paid", 0), ("paid", 9_900)]);
+        assert_eq!(states(&world.invoiced(&made.id)), [("paid", 0), ("paid", 9_900)]);
         let twice = [
             ("customer", customer.as_str()),
             ("items[0][price]", &world.demo.prices["price_starter_monthly"]),
@@ -150,7 +146,7 @@ fn paused_collection_makes_invoices_that_nobody_pays() {
             assert_eq!(paused["pause_collection"], json!({ "behavior": behavior, "resumes_at": null }));
             world.set(&made.item, "10", world.sandbox.now().secs() + 1).await.id();
             world.sandbox.advance(31 * DAY * 1_000_000).unwrap();
-            let billed = world.billed(&made.id);
+            let billed = world.invoiced(&made.id);
             assert_eq!(states(&billed), [("paid", 9_900), (status, 9_950)]);
             let invoice = world.sandbox.invoices(&made.id).unwrap().pop().unwrap();
             assert_eq!((invoice["auto_advance"].as_bool(), invoice["amount_paid"].as_i64()), (Some(advances), Some(0)));
@@ -158,7 +154,7 @@ fn paused_collection_makes_invoices_that_nobody_pays() {
             assert_eq!((totals[1].total, totals[1].invoice.as_deref()), (10, invoice["id"].as_str()));
             world.change(&made.id, &[("pause_collection", "")]).await.id();
             world.sandbox.advance(31 * DAY * 1_000_000).unwrap();
-            assert_eq!(states(&world.billed(&made.id))[1..], [(status, 9_950), ("paid", 9_900)], "{behavior}");
+            assert_eq!(states(&world.invoiced(&made.id))[1..], [(status, 9_950), ("paid", 9_900)], "{behavior}");
         }
         let nothing = world.change(&world.demo.subscription, &[("pause_collection[resumes_at]", "9999999999")]).await;
         assert_eq!(nothing.error("param"), "pause_collection[behavior]");
@@ -173,10 +169,10 @@ fn paused_collection_goes_on_at_the_time_it_was_given() {
         let resumes_at = at("2026-12-20T00:00:00Z").secs().to_string();
         let pause = [("pause_collection[behavior]", "void"), ("pause_collection[resumes_at]", resumes_at.as_str())];
         world.change(&made.id, &pause).await.id();
-        world.go_to("2026-12-20T00:00:00Z");
+        world.go_to(at("2026-12-20T00:00:00Z").secs());
         assert_eq!(world.read(&made.id).await["pause_collection"], Value::Null);
-        world.go_to("2027-01-11T00:00:00Z");
-        assert_eq!(states(&world.billed(&made.id)), [("paid", 9_900), ("void", 9_900), ("paid", 9_900)]);
+        world.go_to(at("2027-01-11T00:00:00Z").secs());
+        assert_eq!(states(&world.invoiced(&made.id)), [("paid", 9_900), ("void", 9_900), ("paid", 9_900)]);
     });
 }
 
@@ -208,20 +204,20 @@ fn a_declined_payment_makes_it_past_due_and_a_further_try_active_again() {
         let made = world.begin(&customer, &[]).await;
         let method = format!("/v1/customers/{customer}");
         world.post(&method, &[("payment_method", "pm_card_chargeCustomerFail")]).await.id();
-        world.go_to("2026-12-10T13:00:01Z");
+        world.go_to(at("2026-12-10T13:00:01Z").secs());
         assert_eq!(world.status(&made.id).await, "past_due");
         let tries = |world: &World| world.sandbox.invoices(&made.id).unwrap()[1]["attempt_count"].as_i64().unwrap();
         assert_eq!(tries(&world), 1);
-        world.go_to("2026-12-13T13:00:01Z");
+        world.go_to(at("2026-12-13T13:00:01Z").secs());
         assert_eq!(tries(&world), 2);
         let invoice = world.sandbox.invoices(&made.id).unwrap()[1]["id"].as_str().unwrap().to_owned();
         assert_eq!(world.post(&format!("/v1/invoices/{invoice}/pay"), &[]).await.error("code"), "card_declined");
         // Usage is taken all the same.
         assert_eq!(world.set(&made.item, "1", world.sandbox.now().secs() + 1).await.status, 200);
         world.post(&method, &[("payment_method", "pm_card_visa")]).await.id();
-        world.go_to("2026-12-18T13:00:01Z");
+        world.go_to(at("2026-12-18T13:00:01Z").secs());
         assert_eq!((world.status(&made.id).await, tries(&world)), ("active".to_owned(), 3));
-        assert_eq!(states(&world.billed(&made.id)), [("paid", 9_900), ("paid", 9_900)]);
+        assert_eq!(states(&world.invoiced(&made.id)), [("paid", 9_900), ("paid", 9_900)]);
     });
 }
 
@@ -233,7 +229,7 @@ fn when_no_try_is_left_the_account_decides() {
             (WhenRetriesFail::Unpaid, "unpaid", Some("draft")),
             (WhenRetriesFail::Canceled, "canceled", None),
         ] {
-            let account = Account { retry_days: vec![1], when_retries_fail: when, ..Account::default() };
+            let account = Account { retry_days: vec![1], when_retries_fail: when };
             world.sandbox.set_account(&account).unwrap();
             let customer = world.customer(Some("pm_card_visa")).await;
             let made = world.begin(&customer, &[]).await;
@@ -242,7 +238,7 @@ fn when_no_try_is_left_the_account_decides() {
             world.sandbox.advance(33 * DAY * 1_000_000).unwrap();
             assert_eq!(world.status(&made.id).await, status);
             world.sandbox.advance(31 * DAY * 1_000_000).unwrap();
-            let third = world.billed(&made.id).get(2).map(|(status, _)| status.clone());
+            let third = world.invoiced(&made.id).get(2).map(|(status, _)| status.clone());
             assert_eq!(third.as_deref(), later, "{status}");
             if when != WhenRetriesFail::Unpaid {
                 continue;
@@ -264,7 +260,7 @@ fn an_older_invoice_that_is_paid_does_not_make_it_active_again() {
         let failing = [("default_payment_method", "pm_card_chargeCustomerFail")];
         world.change(&made.id, &failing).await.id();
         world.sandbox.advance(63 * DAY * 1_000_000).unwrap();
-        assert_eq!(states(&world.billed(&made.id))[1..], [("open", 9_900), ("open", 9_900)]);
+        assert_eq!(states(&world.invoiced(&made.id))[1..], [("open", 9_900), ("open", 9_900)]);
         for (at, status) in [(1, "past_due"), (2, "active")] {
             let owed = world.sandbox.invoices(&made.id).unwrap()[at]["id"].as_str().unwrap().to_owned();
             let pay = format!("/v1/invoices/{owed}/pay");
@@ -307,7 +303,7 @@ fn cancelling_now_gives_back_the_unused_base_and_bills_usage_where_both_are_aske
             advance(&world, &clock, june + 15 * DAY).await.id();
             let path = format!("/v1/subscriptions/{}{query}", made.id);
             assert_eq!(world.send(world.request("DELETE", &path)).await.json["status"], "canceled");
-            assert_eq!(states(&world.billed(&made.id)), wanted, "{query}");
+            assert_eq!(states(&world.invoiced(&made.id)), wanted, "{query}");
             let late = world.set(&made.item, "1", june + 2).await;
             assert!(late.error("message").ends_with("has been canceled."), "{}", late.text);
         }
@@ -341,13 +337,13 @@ fn anchors_at_the_end_of_the_month_fall_on_its_last_day_and_come_back() {
 fn an_anchor_set_to_now_cuts_the_period_short_and_bills_it() {
     run(|world| async move {
         let june = at("2026-06-01T00:00:00Z").secs();
-        for (usage_at_reset, proration, total) in [
+        for (usage, proration, total) in [
             // The usage, half of EUR 99 given back, a whole month in advance.
-            (UsageAtReset::Billed, "create_prorations", 500 - 4_950 + 9_900),
-            (UsageAtReset::Billed, "none", 500 + 9_900),
-            (UsageAtReset::Dropped, "none", 9_900),
+            (ResetUsage::Billed, "create_prorations", 500 - 4_950 + 9_900),
+            (ResetUsage::Billed, "none", 500 + 9_900),
+            (ResetUsage::Dropped, "none", 9_900),
         ] {
-            world.sandbox.set_account(&Account { usage_at_reset, ..Account::default() }).unwrap();
+            world.sandbox.behave(Behaviour { reset: usage, ..Behaviour::default() }).unwrap();
             let (clock, customer) = world.customer_on_clock(june).await;
             let made = world.begin(&customer, &[]).await;
             world.set(&made.item, "100", june + 1).await.id();
@@ -368,7 +364,7 @@ fn an_anchor_set_to_now_cuts_the_period_short_and_bills_it() {
             assert_eq!(moved["latest_invoice"], invoice["id"]);
             let totals = world.sandbox.totals(&made.item).unwrap();
             let closed = totals.get(1).map(|one| (one.from.secs(), one.to.secs(), one.total));
-            let kept = usage_at_reset == UsageAtReset::Billed;
+            let kept = usage == ResetUsage::Billed;
             assert_eq!(closed, kept.then_some((june, middle, 100)));
             let late = world.set(&made.item, "1", june + 2).await;
             assert!(late.error("message").ends_with("(or current period start time)."), "{}", late.text);
@@ -408,9 +404,9 @@ fn an_annual_base_and_monthly_usage_are_two_subscriptions_of_one_customer() {
         assert_eq!(usage.json["current_period_end"], at("2026-12-10T12:00:01Z").secs());
         let item = usage.json["items"]["data"][0]["id"].as_str().unwrap();
         world.set(item, "1500", now() + 1).await.id();
-        world.go_to("2027-11-09T00:00:00Z");
-        assert_eq!(states(&world.billed(&base.id())), [("paid", 199_000)]);
-        let billed = world.billed(&usage.id());
+        world.go_to(at("2027-11-09T00:00:00Z").secs());
+        assert_eq!(states(&world.invoiced(&base.id())), [("paid", 199_000)]);
+        let billed = world.invoiced(&usage.id());
         assert_eq!((billed.len(), billed[1].1, billed.iter().map(|one| one.1).sum::<i64>()), (12, 1_500, 1_500));
     });
 }
@@ -443,8 +439,8 @@ fn items_of_a_flexible_subscription_have_periods_of_their_own() {
         assert_eq!(ends(&made.json), [year, month]);
         // Earlier versions see the period that ends first.
         assert_eq!(world.read(&made.id()).await["current_period_end"], month);
-        world.go_to("2027-11-10T12:00:00Z");
-        let billed = world.billed(&made.id());
+        world.go_to(at("2027-11-10T12:00:00Z").secs());
+        let billed = world.invoiced(&made.id());
         assert_eq!((billed.len(), billed[0].1), (12, 199_000 + 9_900));
         assert!(billed[1..].iter().all(|(_, total)| *total == 9_900));
         let starts = |shown: &Value| -> Vec<i64> {
@@ -454,8 +450,8 @@ fn items_of_a_flexible_subscription_have_periods_of_their_own() {
         let path = format!("/v1/subscriptions/{}", made.id());
         let shown = world.send(world.request("GET", &path).header("stripe-version", MIXED)).await.json;
         assert_eq!((ends(&shown), starts(&shown)), (vec![year, year], vec![now(), at("2027-10-10T12:00:01Z").secs()]));
-        world.go_to("2027-11-10T12:00:01Z");
-        assert_eq!(world.billed(&made.id()).pop().unwrap().1, 199_000 + 9_900);
+        world.go_to(at("2027-11-10T12:00:01Z").secs());
+        assert_eq!(world.invoiced(&made.id()).pop().unwrap().1, 199_000 + 9_900);
         let later = world.send(world.request("GET", &path).header("stripe-version", MIXED)).await.json;
         assert_eq!(ends(&later), [at("2028-11-10T12:00:01Z").secs(), at("2027-12-10T12:00:01Z").secs()]);
     });
@@ -482,12 +478,12 @@ fn usage_of_an_item_is_billed_when_its_own_period_ends() {
         let made = world.send(world.form("/v1/subscriptions", &pairs).header("stripe-version", MIXED)).await;
         let item = made.json["items"]["data"][1]["id"].as_str().unwrap();
         world.set(item, "70", now() + 1).await.id();
-        world.go_to("2027-03-01T00:00:00Z");
+        world.go_to(at("2027-03-01T00:00:00Z").secs());
         // Of a month that is over, but of a year that is not.
         world.set(item, "30", now() + 2).await.id();
         assert_eq!(world.standing(item), 100);
-        world.go_to("2027-11-11T00:00:00Z");
-        let totals: Vec<i64> = world.billed(&made.id()).iter().map(|one| one.1).collect();
+        world.go_to(at("2027-11-11T00:00:00Z").secs());
+        let totals: Vec<i64> = world.invoiced(&made.id()).iter().map(|one| one.1).collect();
         assert_eq!((totals.len(), totals[12]), (13, 9_900 + 300));
         assert!(totals[..12].iter().all(|total| *total == 9_900), "{totals:?}");
         let summaries = world.sandbox.totals(item).unwrap();
@@ -527,7 +523,7 @@ fn the_account_is_chosen_over_http() {
         let url = format!("http://{}/_sandbox/account", world.address);
         let body = "{\"retry_days\": [3, 5, 7], \"when_retries_fail\": \"unpaid\"}";
         let set = world.send(world.client.post(&url).body(body)).await.json;
-        assert_eq!(set["usage_at_reset"], "billed");
+        assert_eq!(set["when_retries_fail"], "unpaid");
         assert_eq!(world.send(world.client.get(&url)).await.json, set);
         let wrong = world.send(world.client.post(&url).body("{\"when_retries_fail\": \"shrug\"}")).await;
         assert_eq!(wrong.status, 400);

@@ -58,6 +58,25 @@ fn errors_of_one_meter_are_reported_together_and_quote_the_idempotency_keys() {
 }
 
 #[test]
+fn an_event_of_an_unknown_customer_is_reported() {
+    meters::on("sum", None, |world| async move {
+        let pairs = [
+            ("event_name", "api_credits"),
+            ("payload[stripe_customer_id]", "cus_nobody"),
+            ("payload[value]", "5"),
+            ("identifier", "e1"),
+        ];
+        assert_eq!(world.post_keyed("key-1", meters::EVENTS, &pairs).await.status, 200);
+        world.sandbox.advance(10_000_000).unwrap();
+        let meter = world.demo.meter_api.as_deref().unwrap();
+        let listed = events(&world, &format!("/v2/core/events?object_id={meter}")).await.json;
+        let kind = &listed["data"][0]["data"]["reason"]["error_types"][0];
+        assert_eq!(kind["code"], "meter_event_customer_not_found");
+        assert_eq!(kind["sample_errors"][0]["request"]["identifier"], "key-1");
+    });
+}
+
+#[test]
 fn events_without_a_meter_are_reported_as_such() {
     run(|world| async move {
         note(&world, "{\"identifier\": \"only-this\", \"code\": \"no_meter\"}".to_owned()).await;

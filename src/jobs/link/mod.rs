@@ -1,8 +1,10 @@
 //! Link: bind this VM to a subscription, after everything that could make a wrong bill was looked at.
 
 mod begin;
+mod channel;
 pub(super) mod claim;
 mod plan;
+mod segment;
 mod standing;
 mod subscription;
 
@@ -11,6 +13,7 @@ use std::sync::Arc;
 use super::{Context, JobError, periods};
 use crate::account::{self, Item, NewLink};
 use crate::model::{CustomerId, ItemId, Span, SubscriptionId};
+use crate::outbox::Stands;
 use crate::provider::Provider;
 use crate::wire::{LinkReport, LinkRequest, LinkedItem, SCHEMA};
 
@@ -18,7 +21,7 @@ use crate::wire::{LinkReport, LinkRequest, LinkedItem, SCHEMA};
 struct Checked {
     item: Item,
     period: Span,
-    stands: i64,
+    stands: Stands,
 }
 
 /// Reads the subscription, checks everything, and links. `actor` is who asked, as `uid:0`.
@@ -39,14 +42,21 @@ pub async fn link(context: &Arc<Context>, request: &LinkRequest, actor: &str) ->
         ));
     }
     let _one_at_a_time = context.pushing.lock().await;
+    bind(context, request, actor).await
+}
+
+/// Links, while nothing else is pushed.
+async fn bind(context: &Arc<Context>, request: &LinkRequest, actor: &str) -> Result<LinkReport, JobError> {
+    let settings = context.settings();
     let (customer, subscription) = ids(request)?;
     let answer = settings.provider.read_subscription(&subscription).await;
     context.note_date(&answer);
     let view = answer.value?;
     subscription::check_subscription(&view, &customer)?;
     let plan = plan::choose_plan(&settings.config, request, &view)?;
-    let plan::Choice { billed, not_billed } = plan::choose_items(&settings.config, plan, request, &view)?;
-    let checked = standing::check_items(context, billed, request).await?;
+    let plan::Choice { mut billed, not_billed } = plan::choose_items(&settings.config, plan, request, &view)?;
+    channel::choose(context, &mut billed, request).await?;
+    let checked = standing::check_items(context, &customer, billed, request).await?;
     let period = subscription::common_period(&checked, &view)?;
     let now = context.now();
     let from = subscription::start(request, period, now)?;
@@ -58,6 +68,7 @@ pub async fn link(context: &Arc<Context>, request: &LinkRequest, actor: &str) ->
         plan: plan.name.clone(),
         from,
         made_by: actor.to_owned(),
+        single_writer: request.single_writer,
         items: checked.iter().map(|checked| checked.item.clone()).collect(),
     };
     let linked = checked.iter().map(linked_item).collect();
@@ -72,10 +83,11 @@ pub async fn link(context: &Arc<Context>, request: &LinkRequest, actor: &str) ->
         items: linked,
         not_billed,
     };
+    let changes = segment::look(context, &customer, &checked).await?;
     let billable = periods::is_billable(&view);
-    let (generation, on_top) = (context.generation(), request.on_top);
+    let terms = begin::Terms { billable, on_top: request.on_top, generation: context.generation(), now };
     let to_claim: Vec<ItemId> = checked.iter().map(|checked| checked.item.item.clone()).collect();
-    context.store.write(move |tx| begin::begin(tx, &new, &checked, billable, on_top, &generation, now)).await?;
+    context.store.write(move |tx| begin::begin(tx, &new, &checked, &changes, &terms)).await?;
     claim::claim(context, &to_claim).await?;
     tracing::info!(%customer, %subscription, plan = %report.plan, from = %report.from, "linked");
     Ok(report)
@@ -87,7 +99,8 @@ fn linked_item(checked: &Checked) -> LinkedItem {
         item: checked.item.item.to_string(),
         price: checked.item.price.to_string(),
         lookup_key: checked.item.lookup_key.clone(),
-        stands: u64::try_from(checked.stands).unwrap_or(0),
+        channel: checked.item.channel.words().to_owned(),
+        stands: u64::try_from(checked.stands.total).unwrap_or(0),
     }
 }
 

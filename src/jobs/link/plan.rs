@@ -4,7 +4,7 @@ use super::super::JobError;
 use super::subscription::thresholds;
 use crate::account::Item;
 use crate::config::Config;
-use crate::model::{Included, MeterName, Plan, PlanName};
+use crate::model::{Channel, Included, MeterName, Plan, PlanName};
 use crate::provider::{ItemView, SubscriptionView};
 use crate::wire::LinkRequest;
 
@@ -87,6 +87,8 @@ fn new_item(meter: &MeterName, found: &ItemView) -> Item {
         unit_amount: found.unit_amount,
         currency: found.currency.clone(),
         created_s: found.created_s,
+        channel: Channel::UsageRecords,
+        shared: false,
     }
 }
 
@@ -118,15 +120,6 @@ fn check_item(plan: &Plan, meter: &MeterName, item: &ItemView) -> Result<(), Job
     if !item.metered {
         let what = format!("the item {} for {meter} has a licensed price, not a metered one", item.id);
         return refuse("not_metered", what, "use a price with usage_type=metered");
-    }
-    if let Some(on) = &item.meter {
-        let what = format!("the price of {} is on the meter {on}, which takes no usage records", item.id);
-        return refuse("wrong_kind", what, "use a metered price without a meter; meters are not offered yet");
-    }
-    if item.aggregate_usage.as_deref() == Some("last_ever") {
-        let what =
-            format!("the price of {} aggregates last_ever, which bills a quiet period again (rule S10)", item.id);
-        return refuse("last_ever", what, "use aggregate_usage=sum");
     }
     if item.has_billing_thresholds {
         return Err(thresholds(item.id.as_str()));

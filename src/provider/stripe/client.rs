@@ -14,7 +14,11 @@ use super::key::Key;
 
 /// The last version with usage records; `2025-03-31.basil` removed them.
 /// <https://docs.stripe.com/changelog/basil/2025-03-31/deprecate-legacy-usage-based-billing>
-const STRIPE_VERSION: &str = "2025-02-24.acacia";
+pub(super) const ACACIA: &str = "2025-02-24.acacia";
+
+/// The newest version that this client was written against; with it meters know `last`.
+/// <https://docs.stripe.com/changelog>
+pub(super) const NEWEST: &str = "2026-10-28.endive";
 
 /// A subscription with its items is some ten KiB; what is longer is not the provider's answer.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -27,6 +31,7 @@ pub(super) struct Client {
     http: reqwest::Client,
     endpoint: Endpoint,
     key: Key,
+    version: &'static str,
 }
 
 /// What became of a request.
@@ -50,7 +55,12 @@ pub(super) struct Response {
 }
 
 impl Client {
-    pub(super) fn new(endpoint: Endpoint, key: Key, timeout: Duration) -> Result<Self, ProviderError> {
+    pub(super) fn new(
+        endpoint: Endpoint,
+        key: Key,
+        version: &'static str,
+        timeout: Duration,
+    ) -> Result<Self, ProviderError> {
         // Fails only if a provider is installed already, and any will do.
         let _already_installed = rustls::crypto::ring::default_provider().install_default().is_err();
         let mut builder = reqwest::Client::builder()
@@ -70,11 +80,16 @@ impl Client {
             builder = builder.no_proxy().tls_certs_only([]);
         }
         let http = builder.build().map_err(|error| ProviderError::Tls { why: innermost(&error) })?;
-        Ok(Self { http, endpoint, key })
+        Ok(Self { http, endpoint, key, version })
     }
 
     pub(super) fn key(&self) -> &Key {
         &self.key
+    }
+
+    /// Whether it speaks a version from before `2025-03-31.basil`, which changed previews, invoice lines and more.
+    pub(super) fn is_before_basil(&self) -> bool {
+        self.version == ACACIA
     }
 
     /// Host and port, for messages.
@@ -87,20 +102,24 @@ impl Client {
         self.send(self.http.get(self.endpoint.url(path))).await
     }
 
+    /// Reads, with a query.
+    pub(super) async fn get_with(&self, path: &str, query: &[(&str, &str)]) -> Exchange {
+        self.get(&format!("{path}?{}", encoded(query))).await
+    }
+
+    /// Reads by a POST that changes nothing. It takes no idempotency key: under one, an old answer would come again.
+    pub(super) async fn ask(&self, path: &str, form: &[(&str, &str)]) -> Exchange {
+        self.send(with_form(self.http.post(self.endpoint.url(path)), form)).await
+    }
+
     /// Changes something, under a key that is on disk already (rule S2).
     pub(super) async fn post(&self, path: &str, form: &[(&str, &str)], idempotency_key: &str) -> Exchange {
-        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-        let request = self
-            .http
-            .post(self.endpoint.url(path))
-            .header("Idempotency-Key", idempotency_key)
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(body);
-        self.send(request).await
+        let request = self.http.post(self.endpoint.url(path)).header("Idempotency-Key", idempotency_key);
+        self.send(with_form(request, form)).await
     }
 
     async fn send(&self, request: RequestBuilder) -> Exchange {
-        let request = request.bearer_auth(self.key.expose()).header("Stripe-Version", STRIPE_VERSION);
+        let request = request.bearer_auth(self.key.expose()).header("Stripe-Version", self.version);
         match request.send().await {
             Ok(response) => {
                 let status = response.status().as_u16();
@@ -113,6 +132,14 @@ impl Client {
             Err(error) => Exchange::Lost(innermost(&error)),
         }
     }
+}
+
+fn with_form(request: RequestBuilder, form: &[(&str, &str)]) -> RequestBuilder {
+    request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(encoded(form))
+}
+
+fn encoded(pairs: &[(&str, &str)]) -> String {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
 }
 
 async fn read_body(mut response: reqwest::Response) -> Result<Vec<u8>, String> {
@@ -153,14 +180,18 @@ mod tests {
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-    use super::super::test_server::{Act, TestServer, config, json};
+    use super::super::test_server::{Act, TestServer, config, json, usage_records};
     use super::*;
-    use crate::model::ItemId;
     use crate::provider::{Outcome, Provider, RefusalKind, SetUsage};
 
     fn set() -> SetUsage {
-        let item = ItemId::new("si_1").unwrap();
-        SetUsage { item, quantity: 1, timestamp_s: 1, idempotency_key: "k".to_owned() }
+        SetUsage {
+            to: usage_records("si_1"),
+            quantity: 1,
+            timestamp_s: 1,
+            idempotency_key: "k".to_owned(),
+            identifier: "k".to_owned(),
+        }
     }
 
     /// An address where nobody listens: it was ours a moment ago.
@@ -211,7 +242,7 @@ mod tests {
         let Ok(base_url) = std::env::var(CHILD_READS_FROM) else { return };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let provider = Provider::new(&config(&base_url, Duration::from_mins(1))).unwrap();
-        let answer = runtime.block_on(provider.read_summaries(&set().item));
+        let answer = runtime.block_on(provider.read_periods(&set().to));
         println!(
             "came of it: {:?}",
             answer.value.map_err(|error| (error.passing, error.refusal.kind, error.to_string()))

@@ -1,35 +1,47 @@
-//! Stripe's legacy usage records, by the pinned version `2025-02-24.acacia`.
+//! Stripe: meters by the newest version we know, legacy usage records by the pinned `2025-02-24.acacia`.
 
 mod answer;
+mod billed;
 mod claim;
 mod client;
 mod endpoint;
 mod head;
 mod key;
+mod list;
+mod meter;
+mod meter_event;
 mod subscription;
 #[cfg(test)]
 mod test_server;
 mod usage_record;
+mod whole;
 
 use std::sync::Arc;
 
-use crate::config::ProviderConfig;
-use crate::model::{ItemId, SubscriptionId};
+use crate::config::{ProviderConfig, ProviderKind};
+use crate::model::{BillingMeterId, Channel, ItemId, Span, SubscriptionId};
 
-use super::{Answer, Outcome, ProviderError, ReadAnswer, SetUsage, SubscriptionView, Summary};
+use super::{
+    Answer, BilledAt, Destination, MeterView, Outcome, ProviderError, ReadAnswer, ReadError, Refusal, SetUsage,
+    Standing, SubscriptionView, Window,
+};
 
 /// A client for one account. Cheap to clone; all clones share one connection.
 #[derive(Debug, Clone)]
-pub struct UsageRecords {
+pub struct Stripe {
     client: Arc<client::Client>,
 }
 
-impl UsageRecords {
+impl Stripe {
     /// Checks key and address, and loads the system's CA certificates; nothing is sent.
     pub fn new(config: &ProviderConfig) -> Result<Self, ProviderError> {
         let key = key::Key::check(config.key.as_ref().ok_or(ProviderError::KeyMissing)?)?;
         let endpoint = endpoint::Endpoint::check(&config.base_url)?;
-        Ok(Self { client: Arc::new(client::Client::new(endpoint, key, config.timeout)?) })
+        let version = match config.kind {
+            ProviderKind::StripeUsageRecords => client::ACACIA,
+            _ => client::NEWEST,
+        };
+        Ok(Self { client: Arc::new(client::Client::new(endpoint, key, version, config.timeout)?) })
     }
 
     /// Whether the key moves real money.
@@ -49,14 +61,49 @@ impl UsageRecords {
         subscription::read(&self.client, id).await
     }
 
-    /// Reads what stands on an item, newest period first.
-    pub async fn read_summaries(&self, item: &ItemId) -> ReadAnswer<Vec<Summary>> {
-        usage_record::read_summaries(&self.client, item).await
+    /// Reads the meter that a price is on.
+    pub async fn read_meter(&self, id: &BillingMeterId) -> ReadAnswer<MeterView> {
+        meter::read(&self.client, id).await
     }
 
-    /// Sets what stands on an item at a timestamp.
+    /// Reads what stands in an item's current period.
+    pub async fn read_current(&self, of: &Destination, window: Window) -> ReadAnswer<Standing> {
+        match &of.channel {
+            Channel::UsageRecords => usage_record::read_current(&self.client, &of.item, window).await,
+            Channel::Meter(meter) => meter_event::read_standing(&self.client, meter, &of.customer, window).await,
+            Channel::CurrentUsage => Answer::unanswered(Err(ReadError::other_provider())),
+        }
+    }
+
+    /// Reads what stands in a period that is over.
+    pub async fn read_ended(&self, of: &Destination, window: Window) -> ReadAnswer<Standing> {
+        match &of.channel {
+            Channel::UsageRecords => usage_record::read_ended(&self.client, &of.item, window).await,
+            Channel::Meter(meter) => meter_event::read_standing(&self.client, meter, &of.customer, window).await,
+            Channel::CurrentUsage => Answer::unanswered(Err(ReadError::other_provider())),
+        }
+    }
+
+    /// Reads which periods an item had lately. Meters do not list any.
+    pub async fn read_periods(&self, of: &Destination) -> ReadAnswer<Vec<Span>> {
+        match &of.channel {
+            Channel::UsageRecords => usage_record::read_periods(&self.client, &of.item).await,
+            Channel::Meter(_) | Channel::CurrentUsage => Answer::unanswered(Ok(Vec::new())),
+        }
+    }
+
+    /// Reads how many units are billed on an item at a price.
+    pub async fn read_billed(&self, billed: &BilledAt) -> ReadAnswer<i64> {
+        billed::read(&self.client, billed).await
+    }
+
+    /// Sets a total at a timestamp, or sends a meter event.
     pub async fn set_usage(&self, set: &SetUsage) -> Answer<Outcome> {
-        usage_record::set(&self.client, set).await
+        match &set.to.channel {
+            Channel::UsageRecords => usage_record::set(&self.client, set).await,
+            Channel::Meter(meter) => meter_event::send(&self.client, meter, set).await,
+            Channel::CurrentUsage => Answer::unanswered(Outcome::Refused(Refusal::other_provider())),
+        }
     }
 
     /// Writes this machine's name into the item's metadata (rule S10).

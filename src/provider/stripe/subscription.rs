@@ -1,7 +1,9 @@
 //! Reading a subscription and all its items.
 //!
-//! Lenient about fields that are not needed, strict about those a bill depends on.
-//! <https://docs.stripe.com/api/subscriptions/object?api-version=2025-02-24.acacia>
+//! Lenient about fields that are not needed, strict about those a bill depends on. One reading serves both versions:
+//! what differs in the fields read here is where the period is, that `aggregate_usage` is gone from basil on, and that
+//! metered prices have a meter since. <https://docs.stripe.com/api/subscriptions/object?api-version=2025-02-24.acacia>
+//! and <https://docs.stripe.com/api/subscriptions/object?api-version=2026-10-28.endive>
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -10,15 +12,13 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::model::{CustomerId, ItemId, PriceId, Span, SubscriptionId, Timestamp};
-use crate::provider::{Answer, ItemView, ReadAnswer, SubscriptionView};
+use crate::model::{BillingMeterId, CustomerId, ItemId, PriceId, Span, SubscriptionId, Timestamp};
+use crate::provider::{Answer, Interval, IntervalUnit, ItemView, ReadAnswer, SubscriptionView};
 
 use super::answer::{into_read, judge};
 use super::claim::CLAIM_FIELD;
 use super::client::Client;
-
-/// A hundred items each: beyond this the provider's paging goes in circles.
-const PAGES_MAX: usize = 20;
+use super::list::PAGES_MAX;
 
 #[derive(Deserialize)]
 struct WireSubscription {
@@ -28,6 +28,8 @@ struct WireSubscription {
     livemode: bool,
     current_period_start: Option<i64>,
     current_period_end: Option<i64>,
+    billing_cycle_anchor: Option<i64>,
+    cancel_at: Option<i64>,
     pause_collection: Option<IgnoredAny>,
     billing_thresholds: Option<IgnoredAny>,
     items: WireList,
@@ -68,13 +70,25 @@ struct WirePrice {
     unit_amount: Option<i64>,
     unit_amount_decimal: Option<String>,
     transform_quantity: Option<IgnoredAny>,
+    tiers_mode: Option<String>,
+    tiers: Option<Vec<WireTier>>,
     recurring: Option<WireRecurring>,
+}
+
+#[derive(Deserialize)]
+struct WireTier {
+    unit_amount: Option<i64>,
+    unit_amount_decimal: Option<String>,
+    flat_amount: Option<i64>,
+    flat_amount_decimal: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct WireRecurring {
     usage_type: String,
-    meter: Option<String>,
+    meter: Option<BillingMeterId>,
+    interval: Option<String>,
+    interval_count: Option<u32>,
     aggregate_usage: Option<String>,
 }
 
@@ -92,7 +106,8 @@ struct Pages {
 
 /// `GET /v1/subscriptions/{id}`, and `GET /v1/subscription_items` for the items beyond its first page.
 pub(super) async fn read(client: &Client, id: &SubscriptionId) -> ReadAnswer<SubscriptionView> {
-    let exchange = client.get(&format!("/v1/subscriptions/{id}")).await;
+    let expand = [("expand[]", "items.data.price.tiers")];
+    let exchange = client.get_with(&format!("/v1/subscriptions/{id}"), &expand).await;
     let mut answer = judge(client, exchange, |wire| Pages::first(id, wire));
     loop {
         let (pages, last) = match answer.value {
@@ -104,8 +119,13 @@ pub(super) async fn read(client: &Client, id: &SubscriptionId) -> ReadAnswer<Sub
                 return Answer { value, date: answer.date, request_id: answer.request_id, status: answer.status };
             }
         };
-        let path = format!("/v1/subscription_items?subscription={id}&limit=100&starting_after={last}");
-        let exchange = client.get(&path).await;
+        let query = [
+            ("subscription", id.as_str()),
+            ("limit", "100"),
+            ("starting_after", last.as_str()),
+            ("expand[]", "data.price.tiers"),
+        ];
+        let exchange = client.get_with("/v1/subscription_items", &query).await;
         answer = judge(client, exchange, |page| pages.and(page));
     }
 }
@@ -123,6 +143,8 @@ impl Pages {
             collection_paused: wire.pause_collection.is_some(),
             has_billing_thresholds: wire.billing_thresholds.is_some(),
             livemode: wire.livemode,
+            anchor: wire.billing_cycle_anchor.map(Timestamp::from_secs),
+            ends: wire.cancel_at.map(Timestamp::from_secs),
             items: Vec::new(),
         };
         let fallback = (wire.current_period_start, wire.current_period_end);
@@ -146,7 +168,10 @@ impl Pages {
 fn item_view(wire: WireItem, fallback: Ends) -> Result<ItemView, String> {
     let period = period(&wire, fallback)?;
     let unit_amount = unit_amount(&wire.price)?;
-    let (usage_type, meter, aggregate_usage) = match wire.price.recurring {
+    let has_free_tier = has_free_tier(&wire.price)?;
+    let recurring = wire.price.recurring;
+    let interval = recurring.as_ref().and_then(interval);
+    let (usage_type, meter, aggregate_usage) = match recurring {
         Some(recurring) => (Some(recurring.usage_type), recurring.meter, recurring.aggregate_usage),
         None => (None, None, None),
     };
@@ -160,6 +185,8 @@ fn item_view(wire: WireItem, fallback: Ends) -> Result<ItemView, String> {
         aggregate_usage,
         currency: wire.price.currency.to_ascii_lowercase(),
         unit_amount,
+        has_free_tier,
+        interval,
         period,
         claim: wire.metadata.and_then(|mut metadata| metadata.remove(CLAIM_FIELD)),
         has_billing_thresholds: wire.billing_thresholds.is_some(),
@@ -179,17 +206,45 @@ fn period(item: &WireItem, fallback: Ends) -> Result<Span, String> {
     }
 }
 
+fn interval(recurring: &WireRecurring) -> Option<Interval> {
+    let unit = match recurring.interval.as_deref()? {
+        "day" => IntervalUnit::Day,
+        "week" => IntervalUnit::Week,
+        "month" => IntervalUnit::Month,
+        "year" => IntervalUnit::Year,
+        _ => return None,
+    };
+    Some(Interval { unit, count: recurring.interval_count.unwrap_or(1) })
+}
+
+/// Whether the first units of graduated tiers cost nothing. Tiers are only there because they were asked for.
+fn has_free_tier(price: &WirePrice) -> Result<bool, String> {
+    if price.tiers_mode.as_deref() != Some("graduated") {
+        return Ok(false);
+    }
+    let first = price.tiers.as_ref().and_then(|tiers| tiers.first());
+    let first = first.ok_or_else(|| format!("the tiers of {} are not shown", price.id))?;
+    let by_unit = amount(price, first.unit_amount_decimal.as_deref(), first.unit_amount)?;
+    let flat = amount(price, first.flat_amount_decimal.as_deref(), first.flat_amount)?;
+    Ok(by_unit.unwrap_or_default().is_zero() && flat.unwrap_or_default().is_zero())
+}
+
 /// What one unit costs, where one unit has a price of its own: not with tiers, nor with packages.
 fn unit_amount(price: &WirePrice) -> Result<Option<Decimal>, String> {
     if price.billing_scheme.as_deref() == Some("tiered") || price.transform_quantity.is_some() {
         return Ok(None);
     }
-    match &price.unit_amount_decimal {
+    amount(price, price.unit_amount_decimal.as_deref(), price.unit_amount)
+}
+
+/// An amount, which is null as an integer where it is a fraction.
+fn amount(price: &WirePrice, decimal: Option<&str>, integer: Option<i64>) -> Result<Option<Decimal>, String> {
+    match decimal {
         Some(text) => match Decimal::from_str(text) {
             Ok(amount) => Ok(Some(amount)),
-            Err(_) => Err(format!("the unit amount of {} is not a decimal", price.id)),
+            Err(_) => Err(format!("an amount of {} is not a decimal", price.id)),
         },
-        None => Ok(price.unit_amount.map(Decimal::from)),
+        None => Ok(integer.map(Decimal::from)),
     }
 }
 
@@ -250,6 +305,8 @@ mod tests {
             collection_paused: false,
             has_billing_thresholds: false,
             livemode: false,
+            anchor: None,
+            ends: None,
             items: vec![ItemView {
                 id: ItemId::new("si_1").unwrap(),
                 created_s: 1_793_500_000,
@@ -260,14 +317,77 @@ mod tests {
                 aggregate_usage: Some("sum".to_owned()),
                 currency: "eur".to_owned(),
                 unit_amount: Some(Decimal::ONE),
+                has_free_tier: false,
+                interval: Some(Interval { unit: IntervalUnit::Month, count: 1 }),
                 period: span(1_793_491_200, 1_796_083_200),
                 claim: None,
                 has_billing_thresholds: false,
             }],
         };
         assert_eq!(view.unwrap(), expected);
-        assert!(requests[0].starts_with("GET /v1/subscriptions/sub_1 HTTP/1.1\r\n"), "{requests:?}");
+        let asked = "GET /v1/subscriptions/sub_1?expand%5B%5D=items.data.price.tiers HTTP/1.1\r\n";
+        assert!(requests[0].starts_with(asked), "{requests:?}");
         assert!(requests[0].contains("\r\nstripe-version: 2025-02-24.acacia\r\n"));
+    }
+
+    /// As the newest version writes it: the period on the item, the price on a meter, nothing of usage records.
+    #[tokio::test]
+    async fn a_subscription_is_read_by_the_newest_version() {
+        let mut wire = subscription();
+        let fields = wire.as_object_mut().unwrap();
+        fields.retain(|name, _| !name.starts_with("current_period"));
+        fields.insert("billing_mode".to_owned(), json!({"type": "flexible", "flexible": {}}));
+        fields.insert("billing_cycle_anchor".to_owned(), json!(1_793_491_200));
+        fields.insert("cancel_at".to_owned(), json!(1_796_083_200));
+        let item = &mut wire["items"]["data"][0];
+        item["current_period_start"] = 1_793_491_200.into();
+        item["current_period_end"] = 1_796_083_200.into();
+        item["current_trial"] = Value::Null;
+        item["price"]["recurring"] = json!({
+            "interval": "month", "interval_count": 1, "meter": "mtr_1", "trial_period_days": null, "usage_type": "metered"
+        });
+        let server = TestServer::play(vec![answer(200, "", &wire.to_string())]);
+        let view = server.meters().read_subscription(&SubscriptionId::new("sub_1").unwrap()).await.value.unwrap();
+        let at = Timestamp::from_secs;
+        assert_eq!((view.anchor, view.ends), (Some(at(1_793_491_200)), Some(at(1_796_083_200))));
+        let item = &view.items[0];
+        assert_eq!(item.period, span(1_793_491_200, 1_796_083_200));
+        assert_eq!(item.meter.as_ref().map(BillingMeterId::as_str), Some("mtr_1"));
+        assert_eq!((item.metered, item.aggregate_usage.as_deref()), (true, None));
+        let request = server.requests().remove(0);
+        assert!(request.starts_with("GET /v1/subscriptions/sub_1?expand%5B%5D=items.data.price.tiers HTTP/1.1\r\n"));
+        assert!(request.contains("\r\nstripe-version: 2026-10-28.endive\r\n"), "{request}");
+    }
+
+    #[tokio::test]
+    async fn r3_a_first_tier_is_free_where_neither_units_nor_the_tier_cost_anything() {
+        let free = async |mode: &str, first: Value| {
+            let mut wire = subscription();
+            let price = &mut wire["items"]["data"][0]["price"];
+            price["billing_scheme"] = "tiered".into();
+            price["tiers_mode"] = mode.into();
+            price["tiers"] = json!([first, {"up_to": null, "unit_amount": 5, "unit_amount_decimal": "5"}]);
+            read(&[&wire]).await.0.map(|view| view.items[0].has_free_tier)
+        };
+        let zero = json!({"up_to": 100, "unit_amount": 0, "unit_amount_decimal": "0", "flat_amount": null});
+        assert_eq!(free("graduated", zero.clone()).await, Ok(true));
+        assert_eq!(free("volume", zero).await, Ok(false));
+        assert_eq!(
+            free("graduated", json!({"up_to": 100, "flat_amount": 0, "flat_amount_decimal": "0"})).await,
+            Ok(true)
+        );
+        // A fraction of the smallest unit is null as an integer.
+        for dear in [
+            json!({"up_to": 100, "unit_amount": null, "unit_amount_decimal": "0.5"}),
+            json!({"up_to": 100, "unit_amount": 0, "flat_amount": null, "flat_amount_decimal": "0.1"}),
+            json!({"up_to": 100, "unit_amount": 1}),
+            json!({"up_to": 100, "flat_amount": 900}),
+        ] {
+            assert_eq!(free("graduated", dear.clone()).await, Ok(false), "{dear}");
+        }
+        assert!(free("graduated", json!({"unit_amount_decimal": "cheap"})).await.is_err());
+        let error = read_with("/items/data/0/price/tiers_mode", json!("graduated")).await.unwrap_err();
+        assert!(error.to_string().contains("the tiers of price_1 are not shown"), "{error}");
     }
 
     #[tokio::test]
@@ -292,7 +412,7 @@ mod tests {
         };
         assert!(item("billing_thresholds", json!({"usage_gte": 5})).await.has_billing_thresholds);
         assert_eq!(item("metadata", json!({"usaged_machine": "vm-1"})).await.claim.as_deref(), Some("vm-1"));
-        assert_eq!(item("price/recurring/meter", json!("mtr_1")).await.meter.as_deref(), Some("mtr_1"));
+        assert_eq!(item("price/recurring/meter", json!("mtr_1")).await.meter.unwrap().as_str(), "mtr_1");
         assert!(!item("price/recurring/usage_type", json!("licensed")).await.metered);
         assert!(!item("price/recurring", Value::Null).await.metered);
     }
@@ -318,8 +438,10 @@ mod tests {
         let (view, requests) = read(&[&first, &second, &third]).await;
         let ids: Vec<_> = view.unwrap().items.into_iter().map(|item| item.id.to_string()).collect();
         assert_eq!(ids, ["si_1", "si_2", "si_3", "si_4"]);
-        let page =
-            |after| format!("GET /v1/subscription_items?subscription=sub_1&limit=100&starting_after={after} HTTP/1.1");
+        let page = |after| {
+            let query = format!("subscription=sub_1&limit=100&starting_after={after}&expand%5B%5D=data.price.tiers");
+            format!("GET /v1/subscription_items?{query} HTTP/1.1")
+        };
         assert!(requests[1].starts_with(&page("si_1")) && requests[2].starts_with(&page("si_3")), "{requests:?}");
     }
 

@@ -6,9 +6,28 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::config::{ApiKey, ProviderConfig, ProviderKind};
-use crate::provider::Provider;
+use crate::model::{BillingMeter, BillingMeterId, Channel, CustomerId, Formula, ItemId};
+use crate::provider::{Destination, Provider};
 
 pub(super) const KEY: &str = "rk_test_notARealKey1234";
+
+/// A legacy item of `cus_1`.
+pub(super) fn usage_records(item: &str) -> Destination {
+    let (item, customer) = (ItemId::new(item).unwrap(), CustomerId::new("cus_1").unwrap());
+    Destination { item, customer, channel: Channel::UsageRecords }
+}
+
+/// An item of `cus_1` on the meter `mtr_1`, whose payload names both fields in its own way.
+pub(super) fn metered(formula: Formula) -> Destination {
+    let meter = BillingMeter {
+        id: BillingMeterId::new("mtr_1").unwrap(),
+        event_name: "compute hours".to_owned(),
+        customer_key: "stripe_customer_id".to_owned(),
+        value_key: "hours".to_owned(),
+        formula,
+    };
+    Destination { channel: Channel::Meter(meter), ..usage_records("si_1") }
+}
 
 /// What one connection gets.
 pub(super) enum Act {
@@ -43,6 +62,12 @@ impl TestServer {
         Provider::new(&config(&self.base_url, timeout)).unwrap()
     }
 
+    /// Speaks to it by meters.
+    pub(super) fn meters(&self) -> Provider {
+        let kind = ProviderKind::StripeMeters;
+        Provider::new(&ProviderConfig { kind, ..config(&self.base_url, Duration::from_mins(1)) }).unwrap()
+    }
+
     /// The requests, as they came.
     pub(super) fn requests(self) -> Vec<String> {
         self.served.join().unwrap()
@@ -54,6 +79,8 @@ pub(super) fn config(base_url: &str, timeout: Duration) -> ProviderConfig {
         kind: ProviderKind::StripeUsageRecords,
         base_url: base_url.to_owned(),
         timeout,
+        draft_grace: Duration::from_hours(1),
+        quiet_before_end: Duration::from_mins(5),
         key: Some(ApiKey { secret: KEY.into(), from: "test".to_owned() }),
         webhook_secret: None,
     }

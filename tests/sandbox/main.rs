@@ -2,13 +2,13 @@
 #![cfg(feature = "sandbox")]
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "helpers of tests fail the test")]
 
-#[path = "sandbox/clocks.rs"]
 mod clocks;
-#[path = "sandbox/life.rs"]
+mod lemon_squeezy;
 mod life;
-#[path = "sandbox/limits.rs"]
 mod limits;
-#[path = "sandbox/thin_events.rs"]
+mod meter_invoices;
+mod meters;
+mod swapped;
 mod thin_events;
 
 use std::net::SocketAddr;
@@ -33,7 +33,7 @@ struct World {
     address: SocketAddr,
     client: reqwest::Client,
     _serving: Serving,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 /// The server's task, which ends with this.
@@ -61,16 +61,20 @@ impl Answer {
 }
 
 fn run<F: Future<Output = ()>>(test: impl FnOnce(World) -> F) {
+    run_with(|sandbox| seed_demo(sandbox).unwrap(), test);
+}
+
+fn run_with<F: Future<Output = ()>>(seed: impl FnOnce(&Sandbox) -> Demo, test: impl FnOnce(World) -> F) {
     drop(rustls::crypto::ring::default_provider().install_default());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let dir = tempfile::tempdir().unwrap();
         let sandbox = Sandbox::open(dir.path(), SandboxClock::frozen(at(START))).unwrap();
-        let demo = seed_demo(&sandbox).unwrap();
+        let demo = seed(&sandbox);
         // A record without a timestamp is one of this very second, and the second a period begins in is not in it.
         sandbox.advance(1_000_000).unwrap();
         let (address, serving) = serve(&sandbox).await;
-        test(World { sandbox, demo, address, client: client(), _serving: serving, _dir: dir }).await;
+        test(World { sandbox, demo, address, client: client(), _serving: serving, dir }).await;
     });
 }
 
@@ -87,6 +91,14 @@ async fn serve(sandbox: &Sandbox) -> (SocketAddr, Serving) {
     (address, serving)
 }
 
+async fn read(request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
+    let response = request.send().await?;
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let text = response.text().await?;
+    let json = serde_json::from_str(&text).unwrap_or(Value::Null);
+    Ok(Answer { status, headers, text, json })
+}
+
 impl World {
     fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
@@ -98,11 +110,7 @@ impl World {
     }
 
     async fn try_send(&self, request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
-        let response = request.send().await?;
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let text = response.text().await?;
-        let json = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Ok(Answer { status, headers, text, json })
+        read(request).await
     }
 
     fn form(&self, path: &str, pairs: &[(&str, &str)]) -> reqwest::RequestBuilder {

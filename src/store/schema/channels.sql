@@ -1,0 +1,38 @@
+-- By what means an item's totals reach its provider: JSON of the channel.
+ALTER TABLE item ADD COLUMN channel TEXT NOT NULL DEFAULT '"usage_records"';
+-- 1: several VMs add to the same customer and meter, so that what stands tells nothing about this one (rule S10).
+ALTER TABLE item ADD COLUMN shared INTEGER NOT NULL DEFAULT 0;
+
+-- 1: nobody but this VM writes to the link's items, so that an excess is its own forgotten usage (rule S5).
+ALTER TABLE link ADD COLUMN single_writer INTEGER NOT NULL DEFAULT 0;
+
+ALTER TABLE usage_record ADD COLUMN channel TEXT NOT NULL DEFAULT '"usage_records"';
+ALTER TABLE usage_record ADD COLUMN shared INTEGER NOT NULL DEFAULT 0;
+-- Rule R5: the later segment of the same period that bills what this one does not; NULL while it is the last.
+ALTER TABLE usage_record ADD COLUMN segment_of INTEGER REFERENCES usage_record;
+-- Rule R5: units that are billed on closed segments of the period, and are not billed here again.
+ALTER TABLE usage_record ADD COLUMN closed_segments INTEGER NOT NULL DEFAULT 0;
+-- Rule R5: of these, units that were billed on this very item, at an earlier price.
+ALTER TABLE usage_record ADD COLUMN billed_before INTEGER NOT NULL DEFAULT 0;
+
+-- Rule S8: the UTC day, by its first second, whose share a delivery sets. NULL: the whole period.
+ALTER TABLE delivery ADD COLUMN day_s INTEGER;
+-- Keys under which the provider stored a failure. An event keeps its identifier, and leaves under another key (rule S2).
+ALTER TABLE delivery ADD COLUMN spent_keys INTEGER NOT NULL DEFAULT 0;
+
+-- Rule S8: the parts of a period's target by UTC day.
+CREATE TABLE day_share (
+    usage_record_id INTEGER NOT NULL REFERENCES usage_record,
+    day_s           INTEGER NOT NULL, -- first second of the day
+    share           INTEGER NOT NULL, -- what should stand on it
+    adopted         INTEGER NOT NULL DEFAULT 0, -- units of it that were taken over from what stood
+    standing        INTEGER NOT NULL DEFAULT 0, -- what does, as far as known
+    PRIMARY KEY (usage_record_id, day_s)
+) STRICT, WITHOUT ROWID;
+
+-- Rule R5: earlier items of a row's period whose links bill on this row now.
+CREATE TABLE segment_item (
+    usage_record_id INTEGER NOT NULL REFERENCES usage_record,
+    item            TEXT    NOT NULL,
+    PRIMARY KEY (usage_record_id, item)
+) STRICT, WITHOUT ROWID;
