@@ -1,15 +1,16 @@
 //! A strict, stateful Stripe on a loopback port: it refuses what Stripe refuses, keeps books, and makes invoices.
 //!
-//! Owns: `sandbox.db`, which holds nothing real; a settable clock; faults on request. Speaks HTTP only, so that the
-//! daemon meets it exactly as it meets Stripe.
+//! Owns: `sandbox.db`, which holds nothing real; a settable clock; faults on request; a choice of how to read what
+//! Stripe leaves open. Speaks HTTP only, so that the daemon meets it exactly as it meets Stripe.
 //! After a crash: whatever was answered is on disk, together with the idempotency key that asked for it; so is how far
-//! the clock was moved. Faults that wait, the request log and the rate limit are forgotten.
+//! the clock was moved, and what was chosen. Faults that wait, the request log and the rate limit are forgotten.
 //! Does not know: anything of this program but its clock and its words for time.
 //!
 //! ```text
 //!  server ──> exchange: auth, version, route, form ──> idempotency ──> handler ──> expand ──> books (one transaction)
 //!    │            └ faults                                  │             customers, products, prices, subscriptions,
-//!  control (/_sandbox)                        billing::catch_up           items, usage_records, invoices, payments
+//!  control (/_sandbox)                        billing::catch_up           items, usage_records, invoices, payments,
+//!                                                                         meters, meter_events, meter_totals
 //! ```
 //!
 //! Invariant: an answer leaves after its effects and its key are committed.
@@ -108,6 +109,10 @@ pub struct LoggedRequest {
     pub key: String,
     /// The idempotency key, where there was one.
     pub idempotency_key: Option<String>,
+    /// `Stripe-Version`, where it was sent.
+    pub stripe_version: Option<String>,
+    /// `Content-Type`, where it was sent.
+    pub content_type: Option<String>,
     /// The answer's status, also where it did not arrive.
     pub status: u16,
     /// Whether it was an earlier request's answer again.
