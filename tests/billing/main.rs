@@ -15,5 +15,6 @@ mod drain;
 mod faults;
 mod hostile;
 mod identity;
+mod meters;
 mod month;
 mod vm;
