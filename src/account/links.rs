@@ -45,6 +45,8 @@ pub struct NewLink {
     pub from: Timestamp,
     /// `usaged` or `uid:N`.
     pub made_by: String,
+    /// Whether nobody but this VM writes to its items (rule S5).
+    pub single_writer: bool,
     /// What is billed on which item.
     pub items: Vec<Item>,
 }
@@ -58,7 +60,8 @@ pub fn begin(tx: &Tx<'_>, new: &NewLink, now: Timestamp) -> Result<Link, Account
         (new.from.micros(), now.micros()),
     )?;
     tx.execute(
-        "INSERT INTO link (customer, subscription, plan, from_us, made_us, made_by) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO link (customer, subscription, plan, from_us, made_us, made_by, single_writer)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         (
             new.customer.as_str(),
             new.subscription.as_str(),
@@ -66,6 +69,7 @@ pub fn begin(tx: &Tx<'_>, new: &NewLink, now: Timestamp) -> Result<Link, Account
             new.from.micros(),
             now.micros(),
             &new.made_by,
+            new.single_writer,
         ),
     )?;
     let id = tx.last_insert_rowid();
@@ -97,6 +101,13 @@ pub fn end(tx: &Tx<'_>, actor: &str, now: Timestamp) -> Result<(), AccountError>
 /// The link in force.
 pub fn in_force(connection: &Connection) -> Result<Option<Link>, AccountError> {
     one(connection, "WHERE to_us IS NULL")
+}
+
+/// Whether the link in force says that nobody but this VM writes to its items.
+pub fn is_single_writer(connection: &Connection) -> Result<bool, AccountError> {
+    let sql = "SELECT single_writer FROM link WHERE to_us IS NULL";
+    let found = connection.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?;
+    Ok(found.unwrap_or(false))
 }
 
 /// The link made last, whether in force or not.

@@ -9,7 +9,7 @@ mod links;
 
 pub use identity::{Identity, accept_identity, identity_since, judge_identity};
 pub use items::{Item, items_of};
-pub use links::{Link, NewLink, all, begin, end, in_force, in_force_since, latest};
+pub use links::{Link, NewLink, all, begin, end, in_force, in_force_since, is_single_writer, latest};
 
 use crate::model::NameError;
 use crate::store::StoreError;

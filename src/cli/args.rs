@@ -109,6 +109,7 @@ pub(super) struct VoidArgs {
 }
 
 #[derive(Debug, ClapArgs)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub(super) struct LinkArgs {
     /// cus_…
     #[arg(long, value_name = "ID")]
@@ -131,6 +132,12 @@ pub(super) struct LinkArgs {
     /// Leave this period alone and start with the next
     #[arg(long)]
     pub(super) from_next_period: bool,
+    /// Nobody else writes to these items: what stands above this ledger is taken over by itself after a restore
+    #[arg(long, conflicts_with = "shared")]
+    pub(super) single_writer: bool,
+    /// Several VMs add to the same customer and meter (sum, gross, first tier free)
+    #[arg(long)]
+    pub(super) shared: bool,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -18,6 +18,8 @@ pub(super) async fn link(run: &mut Run<'_>, args: LinkArgs) -> Result<Exit, CliE
         items: args.items.into_iter().collect(),
         on_top: args.on_top,
         from_next_period: args.from_next_period,
+        single_writer: args.single_writer,
+        shared: args.shared,
     };
     let said = run.client.post("/v1/link", &request, PROVIDER).await?;
     run.show(&said, screen).map(|_: LinkReport| Exit::Fine)

@@ -347,7 +347,7 @@ fn commands_carry_every_argument() {
     assert_eq!(ask(&server, &["drain"]).exit, Exit::Fine);
     assert_eq!(ask(&server, &["doctor"]).exit, Exit::NeedsSomeone);
     let expected = [
-        r#"link LinkRequest { customer: "cus_1", subscription: "sub_1", plan: Some("pro"), from: Some("2026-11-01T00:00:00Z"), items: {"api_credits": "si_2", "compute_hours": "si_1"}, on_top: true, from_next_period: false }"#,
+        r#"link LinkRequest { customer: "cus_1", subscription: "sub_1", plan: Some("pro"), from: Some("2026-11-01T00:00:00Z"), items: {"api_credits": "si_2", "compute_hours": "si_1"}, on_top: true, from_next_period: false, single_writer: false, shared: false }"#,
         r#"sync SyncRequest { month: Some("2026-10"), subscription_item: Some("si_1"), commit: true }"#,
         r#"release ReleaseRequest { item: "si_1", adopt: true, because: "seen" }"#,
         r#"void VoidRequest { meter: "api_credits", id: "a", source: Some("web"), because: "typo" }"#,

@@ -82,6 +82,10 @@ pub struct ProviderConfig {
     pub base_url: String,
     /// A whole request may take this long.
     pub timeout: Duration,
+    /// Stripe leaves an invoice a draft so long after its period's end (rule S7).
+    pub draft_grace: Duration,
+    /// No push starts so shortly before a period's end at Lemon Squeezy (rule S9).
+    pub quiet_before_end: Duration,
     /// The key, where there is one.
     pub key: Option<ApiKey>,
     /// Webhook signing secret (`STRIPE_WEBHOOK_SECRET`), kept for the receiver.

@@ -16,6 +16,8 @@ pub(super) struct Settings {
     pub(super) kind: ProviderKind,
     pub(super) base_url: String,
     pub(super) timeout: Duration,
+    pub(super) draft_grace: Duration,
+    pub(super) quiet_before_end: Duration,
     pub(super) key_file: Option<PathBuf>,
 }
 
@@ -30,11 +32,18 @@ pub(super) fn read(mut section: Section<'_>, findings: &mut Findings<'_>) -> Set
         kind: section.get("kind", choice(kinds), findings).unwrap_or_default(),
         base_url: section.get("base_url", base_url, findings).unwrap_or_default(),
         timeout: section.get("timeout", duration(bounds), findings).unwrap_or_default(),
+        draft_grace: section.get("draft_grace", duration(GRACES), findings).unwrap_or(Duration::from_hours(1)),
+        quiet_before_end: section.get("quiet_before_end", duration(QUIETS), findings).unwrap_or(Duration::from_mins(5)),
         key_file: section.get("key_file", key_file, findings),
     };
     section.close(findings);
     settings
 }
+
+/// Stripe's own bounds for the time between a draft invoice and its finalization.
+/// <https://docs.stripe.com/billing/subscriptions/usage-based/configure-grace-period>
+const GRACES: std::ops::RangeInclusive<Duration> = Duration::from_hours(1)..=Duration::from_hours(72);
+const QUIETS: std::ops::RangeInclusive<Duration> = Duration::from_mins(2)..=Duration::from_hours(1);
 
 /// Whether anything is billed, said plainly where it is not.
 pub(super) fn note(kind: ProviderKind, key: Option<&ApiKey>) -> Option<String> {

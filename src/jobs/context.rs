@@ -10,9 +10,9 @@ use super::intake::Intake;
 use super::sample::HasSampled;
 use crate::clock::trust::{self, Placement, ProviderDate};
 use crate::clock::{Clock, Reading};
-use crate::config::{ClockTrust, Config};
+use crate::config::{ClockTrust, Config, ProviderConfig};
 use crate::model::{Incarnation, MachineIdentity, Problem, Severity, Timestamp};
-use crate::outbox::Generation;
+use crate::outbox::{Generation, Limits};
 use crate::provider::{Answer, Provider};
 use crate::sources::Machine;
 use crate::store::{Store, meta};
@@ -256,7 +256,18 @@ impl Context {
     }
 }
 
+/// How long a total may be sent, by the configuration.
+pub(super) fn limits(config: &ProviderConfig) -> Limits {
+    Limits { timeout: config.timeout, draft_grace: config.draft_grace, quiet_before_end: config.quiet_before_end }
+}
+
 impl Context {
+    /// How long a total may be sent.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        limits(&self.settings().config.provider)
+    }
+
     /// When to try again after this many failures in a row.
     #[must_use]
     pub fn retry_delay(&self, failures: u32) -> Duration {

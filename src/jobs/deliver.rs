@@ -7,14 +7,19 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::{Context, JobError};
+use crate::account;
 use crate::model::{ItemId, Problem, Timestamp, micros_of};
-use crate::outbox::{self, After, Claim, Delivery, Fate, Held, ReadVerdict, RecordState, Told, UsageRecord};
-use crate::provider::{Answer, Destination, Outcome, ReadError, Refusal, RefusalKind, SetUsage, Window};
+use crate::outbox::{self, After, At, Claim, Delivery, Fate, Held, ReadVerdict, Reader, Stands, Told, UsageRecord};
+use crate::provider::{Answer, Destination, Outcome, ReadError, Refusal, RefusalKind, SetUsage, Standing, Window};
 
 /// How long something that needs a person waits before it is looked at again by itself.
 const PERMANENT_AGAIN: Duration = Duration::from_hours(1);
 
+/// Read, push, read back, push; with day windows a push for each day of a long absence.
+const TURNS_MAX: u32 = 50;
+
 const REFUSED: &str = "push_refused";
+const ADOPTED: &str = "units_adopted";
 const UNREADABLE: &str = "standing_unreadable";
 
 /// Which rows to look at.
@@ -56,7 +61,7 @@ pub(super) async fn deliver(context: &Arc<Context>, which: &Which) -> Result<Vec
     let records = context.store.read(outbox::unfinished).await?;
     let (falls, rises): (Vec<_>, Vec<_>) = records
         .into_iter()
-        .filter(|record| record.state == RecordState::Open && is_wanted(record, which, now))
+        .filter(|record| record.takes_totals() && is_wanted(record, which, now))
         .partition(|record| record.standing.is_some_and(|standing| record.target < standing));
     let mut delivered = Vec::new();
     let mut failed = None;
@@ -89,7 +94,7 @@ pub(super) async fn deliver(context: &Arc<Context>, which: &Which) -> Result<Vec
 /// A refusal is over when nothing is left to be set, or to be set any more.
 async fn forget_what_is_over(context: &Context) -> Result<(), JobError> {
     let records = context.store.read(outbox::unfinished).await?;
-    let open = |about: &str| records.iter().find(|r| r.state == RecordState::Open && r.item.as_str() == about);
+    let open = |about: &str| records.iter().find(|r| r.takes_totals() && r.item.as_str() == about);
     context.clear_unless(REFUSED, |about| open(about).is_some_and(UsageRecord::differs));
     context.clear_unless(UNREADABLE, |about| open(about).is_some());
     Ok(())
@@ -108,19 +113,19 @@ fn is_wanted(record: &UsageRecord, which: &Which, now: Timestamp) -> bool {
 pub(super) async fn deliver_one(context: &Arc<Context>, id: i64) -> Result<Delivered, JobError> {
     let mut read_just_now = false;
     let mut set = None;
-    // Read, push, read back, push: no row needs more than this in one go.
-    for _ in 0..6 {
-        match moment(context, id).await? {
+    for _ in 0..TURNS_MAX {
+        let provider_now = match moment(context, id).await? {
             Moment::Early => return Ok(Delivered::Later),
             Moment::Late => return Ok(Delivered::TooLate),
-            Moment::Right => {}
-        }
+            Moment::Right(provider_now) => provider_now,
+        };
         let generation = context.generation();
-        let now = context.now();
-        let claim = context.store.write(move |tx| outbox::claim(tx, id, &generation, read_just_now, now)).await?;
+        let at = At { now: context.now(), provider_now };
+        let claim = context.store.write(move |tx| outbox::claim(tx, id, &generation, read_just_now, at)).await?;
         match claim {
             Claim::Nothing => return Ok(set.map_or(Delivered::Stood, Delivered::Set)),
             Claim::Held => return Ok(Delivered::Held),
+            Claim::Wait => return Ok(set.map_or(Delivered::Later, Delivered::Set)),
             Claim::Over => return Ok(Delivered::TooLate),
             Claim::ReadFirst => {
                 if let Some(end) = read(context, id).await? {
@@ -143,19 +148,20 @@ pub(super) async fn deliver_one(context: &Arc<Context>, id: i64) -> Result<Deliv
 }
 
 enum Moment {
-    /// The record's timestamp still lies ahead (rule S3).
+    /// There is no timestamp for it yet (rules S3, S7).
     Early,
-    Right,
-    /// The end of the period is too near, or nothing is known of the provider's clock (rule S6).
+    /// At this time of the provider's.
+    Right(Timestamp),
+    /// The end of the period is too near, or nothing is known of the provider's clock (rules S6, S7, S9).
     Late,
 }
 
 async fn moment(context: &Context, id: i64) -> Result<Moment, JobError> {
     let record = context.store.read(move |c| outbox::by_id(c, id)).await?;
-    let timeout = context.settings().config.provider.timeout;
+    let limits = context.limits();
     Ok(match context.provider_now(context.clock.read()) {
-        Some(now) if now.secs() < record.timestamp_s => Moment::Early,
-        Some(now) if now < record.last_send(timeout) => Moment::Right,
+        Some(now) if now < record.first_send() => Moment::Early,
+        Some(now) if now < record.last_send(limits) => Moment::Right(now),
         _ => Moment::Late,
     })
 }
@@ -169,12 +175,13 @@ enum Sent {
 async fn send(context: &Arc<Context>, id: i64, delivery: &Delivery) -> Result<Sent, JobError> {
     let record = context.store.read(move |c| outbox::by_id(c, id)).await?;
     let quantity = delivery.quantity;
-    tracing::info!(target: "usaged::flow", item = %record.item, quantity, key = %delivery.idempotency_key, "pushed");
+    tracing::info!(target: "usaged::flow", item = %record.item, quantity, key = %delivery.key(), "pushed");
     let set = SetUsage {
         to: destination(&record),
         quantity,
         timestamp_s: delivery.timestamp_s,
-        idempotency_key: delivery.idempotency_key.clone(),
+        idempotency_key: delivery.key(),
+        identifier: delivery.idempotency_key.clone(),
     };
     let answer = context.settings().provider.set_usage(&set).await;
     context.note_date(&answer);
@@ -220,7 +227,8 @@ fn judge(answer: &Answer<Outcome>) -> (Fate, Option<Refusal>, Option<Duration>) 
         Outcome::Refused(why) => {
             let fate = match why.kind {
                 RefusalKind::IdempotencyMismatch => Fate::KeySpent,
-                RefusalKind::KeyRefused | RefusalKind::NotPermitted => Fate::NotDone,
+                RefusalKind::Duplicate => Fate::Known,
+                RefusalKind::KeyRefused | RefusalKind::NotPermitted | RefusalKind::NoMeter => Fate::NotDone,
                 _ => Fate::NeverDone,
             };
             (fate, Some(why.clone()), None)
@@ -230,8 +238,8 @@ fn judge(answer: &Answer<Outcome>) -> (Fate, Option<Refusal>, Option<Duration>) 
 
 fn wait_for(context: &Context, record: &UsageRecord, why: Option<&Refusal>, asked: Option<Duration>) -> Duration {
     let permanent = why.is_some_and(|why| {
-        use RefusalKind::{KeyRefused, NotPermitted, Other, WrongKind};
-        matches!(why.kind, KeyRefused | NotPermitted | WrongKind | Other)
+        use RefusalKind::{KeyRefused, NoMeter, NotPermitted, Other, WrongKind};
+        matches!(why.kind, KeyRefused | NoMeter | NotPermitted | WrongKind | Other)
     });
     if permanent { PERMANENT_AGAIN } else { outbox::retry_delay(record.attempts, asked, &mut context.live().dice) }
 }
@@ -240,7 +248,7 @@ fn report(context: &Context, record: &UsageRecord, answer: &Answer<Outcome>, qua
     let request_id = answer.request_id.as_deref().unwrap_or("-");
     let item = &record.item;
     match (&answer.value, why) {
-        (Outcome::Refused(_), Some(why)) => {
+        (Outcome::Refused(_), Some(why)) if why.kind != RefusalKind::Duplicate => {
             tracing::error!(target: "usaged::flow", %item, quantity, request_id, "refused: {}", why.message);
             let what = format!("the provider refused to set {item} to {quantity}: {}", why.message);
             context.raise_about(item.as_str(), Problem::needs_someone(REFUSED, what, why.kind.hint()));
@@ -270,15 +278,33 @@ async fn read(context: &Arc<Context>, id: i64) -> Result<Option<Delivered>, JobE
         }
     };
     context.clear_about(UNREADABLE, record.item.as_str());
-    let Some(total) = standing.total() else {
+    let Some(stands) = stands(standing) else {
         return Ok(Some(Delivered::NeedsRefresh(None)));
     };
-    let generation = context.generation();
-    let verdict = context.store.write(move |tx| outbox::note_read(tx, id, total, &generation, now)).await?;
+    let (generation, total) = (context.generation(), stands.total);
+    let verdict = context
+        .store
+        .write(move |tx| {
+            let is_single_writer = account::is_single_writer(tx)?;
+            let reader = Reader { generation: &generation, is_single_writer, now };
+            Ok::<_, JobError>(outbox::note_read(tx, id, &stands, &reader)?)
+        })
+        .await?;
     Ok(match verdict {
         ReadVerdict::Held(held) => {
             tracing::warn!(target: "usaged::flow", item = %record.item, "held: {}", held.because());
             Some(Delivered::Held)
+        }
+        ReadVerdict::Adopted { units } => {
+            let what = format!(
+                "{units} units more stood on {} than this ledger knew of, and were taken over: it was restored from an \
+                 older copy (rule S5)",
+                record.item
+            );
+            let hint =
+                "usagectl sync shows them as adopted; what of the allowance was used before is not known any more";
+            context.raise_about(record.item.as_str(), Problem::note(ADOPTED, what, hint));
+            None
         }
         ReadVerdict::Lower { noted } => {
             tracing::warn!(target: "usaged::flow", item = %record.item, total, noted, "less stands than was noted; it is set again");
@@ -305,6 +331,13 @@ async fn unread(context: &Context, record: &UsageRecord, error: &ReadError) -> R
     let (id, why) = (record.id, error.to_string());
     context.store.write(move |tx| outbox::postpone(tx, id, again_at, &why)).await?;
     Ok(Delivered::Later)
+}
+
+/// What stands, in the outbox's words; `None` where the period was not found.
+pub(super) fn stands(standing: Standing) -> Option<Stands> {
+    let total = standing.total()?;
+    let days = if let Standing::Days(days) = standing { Some(days) } else { None };
+    Some(Stands { total, days })
 }
 
 /// Where a row's total goes.

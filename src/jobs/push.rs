@@ -145,34 +145,34 @@ async fn needs_refresh(context: &Context) -> Result<bool, JobError> {
 async fn is_final(context: &Context) -> Result<bool, JobError> {
     let Some(provider_now) = context.provider_now(context.clock.read()) else { return Ok(false) };
     let records = context.store.read(outbox::unfinished).await?;
-    Ok(open(&records).any(|record| provider_now >= final_push(context, record)))
+    Ok(sendable(&records).any(|record| provider_now >= final_push(context, record)))
 }
 
-fn open(records: &[UsageRecord]) -> impl Iterator<Item = &UsageRecord> {
-    records.iter().filter(|record| record.state == RecordState::Open)
+fn sendable(records: &[UsageRecord]) -> impl Iterator<Item = &UsageRecord> {
+    records.iter().filter(|record| record.takes_totals())
 }
 
 /// When the last push of a row's period starts.
 fn final_push(context: &Context, record: &UsageRecord) -> Timestamp {
     let offset = micros_of(context.steady_offset(FINAL_SPREAD));
-    let timeout = context.settings().config.provider.timeout;
-    record.last_send(timeout).minus(FINAL_LEAD_US).minus(offset)
+    record.last_send(context.limits()).minus(FINAL_LEAD_US).minus(offset)
 }
 
 /// The earliest of retries, last pushes and ends of periods that lie ahead.
 async fn next_wake(context: &Context) -> Result<Option<Timestamp>, JobError> {
     let now = context.now();
     let provider_now = context.provider_now(context.clock.read());
-    let timeout = context.settings().config.provider.timeout;
+    let limits = context.limits();
     let records = context.store.read(outbox::unfinished).await?;
-    let wakes = open(&records).flat_map(|record| {
+    let wakes = sendable(&records).flat_map(|record| {
         // A retry that could not be made would only ask for itself again.
         let may_send = !context.identity_changed()
             && record.held.is_none()
-            && provider_now.is_some_and(|now| now < record.last_send(timeout));
+            && provider_now.is_some_and(|now| now < record.last_send(limits));
         let retry = record.next_attempt.filter(|_| may_send).map(|at| at.max(now));
         let last = Some(final_push(context, record)).filter(|at| *at > now);
-        [retry, last, Some(after_end(record.period.to, now))]
+        let successor = (record.state == RecordState::Open).then(|| after_end(record.period.to, now));
+        [retry, last, successor]
     });
     Ok(earliest(wakes))
 }

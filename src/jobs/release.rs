@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::deliver::{destination, window};
+use super::deliver::{destination, stands, window};
 use super::{Context, JobError};
 use crate::model::ItemId;
 use crate::outbox::{self, RecordState};
+use crate::store::Tx;
 use crate::wire::{ReleaseReport, ReleaseRequest, SCHEMA};
 
 /// Reads what stands now, and lets the held row go on from there.
@@ -25,12 +26,13 @@ pub async fn release(context: &Arc<Context>, request: &ReleaseRequest, actor: &s
     };
     let answer = context.settings().provider.read_current(&destination(record), window(record)).await;
     context.note_date(&answer);
-    let total = answer.value?.total().ok_or_else(|| {
+    let stands = stands(answer.value?).ok_or_else(|| {
         JobError::refused("period_rolled", "the provider has begun another period", "usagectl sync, then look again")
     })?;
-    let (id, adopt, now) = (record.id, request.adopt, context.now());
+    let (record, adopt, now, total) = (record.clone(), request.adopt, context.now(), stands.total);
     let (because, actor) = (request.because.clone(), actor.to_owned());
-    context.store.write(move |tx| outbox::release(tx, id, total, adopt, &because, &actor, now)).await?;
+    let taken = move |tx: &Tx<'_>| outbox::take_over(tx, &record, &stands, adopt, &because, &actor, now);
+    context.store.write(taken).await?;
     let what = if adopt {
         format!("the {total} units that stand on {item} stay; later usage goes on top of them")
     } else {

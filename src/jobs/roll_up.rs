@@ -1,12 +1,14 @@
 //! Roll up, rate, enqueue: from buckets to what should stand, in one transaction.
 
+use std::collections::BTreeMap;
+
 use rusqlite::Connection;
 
 use super::{Context, JobError};
 use crate::account::{self, Item, Link};
 use crate::config::Config;
 use crate::ledger::{self, LedgerError};
-use crate::model::{Included, MICROS_PER_DAY, Meter, Micros, Problem, Report, Rounding, Timestamp};
+use crate::model::{Formula, Included, MICROS_PER_DAY, Meter, Micros, Problem, Report, Rounding, Span, Timestamp};
 use crate::outbox::{self, Rated, RecordState, UsageRecord};
 use crate::rating::{self, Allowance, InForce};
 use crate::store::Tx;
@@ -79,7 +81,7 @@ fn rate_one(
     now: Timestamp,
     unrated: &mut Vec<String>,
 ) -> Result<(), JobError> {
-    match rate(tx, config, links, record) {
+    match rate(tx, config, links, record, now) {
         Ok(rating) => {
             let carried_in = outbox::carried_in(tx, record.id)?;
             if rating.overage != record.overage || carried_in != record.carried_in {
@@ -96,6 +98,10 @@ fn rate_one(
                 carried_in,
             };
             outbox::save_rating(tx, record.id, &rated, now)?;
+            if record.channel.formula() == Some(Formula::SumOfDays) && record.state != RecordState::Closed {
+                let moved = carried_in.saturating_sub(record.closed_segments);
+                outbox::save_days(tx, record.id, &rating.days, moved, now)?;
+            }
         }
         Err(JobError::Refused { code: NOT_READY, what, .. }) => unrated.push(what),
         // A sum that does not fit is this row's trouble alone: the others are still billed.
@@ -131,6 +137,8 @@ pub struct Rating {
     pub included: Option<Micros>,
     /// Billed units above it.
     pub overage: i64,
+    /// Rule S8: of these, by UTC day, where the channel has days.
+    pub days: BTreeMap<i64, i64>,
 }
 
 /// All links with their items, oldest first.
@@ -151,6 +159,7 @@ pub fn rate(
     config: &Config,
     links: &[(Link, Vec<Item>)],
     record: &UsageRecord,
+    now: Timestamp,
 ) -> Result<Rating, JobError> {
     let Some(meter) = config.meters.get(&record.meter) else {
         return Err(not_ready(format!("the meter {} is billed and not configured", record.meter)));
@@ -160,7 +169,7 @@ pub fn rate(
         .filter(|(link, items)| link.customer == record.customer && bills(items, record))
         .map(|(link, _)| link)
         .collect();
-    let used = used_by(connection, meter, &billing, record)?;
+    let used = used_by(connection, meter, &billing, record.period)?;
     // P's own terms: what held when it closed stays, whatever is configured later (rule R6).
     let terms = if record.state == RecordState::Closed {
         closed_terms(record)
@@ -175,7 +184,20 @@ pub fn rate(
         let (plan, allowance) = allowance(config, meter, &deciding, record)?;
         Terms { plan, allowance, report: meter.report, rounding: meter.rounding }
     };
-    let overage = rating::overage(used, terms.allowance, &meter.unit, terms.report, terms.rounding)?;
+    let over = |used| rating::overage(used, terms.allowance, &meter.unit, terms.report, terms.rounding);
+    let overage = over(used)?;
+    let mut days = BTreeMap::new();
+    if record.channel.formula() == Some(Formula::SumOfDays) && record.state != RecordState::Closed {
+        // A day's share: the rounded running overage at its end, less that at its start.
+        let (mut running, mut billed) = (Micros::ZERO, 0);
+        for day in days_of(record.period, now) {
+            let part = used_by(connection, meter, &billing, day)?;
+            running = running.checked_add(part).ok_or(rating::RatingError::TooLarge)?;
+            let until = over(running)?.unwrap_or(0);
+            days.insert(day.from.secs(), until.saturating_sub(billed));
+            billed = until;
+        }
+    }
     Ok(Rating {
         plan: terms.plan,
         gross: terms.report == Report::Gross,
@@ -186,7 +208,16 @@ pub fn rate(
             Allowance::Unlimited => None,
         },
         overage: overage.unwrap_or(0),
+        days,
     })
+}
+
+/// The UTC days of a period that have begun.
+fn days_of(period: Span, now: Timestamp) -> impl Iterator<Item = Span> {
+    let end = period.to.min(now.plus(1));
+    std::iter::successors(Some(period.from), |from| Some(from.plus(MICROS_PER_DAY)))
+        .take_while(move |from| *from < end)
+        .map(move |from| Span::new(from, from.plus(MICROS_PER_DAY).min(period.to)))
 }
 
 /// By what a period is rated.
@@ -217,16 +248,11 @@ fn has_no_end(config: &Config, link: &Link, meter: &Meter) -> bool {
 }
 
 /// Rule R1: usage counts where a link that bills on this item was in force.
-fn used_by(
-    connection: &Connection,
-    meter: &Meter,
-    billing: &[&Link],
-    record: &UsageRecord,
-) -> Result<Micros, JobError> {
+fn used_by(connection: &Connection, meter: &Meter, billing: &[&Link], stretch: Span) -> Result<Micros, JobError> {
     let id = ledger::meters::id(connection, &meter.name)?;
     let mut used = Micros::ZERO;
     for link in billing {
-        if let Some(span) = link.span().overlap(record.period) {
+        if let Some(span) = link.span().overlap(stretch) {
             let part = ledger::buckets::used(connection, id, span)?;
             used = used.checked_add(part).ok_or(rating::RatingError::TooLarge)?;
         }

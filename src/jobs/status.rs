@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
+use super::context::limits;
 use super::usage::{self, Figures, Window};
 use super::{Context, JobError, Settings, roll_up, run};
 use crate::account::{self, Item};
@@ -211,7 +212,7 @@ fn push(connection: &Connection, next: Option<Timestamp>) -> Result<PushStatus, 
 }
 
 fn unsent(connection: &Connection, settings: &Settings, now: Timestamp) -> Result<Vec<UnsentStatus>, JobError> {
-    let timeout = settings.config.provider.timeout;
+    let limits = limits(&settings.config.provider);
     let records = outbox::unfinished(connection)?;
     let waits = |record: &&UsageRecord| record.differs() || record.held.is_some();
     Ok(records
@@ -229,7 +230,7 @@ fn unsent(connection: &Connection, settings: &Settings, now: Timestamp) -> Resul
                 target: record.target,
                 stands: record.standing,
                 age_s: record.differs_since.map_or(0, |since| now.since(since).div_euclid(1_000_000).max(0)),
-                deadline: record.last_send(timeout).to_string(),
+                deadline: record.last_send(limits).to_string(),
                 attempts: i64::from(record.attempts),
                 next_attempt: record.next_attempt.map(|at| at.to_string()),
                 state: state.to_owned(),
@@ -358,9 +359,9 @@ fn record_problem(record: &UsageRecord, settings: &Settings, now: Timestamp) -> 
             format!("usagectl sync shows the figures; then usagectl release {item} --adopt or --overwrite --because …"),
         ));
     }
-    let deadline = record.last_send(settings.config.provider.timeout);
+    let deadline = record.last_send(limits(&settings.config.provider));
     let is_late = record.attempts > 0 || record.differs_since.is_some_and(|since| now.since(since) > LATE_US);
-    if record.state == RecordState::Open && record.differs() && is_late && deadline.since(now) < NEAR_DEADLINE_US {
+    if record.takes_totals() && record.differs() && is_late && deadline.since(now) < NEAR_DEADLINE_US {
         return Some(Problem::needs_someone(
             "deadline_near",
             format!(

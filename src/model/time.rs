@@ -115,6 +115,15 @@ pub struct Span {
 }
 
 impl Span {
+    /// The stretch rounded inward to whole minutes; empty at its start where it holds none.
+    #[must_use]
+    pub fn whole_minutes(self) -> Self {
+        let up = self.from.minus(1).micros().div_euclid(MICROS_PER_MINUTE).saturating_add(1);
+        let from = Timestamp(up.saturating_mul(MICROS_PER_MINUTE));
+        let to = Timestamp(self.to.micros().div_euclid(MICROS_PER_MINUTE).saturating_mul(MICROS_PER_MINUTE));
+        Self::new(from, to.max(from))
+    }
+
     /// A stretch between two points.
     #[must_use]
     pub const fn new(from: Timestamp, to: Timestamp) -> Self {

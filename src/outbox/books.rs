@@ -12,7 +12,7 @@ pub struct Imbalance {
     pub record: i64,
     /// Stands + carried out + held.
     pub accounted: i64,
-    /// Overage + carried in + adopted + credits due.
+    /// Overage + carried in + adopted + credits due, without what closed segments have.
     pub owed: i64,
 }
 
@@ -30,6 +30,6 @@ fn imbalance(connection: &Connection, closed: &UsageRecord) -> Result<Option<Imb
     let carried_in = carry::carried_in(connection, closed.id)?;
     let credit_due = carry::credit_due(connection, closed.id)?;
     let accounted = closed.standing.unwrap_or(0) + carried_out + closed.held_units;
-    let owed = closed.overage + carried_in + closed.adopted + credit_due;
+    let owed = closed.overage + carried_in + closed.adopted - closed.closed_segments + credit_due;
     Ok((accounted != owed).then_some(Imbalance { record: closed.id, accounted, owed }))
 }

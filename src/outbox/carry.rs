@@ -62,11 +62,11 @@ pub fn settle_closed(tx: &Tx<'_>, closed: &UsageRecord, now: Timestamp) -> Resul
     let stands = closed.standing.unwrap_or(0);
     let carried = carried_out(tx, closed.id)?;
     if !closing::may_carry(closed) {
-        let set_aside = closed.target.saturating_sub(stands).saturating_sub(carried).max(0);
+        let set_aside = closed.owed().saturating_sub(stands).saturating_sub(carried).max(0);
         tx.execute("UPDATE usage_record SET held_units = ?2 WHERE id = ?1", (closed.id, set_aside))?;
     }
-    let held_units = record::by_id(tx, closed.id)?.held_units;
-    let moves = settle_carry(closed.target, stands, carried, takeable(tx, closed.id)?, held_units);
+    let held_units = held_units(tx, closed)?;
+    let moves = settle_carry(closed.owed(), stands, carried, takeable(tx, closed.id)?, held_units);
     if moves.carry_more > 0 {
         tx.execute(
             "INSERT INTO carry (from_record, units, at_us) VALUES (?1, ?2, ?3)",
@@ -82,6 +82,16 @@ pub fn settle_closed(tx: &Tx<'_>, closed: &UsageRecord, now: Timestamp) -> Resul
     }
     set_credit_due(tx, closed, moves.credit_due, now)?;
     assign(tx, closed)
+}
+
+/// Units that are neither billed nor carried; a fall of what is owed takes of them first.
+fn held_units(tx: &Tx<'_>, closed: &UsageRecord) -> Result<i64, OutboxError> {
+    let held = record::by_id(tx, closed.id)?.held_units;
+    let owed = closed.owed().saturating_sub(closed.standing.unwrap_or(0)).max(0);
+    if held > owed {
+        tx.execute("UPDATE usage_record SET held_units = ?2 WHERE id = ?1", (closed.id, owed))?;
+    }
+    Ok(held.min(owed))
 }
 
 /// The part of a row's carries that can still be lowered: not taken yet, taken by a period that is still open, or handed

@@ -3,12 +3,24 @@
 use serde_json::json;
 
 use super::delivery::{self, Delivery, DeliveryState};
-use super::{Generation, OutboxError, RecordState, UsageRecord, record};
-use crate::model::{MICROS_PER_HOUR, Timestamp};
+use super::{Generation, OutboxError, UsageRecord, day_share, event_time, record};
+use crate::model::{Channel, Formula, MICROS_PER_HOUR, Timestamp};
 use crate::store::{Tx, audit};
 
-/// Providers forget a key after 24 hours; an hour before that it is no longer relied on (rule S2).
+/// Providers forget a key, and an event's identifier, after 24 hours; an hour before that it is no longer relied on (S2).
 const KEY_TRUSTED_US: i64 = 23 * MICROS_PER_HOUR;
+/// Where events add up, one is not repeated so shortly before its identifier is forgotten that a summary could not show it
+/// by then (rule S8).
+const LAST_REPEAT_US: i64 = 21 * MICROS_PER_HOUR;
+
+/// When a claim is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct At {
+    /// By the best known time.
+    pub now: Timestamp,
+    /// By the provider's clock.
+    pub provider_now: Timestamp,
+}
 
 /// What to do about a record now.
 #[derive(Debug, Clone)]
@@ -19,42 +31,64 @@ pub enum Claim {
     Held,
     /// Its period is over.
     Over,
+    /// There is no place for another event now, or an unanswered one may not be repeated before it is read (rules S7, S8).
+    Wait,
     /// What stands has to be read first (rules S4, S5).
     ReadFirst,
     /// Committed as sending: send it now.
     Send(Delivery),
 }
 
+/// What is to be set next on a record.
+struct Next {
+    quantity: i64,
+    day_s: Option<i64>,
+    lowers: bool,
+}
+
 /// Claims the next attempt of a record. `read_just_now` says that what stands was read in this activation, which a
 /// lowering needs.
-pub fn claim(
-    tx: &Tx<'_>,
-    id: i64,
-    generation: &Generation,
-    read_just_now: bool,
-    now: Timestamp,
-) -> Result<Claim, OutboxError> {
+pub fn claim(tx: &Tx<'_>, id: i64, generation: &Generation, read_just_now: bool, at: At) -> Result<Claim, OutboxError> {
     let record = record::by_id(tx, id)?;
-    if record.state != RecordState::Open {
+    if !record.takes_totals() {
         return Ok(Claim::Over);
     }
     if record.held.is_some() {
         return Ok(Claim::Held);
     }
-    if record.read_generation != Some(generation.id) && !read_just_now {
+    if record.read_generation != Some(generation.id) && !read_just_now && !record.shared {
         return Ok(Claim::ReadFirst);
     }
     if let Some(pending) = delivery::in_flight(tx, id)? {
-        return resume(tx, &record, &pending, generation, read_just_now, now);
+        return resume(tx, &record, &pending, generation, read_just_now, at);
     }
-    if !record.differs() {
-        return rest(tx, id);
-    }
-    let lowers = record.standing.is_some_and(|standing| record.target < standing);
-    if lowers && !read_just_now {
+    let Some(next) = next(tx, &record)? else { return rest(tx, id) };
+    if next.lowers && !read_just_now && !record.shared {
         return Ok(Claim::ReadFirst);
     }
-    begin(tx, &record, generation, now).map(Claim::Send)
+    begin(tx, &record, &next, generation, at)
+}
+
+/// What differs, by the channel's own measure.
+fn next(tx: &Tx<'_>, record: &UsageRecord) -> Result<Option<Next>, OutboxError> {
+    let standing = record.standing.unwrap_or(0);
+    Ok(match record.channel.formula() {
+        Some(Formula::SumOfDays) => day_share::next(tx, record.id)?.map(|day| Next {
+            quantity: day.share,
+            day_s: Some(day.day_s),
+            lowers: day.share < day.standing,
+        }),
+        Some(Formula::Sum) => (record.target != standing).then(|| Next {
+            quantity: record.target.saturating_sub(standing),
+            day_s: None,
+            lowers: record.target < standing,
+        }),
+        Some(Formula::Last) | None => record.differs().then(|| Next {
+            quantity: record.quantity_to_send(),
+            day_s: None,
+            lowers: record.target < standing,
+        }),
+    })
 }
 
 /// An attempt whose answer was lost is asked about again under its own key: the provider then does it once, or replays
@@ -65,21 +99,38 @@ fn resume(
     pending: &Delivery,
     generation: &Generation,
     read_just_now: bool,
-    now: Timestamp,
+    at: At,
 ) -> Result<Claim, OutboxError> {
-    let forgotten = now.since(pending.first_sent) >= KEY_TRUSTED_US;
-    let overtaken = record.quantity_to_send() < pending.quantity;
+    let age = at.now.since(pending.first_sent);
+    let forgotten = age >= KEY_TRUSTED_US;
+    let adds = record.channel.formula() == Some(Formula::Sum);
+    if adds && !forgotten && age >= LAST_REPEAT_US {
+        return Ok(Claim::Wait);
+    }
+    let overtaken = is_overtaken(tx, record, pending)?;
     if !forgotten && !overtaken {
-        return resend(tx, pending, now).map(Claim::Send);
+        return resend(tx, pending, at.now).map(Claim::Send);
     }
     if !read_just_now {
         return Ok(Claim::ReadFirst);
     }
     let why = if forgotten { "its key may be forgotten by now" } else { "the total fell below it" };
-    delivery::set_state(tx, pending, DeliveryState::Abandoned, now, Some(why))?;
+    delivery::set_state(tx, pending, DeliveryState::Abandoned, at.now, Some(why))?;
     // It may arrive late: what stands after this is read once more.
     tx.execute("UPDATE usage_record SET read_generation = NULL WHERE id = ?1", [record.id])?;
-    if record.differs() { begin(tx, record, generation, now).map(Claim::Send) } else { rest(tx, record.id) }
+    match next(tx, record)? {
+        Some(next) => begin(tx, record, &next, generation, at),
+        None => rest(tx, record.id),
+    }
+}
+
+/// Whether what should stand has fallen below what an unanswered attempt would set. What adds up is answered first.
+fn is_overtaken(tx: &Tx<'_>, record: &UsageRecord, pending: &Delivery) -> Result<bool, OutboxError> {
+    Ok(match (record.channel.formula(), pending.day_s) {
+        (Some(Formula::Sum), _) => false,
+        (_, Some(day_s)) => day_share::share_of(tx, record.id, day_s)? < pending.quantity,
+        _ => record.quantity_to_send() < pending.quantity,
+    })
 }
 
 /// What failed before is over with the need for it; left standing, it would be retried, and named, for ever.
@@ -106,37 +157,50 @@ fn resend(tx: &Tx<'_>, pending: &Delivery, now: Timestamp) -> Result<Delivery, O
     Ok(Delivery { state, sends: pending.sends + 1, ..pending.clone() })
 }
 
-fn begin(tx: &Tx<'_>, record: &UsageRecord, generation: &Generation, now: Timestamp) -> Result<Delivery, OutboxError> {
+fn begin(
+    tx: &Tx<'_>,
+    record: &UsageRecord,
+    next: &Next,
+    generation: &Generation,
+    at: At,
+) -> Result<Claim, OutboxError> {
+    let timestamp_s = match &record.channel {
+        Channel::Meter(_) => event_time::next(tx, record, next.day_s, at.provider_now)?,
+        Channel::UsageRecords | Channel::CurrentUsage => Some(record.timestamp_s),
+    };
+    let Some(timestamp_s) = timestamp_s else { return Ok(Claim::Wait) };
     let revision = record.revision + 1;
     let key = format!("{}:{}:{revision}:{}", record.item, record.period.from.secs(), generation.token);
     tx.execute("UPDATE usage_record SET revision = ?2 WHERE id = ?1", (record.id, revision))?;
     tx.execute(
-        "INSERT INTO delivery (usage_record_id, revision, generation_id, idempotency_key, quantity, timestamp_s, state, first_sent_us)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'sending', ?7)",
-        (record.id, revision, generation.id, &key, record.quantity_to_send(), record.timestamp_s, now.micros()),
+        "INSERT INTO delivery (usage_record_id, revision, generation_id, idempotency_key, quantity, timestamp_s, day_s, state, first_sent_us)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'sending', ?8)",
+        (record.id, revision, generation.id, &key, next.quantity, timestamp_s, next.day_s, at.now.micros()),
     )?;
     let delivery = Delivery {
         id: tx.last_insert_rowid(),
         usage_record_id: record.id,
         revision,
         idempotency_key: key,
-        quantity: record.quantity_to_send(),
-        timestamp_s: record.timestamp_s,
+        quantity: next.quantity,
+        timestamp_s,
+        day_s: next.day_s,
+        spent_keys: 0,
         state: DeliveryState::Sending,
         sends: 1,
-        first_sent: now,
+        first_sent: at.now,
         settled: None,
         request_id: None,
         error: None,
     };
-    note_sent(tx, &delivery, now, 1)?;
-    Ok(delivery)
+    note_sent(tx, &delivery, at.now, 1)?;
+    Ok(Claim::Send(delivery))
 }
 
 fn note_sent(tx: &Tx<'_>, delivery: &Delivery, now: Timestamp, sends: i64) -> Result<(), OutboxError> {
     let record = record::by_id(tx, delivery.usage_record_id)?;
     let detail = json!({
-        "key": delivery.idempotency_key, "quantity": delivery.quantity, "timestamp": delivery.timestamp_s, "sends": sends,
+        "key": delivery.key(), "quantity": delivery.quantity, "timestamp": delivery.timestamp_s, "sends": sends,
     });
     audit::append(tx, now, "usaged", "push.sent", record.item.as_str(), &detail)?;
     Ok(())

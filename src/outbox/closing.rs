@@ -4,11 +4,13 @@ use serde_json::json;
 
 use super::delivery::{self, DeliveryState};
 use super::{OutboxError, RecordState, UsageRecord, hold, record};
-use crate::model::{MICROS_PER_MINUTE, Timestamp};
+use crate::model::{Channel, MICROS_PER_HOUR, MICROS_PER_MINUTE, Timestamp};
 use crate::store::{Tx, audit};
 
 /// Between the two reads.
 const APART_US: i64 = 3 * MICROS_PER_MINUTE;
+/// Between the two reads of a meter, whose summaries lag behind its events (rule S7).
+const METERS_APART_US: i64 = MICROS_PER_HOUR;
 
 /// Where closing a period has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,24 +24,34 @@ pub enum Closing {
 /// Takes a read of an ended period.
 pub fn note_close_read(tx: &Tx<'_>, id: i64, total: i64, now: Timestamp) -> Result<Closing, OutboxError> {
     let record = record::by_id(tx, id)?;
+    let apart_us = if record.channel.meter().is_some() { METERS_APART_US } else { APART_US };
     if record.state == RecordState::Closed {
         return Ok(Closing::Closed);
     }
     match record.close_read {
-        Some((first, at)) if first == total && now.since(at) >= APART_US => {
+        Some((first, at)) if first == total && now.since(at) >= apart_us => {
             close(tx, &record, total, now)?;
             Ok(Closing::Closed)
         }
-        Some((first, at)) if first == total && now >= at => Ok(Closing::Again(at.plus(APART_US))),
+        Some((first, at)) if first == total && now >= at => Ok(Closing::Again(at.plus(apart_us))),
         // The first read, one that differs, or one before a clock that went back.
         _ => {
             tx.execute(
                 "UPDATE usage_record SET close_read = ?2, close_read_us = ?3 WHERE id = ?1",
                 (id, total, now.micros()),
             )?;
-            Ok(Closing::Again(now.plus(APART_US)))
+            Ok(Closing::Again(now.plus(apart_us)))
         }
     }
+}
+
+/// Closes an ended period by what was answered. An attempt without an answer may stand: it is held, and not carried.
+pub fn close_by_answers(tx: &Tx<'_>, id: i64, now: Timestamp) -> Result<Closing, OutboxError> {
+    let record = record::by_id(tx, id)?;
+    let unanswered = delivery::in_flight(tx, id)?.map_or(0, |pending| pending.quantity.max(0));
+    close(tx, &record, record.standing.unwrap_or(0), now)?;
+    tx.execute("UPDATE usage_record SET held_units = held_units + ?2 WHERE id = ?1", (id, unanswered))?;
+    Ok(Closing::Closed)
 }
 
 fn close(tx: &Tx<'_>, record: &UsageRecord, total: i64, now: Timestamp) -> Result<(), OutboxError> {
@@ -49,13 +61,17 @@ fn close(tx: &Tx<'_>, record: &UsageRecord, total: i64, now: Timestamp) -> Resul
     let held = record.held.as_ref().map(|(code, _)| code.as_str());
     // What stood before us is not ours, so it cannot be in the way of our books.
     let foreign = if held == Some("something_stands") { total } else { 0 };
+    // Rules S7 and S9: what was answered may appear yet, so it is never carried because a read shows less.
+    let answered = record.standing.unwrap_or(0);
+    let unseen = if record.channel == Channel::UsageRecords { 0 } else { answered.saturating_sub(total).max(0) };
     tx.execute(
         "UPDATE usage_record SET state = 'closed', standing = ?2, standing_us = ?3, next_attempt_us = NULL,
-                adopted = adopted + ?4, target = target + ?4
+                adopted = adopted + ?4, target = target + ?4, held_units = ?5
          WHERE id = ?1",
-        (record.id, total, now.micros(), foreign),
+        (record.id, total, now.micros(), foreign, unseen),
     )?;
-    let detail = json!({"stands": total, "target": record.target + foreign, "held": held});
+    let detail =
+        json!({"stands": total, "target": record.target + foreign, "held": held, "accepted_not_counted": unseen});
     audit::append(tx, now, "usaged", "period.closed", record.item.as_str(), &detail)?;
     Ok(())
 }

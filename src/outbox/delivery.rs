@@ -63,12 +63,16 @@ pub struct Delivery {
     pub usage_record_id: i64,
     /// Which revision of the record.
     pub revision: i64,
-    /// The key it leaves under, every time.
+    /// Its own name: the key it leaves under, and a meter event's identifier.
     pub idempotency_key: String,
     /// What it sets.
     pub quantity: i64,
     /// At which timestamp, seconds.
     pub timestamp_s: i64,
+    /// Rule S8: the UTC day whose share it sets, by its first second; `None` for the whole period.
+    pub day_s: Option<i64>,
+    /// Keys under which the provider stored a failure.
+    pub spent_keys: i64,
     /// Where it is.
     pub state: DeliveryState,
     /// How often it left.
@@ -81,6 +85,17 @@ pub struct Delivery {
     pub request_id: Option<String>,
     /// What went wrong.
     pub error: Option<String>,
+}
+
+impl Delivery {
+    /// The key it leaves under now. An event that got a stored failure keeps its identifier and takes another key.
+    #[must_use]
+    pub fn key(&self) -> String {
+        match self.spent_keys {
+            0 => self.idempotency_key.clone(),
+            spent => format!("{}:{spent}", self.idempotency_key),
+        }
+    }
 }
 
 /// The attempt in flight, where there is one.
@@ -118,6 +133,37 @@ pub(super) fn largest_possible(connection: &Connection, record: i64) -> Result<O
     Ok(connection.prepare_cached(sql)?.query_row([record], |row| row.get(0))?)
 }
 
+/// When an attempt of this record was accepted last.
+pub(super) fn accepted_at(connection: &Connection, record: i64) -> Result<Option<Timestamp>, OutboxError> {
+    let sql = "SELECT max(settled_us) FROM delivery WHERE usage_record_id = ?1 AND state = 'accepted'";
+    let at: Option<i64> = connection.prepare_cached(sql)?.query_row([record], |row| row.get(0))?;
+    Ok(at.map(Timestamp::from_micros))
+}
+
+/// What attempts without an answer may have added, where they add up; with days, where each adds a day's share.
+pub(super) fn added_by_unanswered(connection: &Connection, record: i64) -> Result<i64, OutboxError> {
+    let sql = "SELECT ifnull(sum(max(quantity, 0)), 0) FROM delivery
+               WHERE usage_record_id = ?1 AND state IN ('sending', 'unknown', 'abandoned')";
+    Ok(connection.prepare_cached(sql)?.query_row([record], |row| row.get(0))?)
+}
+
+/// By how much accepted falls lowered a sum since then.
+pub(super) fn falls_since(connection: &Connection, record: i64, since: Timestamp) -> Result<i64, OutboxError> {
+    let sql = "SELECT ifnull(sum(-quantity), 0) FROM delivery
+               WHERE usage_record_id = ?1 AND state = 'accepted' AND quantity < 0 AND settled_us > ?2";
+    Ok(connection.prepare_cached(sql)?.query_row((record, since.micros()), |row| row.get(0))?)
+}
+
+/// The largest share of a day that any attempt may have left standing.
+pub(super) fn largest_possible_on(
+    connection: &Connection,
+    record: i64,
+    day_s: i64,
+) -> Result<Option<i64>, OutboxError> {
+    let sql = "SELECT max(quantity) FROM delivery WHERE usage_record_id = ?1 AND day_s = ?2 AND state <> 'refused'";
+    Ok(connection.prepare_cached(sql)?.query_row((record, day_s), |row| row.get(0))?)
+}
+
 /// The largest quantity that was given up since then and may arrive late.
 pub(super) fn largest_abandoned(
     connection: &Connection,
@@ -148,7 +194,7 @@ pub(super) fn set_state(
 fn one(connection: &Connection, rest: &str, bound: i64) -> Result<Option<Delivery>, OutboxError> {
     let sql = format!(
         "SELECT id, usage_record_id, revision, idempotency_key, quantity, timestamp_s, state, sends, first_sent_us,
-                settled_us, request_id, error FROM delivery {rest}"
+                settled_us, request_id, error, day_s, spent_keys FROM delivery {rest}"
     );
     let found = connection.prepare_cached(&sql)?.query_row([bound], raw).optional()?;
     found.map(|(delivery, state)| Ok(Delivery { state: DeliveryState::of(state)?, ..delivery })).transpose()
@@ -168,6 +214,8 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<(Delivery, String)> {
         settled: row.get::<_, Option<i64>>(9)?.map(Timestamp::from_micros),
         request_id: row.get(10)?,
         error: row.get(11)?,
+        day_s: row.get(12)?,
+        spent_keys: row.get(13)?,
     };
     Ok((delivery, row.get(6)?))
 }

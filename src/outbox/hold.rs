@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::delivery::{self, DeliveryState};
-use super::{OutboxError, UsageRecord, record};
-use crate::model::Timestamp;
+use super::{OutboxError, Stands, UsageRecord, day_share, record, standing};
+use crate::model::{Channel, Formula, Timestamp};
 use crate::store::{Tx, audit};
 
 /// Why a record waits.
@@ -97,26 +97,33 @@ pub fn hold(tx: &Tx<'_>, id: i64, held: &Held, now: Timestamp) -> Result<(), Out
     Ok(())
 }
 
-/// A human settles what is held (rule S5), knowing that `total` stands now. With `adopt`, what stands above our target
-/// stays and our later usage goes on top of it; without, our total is set over it. Either way the next push reads first,
-/// and is read back: whether it met what stands cannot be known before.
-pub fn release(
+/// Settles what is held (rule S5), knowing what stands now; returns how many units were adopted. With `adopt`, what stands
+/// above our target stays and our later usage goes on top of it; without, our total is set over it. Either way the next
+/// push reads first, and a usage record is read back: whether it met what stands cannot be known before.
+pub fn take_over(
     tx: &Tx<'_>,
-    id: i64,
-    total: i64,
+    record: &UsageRecord,
+    stands: &Stands,
     adopt: bool,
     because: &str,
     actor: &str,
     now: Timestamp,
-) -> Result<(), OutboxError> {
-    let record = record::by_id(tx, id)?;
+) -> Result<i64, OutboxError> {
     let was = record.held.as_ref().map(|(code, _)| code.as_str());
+    let (id, total) = (record.id, stands.total);
     give_up_in_flight(tx, id, now)?;
-    let released = released(tx, &record, total, adopt)?;
+    if let Some(days) = &stands.days {
+        standing::note_days(tx, id, days)?;
+    }
+    let released = match record.channel {
+        Channel::UsageRecords => released(tx, record, total, adopt)?,
+        _ => released_whole(tx, record, total, adopt)?,
+    };
     // Noted as standing, so that the read before the next push finds what was released and does not hold it again.
     tx.execute(
         "UPDATE usage_record SET held_code = NULL, held_because = NULL, standing = ?2, standing_us = ?3,
-                adopted = ?4, adopted_elsewhere = ?5, probing_from = ?6, target = overage + carried_in + ?4,
+                adopted = ?4, adopted_elsewhere = ?5, probing_from = ?6,
+                target = max(0, overage + carried_in + ?4 - closed_segments),
                 attempts = 0, next_attempt_us = NULL, last_error = NULL, read_generation = NULL
          WHERE id = ?1",
         (id, total, now.micros(), released.adopted, released.elsewhere, released.probing_from),
@@ -124,8 +131,19 @@ pub fn release(
     record::note_difference(tx, id, now)?;
     let more = released.adopted - record.adopted;
     let detail = json!({"was": was, "adopt": adopt, "stands": total, "adopted_more": more, "because": because});
-    audit::append(tx, now, actor, "release", record.item.as_str(), &detail)?;
-    Ok(())
+    let action = if actor == "usaged" { "adopt" } else { "release" };
+    audit::append(tx, now, actor, action, record.item.as_str(), &detail)?;
+    Ok(more)
+}
+
+/// Where what we send takes the place of all that stands, or adds to it, nothing can stand beside it.
+fn released_whole(tx: &Tx<'_>, record: &UsageRecord, total: i64, adopt: bool) -> Result<Released, OutboxError> {
+    let more = match (adopt, record.channel.formula()) {
+        (false, _) => 0,
+        (true, Some(Formula::SumOfDays)) => day_share::adopt(tx, record.id)?,
+        (true, _) => total.saturating_sub(record.target).max(0),
+    };
+    Ok(Released { adopted: record.adopted.saturating_add(more), elsewhere: 0, probing_from: None })
 }
 
 /// What is known of adopted units after a release.

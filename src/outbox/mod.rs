@@ -1,6 +1,6 @@
 //! Durable intent to send: per item and period the total that should stand at the provider, and what is known to stand.
 //!
-//! Owns: the tables `generation`, `usage_record`, `delivery`, `carry`, `credit_due`; rules S1 to S6, S12 and R7.
+//! Owns: the tables `generation`, `usage_record`, `day_share`, `delivery`, `carry`, `credit_due`; rules S1 to S9, S12 and R7.
 //! After a crash: a request that may have left is found as `sending`, with its key, and is sent again under that key.
 //! Does not know: why a total is what it is, or how a provider is spoken to.
 
@@ -10,27 +10,34 @@ mod carry;
 mod carry_moves;
 mod claim;
 mod closing;
+mod day_share;
+mod deadline;
 mod delivery;
+mod event_time;
 mod generation;
 mod hold;
 mod record;
 mod settle;
 mod standing;
+#[cfg(test)]
+mod testing;
 
 pub use backoff::retry_delay;
 pub use books::{Imbalance, imbalances};
 pub use carry::{Carried, carried_in, carried_out, credit_due, settle_closed, waiting_carries};
-pub use claim::{Claim, claim};
-pub use closing::{Closing, note_close_read};
+pub use claim::{At, Claim, claim};
+pub use closing::{Closing, close_by_answers, note_close_read};
+pub use day_share::save_days;
+pub use deadline::Limits;
 pub use delivery::{Delivery, DeliveryState, last_accepted_at, last_sent};
 pub use generation::{Generation, draw};
-pub use hold::{Held, hold, release};
+pub use hold::{Held, hold, take_over};
 pub use record::{
     NewRecord, Rated, RecordState, UsageRecord, by_id, closed_since, end_period, ensure, known_standing, save_rating,
     timestamp_s, unfinished,
 };
 pub use settle::{After, Fate, Told, postpone, settle};
-pub use standing::{ReadVerdict, may_change, note_first_read, note_read, read_again};
+pub use standing::{ReadVerdict, Reader, Stands, may_change, note_first_read, note_read, read_again};
 
 use crate::model::NameError;
 use crate::store::StoreError;

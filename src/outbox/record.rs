@@ -1,19 +1,12 @@
 //! `UsageRecord`: an item in a period, what should stand on it and what does.
 
-use std::time::Duration;
-
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row};
 use rust_decimal::Decimal;
 
 use super::OutboxError;
-use crate::model::{
-    Channel, CustomerId, ItemId, MeterName, PriceId, Rounding, Span, SubscriptionId, Timestamp, micros_of,
-};
+use crate::model::{Channel, CustomerId, ItemId, MeterName, PriceId, Rounding, Span, SubscriptionId, Timestamp};
 use crate::store::Tx;
-
-/// Rule S6: by the provider's clock nothing is sent later than this before a period's end, time-out included.
-const SPARE_BEFORE_END: Duration = Duration::from_mins(2);
 
 /// Where a period is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,6 +160,13 @@ pub struct Rated {
 }
 
 impl UsageRecord {
+    /// What the books say it owes; below zero where closed segments have more than the whole period comes to.
+    #[must_use]
+    pub fn owed(&self) -> i64 {
+        let own = self.overage.saturating_add(self.carried_in).saturating_add(self.adopted);
+        own.saturating_sub(self.closed_segments)
+    }
+
     /// What our own record at T should say.
     #[must_use]
     pub fn quantity_to_send(&self) -> i64 {
@@ -178,13 +178,6 @@ impl UsageRecord {
     pub fn differs(&self) -> bool {
         let reachable = self.target.max(self.adopted_elsewhere);
         self.standing != Some(reachable) && (self.standing.is_some() || reachable != 0)
-    }
-
-    /// The last moment, by the provider's clock, at which a push for this period may start (rules S6, S12).
-    #[must_use]
-    pub fn last_send(&self, timeout: Duration) -> Timestamp {
-        let spare = micros_of(SPARE_BEFORE_END.saturating_add(timeout));
-        self.period.to.minus(spare)
     }
 }
 
@@ -228,13 +221,15 @@ pub fn ensure(tx: &Tx<'_>, new: &NewRecord) -> Result<i64, OutboxError> {
     )?)
 }
 
-/// The period is over, at `at` if that is earlier than was thought. Nothing is sent for it any more.
+/// The period is over, at `at` if that is earlier than was thought. A meter gets its final total at once; nothing else is
+/// sent for it any more.
 pub fn end_period(tx: &Tx<'_>, id: i64, at: Timestamp) -> Result<(), OutboxError> {
+    let is_due = by_id(tx, id)?.channel.meter().is_some();
     tx.execute(
         "UPDATE usage_record SET state = 'ending', period_to_s = min(period_to_s, max(?2, period_from_s)),
-                next_attempt_us = NULL, attempts = 0
+                next_attempt_us = ?3, attempts = 0
          WHERE id = ?1 AND state = 'open'",
-        (id, at.secs()),
+        (id, at.secs(), is_due.then_some(at.micros())),
     )?;
     Ok(())
 }
@@ -243,7 +238,7 @@ pub fn end_period(tx: &Tx<'_>, id: i64, at: Timestamp) -> Result<(), OutboxError
 pub fn save_rating(tx: &Tx<'_>, id: i64, rated: &Rated, now: Timestamp) -> Result<(), OutboxError> {
     tx.prepare_cached(
         "UPDATE usage_record SET plan = ?2, gross = ?3, used = ?4, included = ?5, overage = ?6, carried_in = ?7,
-                target = ?6 + ?7 + adopted, rated_us = ?8, rounding = ?9
+                target = max(0, ?6 + ?7 + adopted - closed_segments), rated_us = ?8, rounding = ?9
          WHERE id = ?1",
     )?
     .execute((

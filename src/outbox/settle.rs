@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::delivery::{self, Delivery, DeliveryState};
-use super::{OutboxError, record};
-use crate::model::Timestamp;
+use super::{OutboxError, day_share, record};
+use crate::model::{Formula, Timestamp};
 use crate::store::{Tx, audit};
 
 /// How an attempt ended, as far as its answer tells.
@@ -20,6 +20,8 @@ pub enum Fate {
     Unknown,
     /// It may have done it, and its key leads nowhere any more.
     KeySpent,
+    /// The provider knows an event with its identifier: an earlier send did it, if there was one (rule S2).
+    Known,
 }
 
 /// What came back with the answer.
@@ -55,7 +57,12 @@ pub fn settle(
 ) -> Result<After, OutboxError> {
     // Read again: a read that saw it standing may have settled it meanwhile.
     let Some(current) = delivery::by_id(tx, delivery.id)? else { return Ok(After::TryAgain) };
-    let to = state_after(fate, current.sends);
+    let record = record::by_id(tx, current.usage_record_id)?;
+    let is_event = record.channel.meter().is_some();
+    let to = state_after(fate, current.sends, is_event);
+    if is_event && fate == Fate::KeySpent {
+        tx.execute("UPDATE delivery SET spent_keys = spent_keys + 1 WHERE id = ?1", [current.id])?;
+    }
     delivery::set_state(tx, &current, to, now, told.error.as_deref())?;
     tx.execute(
         "UPDATE delivery SET http_status = ?2, request_id = ifnull(?3, request_id) WHERE id = ?1",
@@ -72,27 +79,47 @@ pub fn settle(
     Ok(after)
 }
 
-/// A first send that did nothing is over. A later one says nothing about the first, which may still have done it.
-const fn state_after(fate: Fate, sends: i64) -> DeliveryState {
+/// A first send that did nothing is over. A later one says nothing about the first, which may still have done it. An
+/// event has an identifier beside its key: it is asked about under that until it is answered, or read.
+const fn state_after(fate: Fate, sends: i64, is_event: bool) -> DeliveryState {
     match (fate, sends) {
-        (Fate::Accepted, _) => DeliveryState::Accepted,
+        (Fate::Accepted, _) | (Fate::Known, 2..) => DeliveryState::Accepted,
         (Fate::NotDone | Fate::NeverDone, ..=1) => DeliveryState::Refused,
         (Fate::NotDone | Fate::Unknown, _) => DeliveryState::Unknown,
-        (Fate::NeverDone | Fate::KeySpent, _) => DeliveryState::Abandoned,
+        (Fate::NeverDone | Fate::KeySpent, _) if is_event => DeliveryState::Unknown,
+        (Fate::NeverDone | Fate::KeySpent | Fate::Known, _) => DeliveryState::Abandoned,
     }
 }
 
 fn accept(tx: &Tx<'_>, delivery: &Delivery, now: Timestamp) -> Result<After, OutboxError> {
+    note_accepted(tx, delivery, now)?;
     let record = record::by_id(tx, delivery.usage_record_id)?;
-    let standing = delivery.quantity.saturating_add(record.adopted_elsewhere);
     // While probing, the total is only assumed; the read that follows says what it is.
     tx.execute(
-        "UPDATE usage_record SET standing = ?2, standing_us = ?3, attempts = 0, next_attempt_us = NULL, last_error = NULL,
+        "UPDATE usage_record SET attempts = 0, next_attempt_us = NULL, last_error = NULL,
                 read_generation = CASE WHEN probing_from IS NOT NULL THEN NULL ELSE read_generation END
          WHERE id = ?1",
-        (record.id, standing, now.micros()),
+        [record.id],
     )?;
     Ok(if record.probing_from.is_some() { After::ReadBack } else { After::Done })
+}
+
+/// What an accepted attempt makes of what stands.
+pub(super) fn note_accepted(tx: &Tx<'_>, delivery: &Delivery, now: Timestamp) -> Result<(), OutboxError> {
+    let record = record::by_id(tx, delivery.usage_record_id)?;
+    let standing = match (record.channel.formula(), delivery.day_s) {
+        (Some(Formula::Sum), _) => record.standing.unwrap_or(0).saturating_add(delivery.quantity),
+        (_, Some(day_s)) => {
+            day_share::set_standing(tx, record.id, day_s, delivery.quantity)?;
+            day_share::standing(tx, record.id)?
+        }
+        _ => delivery.quantity.saturating_add(record.adopted_elsewhere),
+    };
+    tx.execute(
+        "UPDATE usage_record SET standing = ?2, standing_us = ?3 WHERE id = ?1",
+        (record.id, standing, now.micros()),
+    )?;
+    Ok(())
 }
 
 fn fail(
@@ -144,20 +171,28 @@ mod tests {
 
     #[test]
     fn a_lost_answer_is_neither_success_nor_failure() {
-        assert_eq!(state_after(Fate::Unknown, 1), DeliveryState::Unknown);
-        assert_eq!(state_after(Fate::Unknown, 5), DeliveryState::Unknown);
+        assert_eq!(state_after(Fate::Unknown, 1, false), DeliveryState::Unknown);
+        assert_eq!(state_after(Fate::Unknown, 5, false), DeliveryState::Unknown);
     }
 
     #[test]
     fn a_refusal_of_a_resend_says_nothing_about_the_first_send() {
-        assert_eq!(state_after(Fate::NotDone, 1), DeliveryState::Refused);
-        assert_eq!(state_after(Fate::NotDone, 2), DeliveryState::Unknown);
-        assert_eq!(state_after(Fate::NeverDone, 1), DeliveryState::Refused);
-        assert_eq!(state_after(Fate::NeverDone, 2), DeliveryState::Abandoned);
+        assert_eq!(state_after(Fate::NotDone, 1, false), DeliveryState::Refused);
+        assert_eq!(state_after(Fate::NotDone, 2, false), DeliveryState::Unknown);
+        assert_eq!(state_after(Fate::NeverDone, 1, false), DeliveryState::Refused);
+        assert_eq!(state_after(Fate::NeverDone, 2, false), DeliveryState::Abandoned);
     }
 
     #[test]
-    fn s2_a_stored_failure_spends_its_key() {
-        assert_eq!(state_after(Fate::KeySpent, 1), DeliveryState::Abandoned);
+    fn s2_a_stored_failure_spends_its_key_but_not_an_events_identifier() {
+        assert_eq!(state_after(Fate::KeySpent, 1, false), DeliveryState::Abandoned);
+        assert_eq!(state_after(Fate::KeySpent, 1, true), DeliveryState::Unknown);
+        assert_eq!(state_after(Fate::NeverDone, 2, true), DeliveryState::Unknown);
+    }
+
+    #[test]
+    fn s2_an_identifier_that_is_known_means_delivered_only_if_it_was_sent_before() {
+        assert_eq!(state_after(Fate::Known, 1, true), DeliveryState::Abandoned);
+        assert_eq!(state_after(Fate::Known, 2, true), DeliveryState::Accepted);
     }
 }

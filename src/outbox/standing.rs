@@ -1,16 +1,42 @@
 //! Rules S4 and S5: what a read of the provider means for what this ledger believes.
+//!
+//! Summaries of meters are put together some time after their events were accepted. So less than was answered is no news
+//! for a while, and an answered event is never sent again where events add up.
+
+use std::collections::BTreeMap;
 
 use rusqlite::Connection;
 use serde_json::json;
 
 use super::delivery::{self, DeliveryState};
 use super::hold::{self, Held};
-use super::{Generation, OutboxError, UsageRecord, record};
-use crate::model::{MICROS_PER_HOUR, Timestamp};
+use super::{Generation, OutboxError, UsageRecord, day_share, record, settle};
+use crate::model::{Channel, Formula, MICROS_PER_HOUR, Timestamp};
 use crate::store::{Tx, audit};
 
-/// A request that was given up is taken to be on its way for so long; two pushes of an hourly schedule fall into it.
+/// A request that was given up is taken to be on its way for so long; two pushes of an hourly schedule fall into it. A
+/// meter's summary may lag as long behind what was answered.
 const STRAGGLES_US: i64 = 2 * MICROS_PER_HOUR;
+
+/// What stands, as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stands {
+    /// In the whole period.
+    pub total: i64,
+    /// By UTC day, where the channel has days.
+    pub days: Option<BTreeMap<i64, i64>>,
+}
+
+/// In which circumstances something was read.
+#[derive(Debug, Clone)]
+pub struct Reader<'a> {
+    /// The generation in force.
+    pub generation: &'a Generation,
+    /// Whether the link says that nobody else writes, so that an excess may be adopted without asking (rule S5).
+    pub is_single_writer: bool,
+    /// When.
+    pub now: Timestamp,
+}
 
 /// What a read showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,59 +45,82 @@ pub enum ReadVerdict {
     AsNoted,
     /// Something this ledger caused and had not noted as standing.
     OursLate,
-    /// Less than was noted: it will be set again.
+    /// Less than was answered, as a summary shows that lags behind; what was answered counts.
+    Lags,
+    /// Less than was noted. A total is set again; what adds up is not, since it was answered.
     Lower {
         /// What was noted.
         noted: i64,
     },
     /// Where the adopted units lie is known now.
     Probed,
+    /// More than this ledger can have caused, and taken over: it was restored from an older copy.
+    Adopted {
+        /// Units above our own total.
+        units: i64,
+    },
     /// It waits for a human now.
     Held(Held),
 }
 
 /// The first read of an item in a period, made while linking, where the operator has said what to do about what stands.
-/// `adopted` is what stays and is gone on top of.
+/// What does, is adopted and gone on top of.
 pub fn note_first_read(
     tx: &Tx<'_>,
     id: i64,
-    total: i64,
+    stands: &Stands,
     generation: &Generation,
     now: Timestamp,
 ) -> Result<(), OutboxError> {
-    if total > 0 {
+    note(tx, id, stands, generation, now)?;
+    if stands.total > 0 {
+        let record = record::by_id(tx, id)?;
+        day_share::adopt(tx, id)?;
+        // Only a usage record can stand at another timestamp than ours, and be left alone by what we set.
+        let elsewhere = if record.channel == Channel::UsageRecords { stands.total } else { 0 };
         tx.execute(
-            "UPDATE usage_record SET adopted = ?2, adopted_elsewhere = ?2, probing_from = revision,
-                    target = overage + carried_in + ?2
+            "UPDATE usage_record SET adopted = ?2, adopted_elsewhere = ?3,
+                    probing_from = CASE WHEN ?3 > 0 THEN revision END,
+                    target = max(0, overage + carried_in + ?2 - closed_segments)
              WHERE id = ?1",
-            (id, total),
+            (id, stands.total, elsewhere),
         )?;
+        record::note_difference(tx, id, now)?;
     }
-    note(tx, id, total, generation, now)
+    Ok(())
 }
 
 /// Compares a read with what was noted, and with everything this ledger may have caused.
-pub fn note_read(
-    tx: &Tx<'_>,
-    id: i64,
-    total: i64,
-    generation: &Generation,
-    now: Timestamp,
-) -> Result<ReadVerdict, OutboxError> {
+pub fn note_read(tx: &Tx<'_>, id: i64, stands: &Stands, reader: &Reader<'_>) -> Result<ReadVerdict, OutboxError> {
+    let (generation, now) = (reader.generation, reader.now);
     let record = record::by_id(tx, id)?;
-    let verdict = judge(tx, &record, total, now)?;
+    let verdict = judge(tx, &record, stands, now)?;
+    let verdict = match verdict {
+        ReadVerdict::Held(Held::HigherThanCaused { .. }) if reader.is_single_writer && record.adopted == 0 => {
+            let because = "more stands than this ledger caused, and nobody else writes: it is older than the provider";
+            let units = hold::take_over(tx, &record, stands, true, because, "usaged", now)?;
+            ReadVerdict::Adopted { units }
+        }
+        other => other,
+    };
     match &verdict {
         // What is held keeps what was noted: the read is in the reason, and nothing is sent on its strength.
         ReadVerdict::Held(held) => hold::hold(tx, id, held, now)?,
         ReadVerdict::Lower { noted } => {
-            let drift = format!("{total} stands where {noted} was noted");
+            let drift = format!("{} stands where {noted} was noted", stands.total);
             tx.execute("UPDATE usage_record SET drift = ?2 WHERE id = ?1", (id, &drift))?;
-            note(tx, id, total, generation, now)?;
+            if record.channel.formula() == Some(Formula::Sum) {
+                keep_noted(tx, id, generation)?;
+            } else {
+                note(tx, id, stands, generation, now)?;
+            }
         }
-        _ => note(tx, id, total, generation, now)?,
+        ReadVerdict::Lags => keep_noted(tx, id, generation)?,
+        ReadVerdict::Adopted { .. } => {}
+        _ => note(tx, id, stands, generation, now)?,
     }
-    if verdict != ReadVerdict::AsNoted {
-        let detail = json!({"total": total, "noted": record.standing, "verdict": format!("{verdict:?}")});
+    if !matches!(verdict, ReadVerdict::AsNoted | ReadVerdict::Lags) {
+        let detail = json!({"total": stands.total, "noted": record.standing, "verdict": format!("{verdict:?}")});
         audit::append(tx, now, "usaged", "read.differs", record.item.as_str(), &detail)?;
     }
     Ok(verdict)
@@ -79,16 +128,18 @@ pub fn note_read(
 
 /// What stands is read before anything more is sent, as after a start (rule S5).
 pub fn read_again(tx: &Tx<'_>) -> Result<(), OutboxError> {
-    tx.execute("UPDATE usage_record SET read_generation = NULL WHERE state = 'open'", [])?;
+    tx.execute("UPDATE usage_record SET read_generation = NULL WHERE state <> 'closed'", [])?;
     Ok(())
 }
 
 /// Whether a request that left may still change the total that stands: another one without an answer, or a larger one
 /// that was given up lately.
 pub fn may_change(connection: &Connection, id: i64, total: i64, now: Timestamp) -> Result<bool, OutboxError> {
-    let elsewhere = record::by_id(connection, id)?.adopted_elsewhere;
+    let record = record::by_id(connection, id)?;
+    let sets_the_whole = !matches!(record.channel.formula(), Some(Formula::Sum | Formula::SumOfDays));
     let pending = delivery::in_flight(connection, id)?;
-    let is_another = pending.is_some_and(|pending| pending.quantity.saturating_add(elsewhere) != total);
+    let is_another = pending
+        .is_some_and(|pending| !sets_the_whole || pending.quantity.saturating_add(record.adopted_elsewhere) != total);
     Ok(is_another || may_rise(connection, id, total, now)?)
 }
 
@@ -97,25 +148,78 @@ fn may_rise(connection: &Connection, id: i64, total: i64, now: Timestamp) -> Res
     Ok(largest.is_some_and(|largest| largest > total))
 }
 
-fn note(tx: &Tx<'_>, id: i64, total: i64, generation: &Generation, now: Timestamp) -> Result<(), OutboxError> {
+fn note(tx: &Tx<'_>, id: i64, stands: &Stands, generation: &Generation, now: Timestamp) -> Result<(), OutboxError> {
+    if let Some(days) = &stands.days {
+        note_days(tx, id, days)?;
+    }
     // A larger total that was given up may be on its way still: the next push reads again.
-    let holds_in = (!may_rise(tx, id, total, now)?).then_some(generation.id);
+    let holds_in = (!may_rise(tx, id, stands.total, now)?).then_some(generation.id);
     tx.execute(
         "UPDATE usage_record SET standing = ?2, standing_us = ?3, read_generation = ?4, next_attempt_us = NULL WHERE id = ?1",
-        (id, total, now.micros(), holds_in),
+        (id, stands.total, now.micros(), holds_in),
     )?;
     record::note_difference(tx, id, now)
 }
 
-fn judge(tx: &Tx<'_>, record: &UsageRecord, total: i64, now: Timestamp) -> Result<ReadVerdict, OutboxError> {
-    let largest_sent = delivery::largest_possible(tx, record.id)?;
-    let Some(noted) = record.standing else {
-        return Ok(match (total, largest_sent) {
-            (0, _) => ReadVerdict::AsNoted,
-            (_, Some(largest)) if total <= largest => ReadVerdict::OursLate,
-            _ => ReadVerdict::Held(Held::SomethingStands { total }),
-        });
+/// What stands on each day; on a day that the read does not mention, nothing.
+pub(super) fn note_days(tx: &Tx<'_>, id: i64, days: &BTreeMap<i64, i64>) -> Result<(), OutboxError> {
+    for day in day_share::all(tx, id)? {
+        let found = days.get(&day.day_s).copied().unwrap_or(0);
+        day_share::set_standing(tx, id, day.day_s, found)?;
+    }
+    for (day_s, found) in days {
+        day_share::set_standing(tx, id, *day_s, *found)?;
+    }
+    Ok(())
+}
+
+fn keep_noted(tx: &Tx<'_>, id: i64, generation: &Generation) -> Result<(), OutboxError> {
+    tx.execute(
+        "UPDATE usage_record SET read_generation = ?2, next_attempt_us = NULL WHERE id = ?1",
+        (id, generation.id),
+    )?;
+    Ok(())
+}
+
+fn judge(tx: &Tx<'_>, record: &UsageRecord, stands: &Stands, now: Timestamp) -> Result<ReadVerdict, OutboxError> {
+    let Some(noted) = record.standing else { return judge_first(tx, record, stands.total) };
+    match (record.channel.formula(), &stands.days) {
+        (Some(Formula::Sum), _) => judge_sum(tx, record, stands.total, noted, now),
+        (Some(Formula::SumOfDays), Some(days)) => judge_days(tx, record, stands.total, days, now),
+        _ => judge_total(tx, record, stands.total, noted, now),
+    }
+}
+
+/// Rule S4: what stood before this ledger noted anything is its own only if it may have caused it.
+fn judge_first(tx: &Tx<'_>, record: &UsageRecord, total: i64) -> Result<ReadVerdict, OutboxError> {
+    let caused = match record.channel.formula() {
+        Some(Formula::Sum | Formula::SumOfDays) => delivery::added_by_unanswered(tx, record.id)?,
+        _ => delivery::largest_possible(tx, record.id)?.unwrap_or(0),
     };
+    let straggler = if record.channel == Channel::CurrentUsage { straggler(tx, record)? } else { 0 };
+    Ok(match total {
+        0 => ReadVerdict::AsNoted,
+        _ if total <= caused.max(straggler) => ReadVerdict::OursLate,
+        _ => ReadVerdict::Held(Held::SomethingStands { total }),
+    })
+}
+
+/// Rule S9: the largest total of the period before whose outcome was unknown may arrive in this one.
+fn straggler(connection: &Connection, record: &UsageRecord) -> Result<i64, OutboxError> {
+    let sql = "SELECT ifnull(max(d.quantity), 0) FROM delivery d JOIN usage_record r ON r.id = d.usage_record_id
+               WHERE r.item = ?1 AND r.period_to_s = ?2 AND d.state IN ('sending', 'unknown', 'abandoned')";
+    let from_s = record.period.from.secs();
+    Ok(connection.query_row(sql, (record.item.as_str(), from_s), |row| row.get(0))?)
+}
+
+/// Totals that replace each other.
+fn judge_total(
+    tx: &Tx<'_>,
+    record: &UsageRecord,
+    total: i64,
+    noted: i64,
+    now: Timestamp,
+) -> Result<ReadVerdict, OutboxError> {
     if let Some(since) = record.probing_from
         && let Some(verdict) = probe(tx, record, total, since)?
     {
@@ -125,26 +229,100 @@ fn judge(tx: &Tx<'_>, record: &UsageRecord, total: i64, now: Timestamp) -> Resul
         && pending.quantity.saturating_add(record.adopted_elsewhere) == total
         && noted != total
     {
-        delivery::set_state(
-            tx,
-            &pending,
-            DeliveryState::Accepted,
-            now,
-            Some("its answer was lost; a read shows it stands"),
-        )?;
+        delivery::set_state(tx, &pending, DeliveryState::Accepted, now, Some(SEEN))?;
         return Ok(ReadVerdict::AsNoted);
     }
     if total == noted {
         return Ok(ReadVerdict::AsNoted);
     }
     if total < noted {
-        return Ok(ReadVerdict::Lower { noted });
+        return lower(tx, record, noted, now);
     }
+    let largest_sent = delivery::largest_possible(tx, record.id)?;
     let caused = largest_sent.map_or(noted, |largest| largest.saturating_add(record.adopted_elsewhere).max(noted));
     Ok(if total <= caused {
         ReadVerdict::OursLate
     } else {
         ReadVerdict::Held(Held::HigherThanCaused { total, caused })
+    })
+}
+
+const SEEN: &str = "its answer was lost; a read shows it stands";
+
+/// Less than was noted: news, unless a summary may not show yet what was answered.
+fn lower(tx: &Tx<'_>, record: &UsageRecord, noted: i64, now: Timestamp) -> Result<ReadVerdict, OutboxError> {
+    Ok(if lags(tx, record, now)? { ReadVerdict::Lags } else { ReadVerdict::Lower { noted } })
+}
+
+fn lags(connection: &Connection, record: &UsageRecord, now: Timestamp) -> Result<bool, OutboxError> {
+    let accepted = delivery::accepted_at(connection, record.id)?;
+    Ok(record.channel.meter().is_some() && accepted.is_some_and(|at| now.since(at) < STRAGGLES_US))
+}
+
+/// Increments, which add up.
+fn judge_sum(
+    tx: &Tx<'_>,
+    record: &UsageRecord,
+    total: i64,
+    noted: i64,
+    now: Timestamp,
+) -> Result<ReadVerdict, OutboxError> {
+    if total == noted {
+        return Ok(ReadVerdict::AsNoted);
+    }
+    if let Some(pending) = delivery::in_flight(tx, record.id)?
+        && noted.saturating_add(pending.quantity) == total
+    {
+        delivery::set_state(tx, &pending, DeliveryState::Accepted, now, Some(SEEN))?;
+        return Ok(ReadVerdict::AsNoted);
+    }
+    if total < noted {
+        return lower(tx, record, noted, now);
+    }
+    let unseen_falls = delivery::falls_since(tx, record.id, now.minus(STRAGGLES_US))?;
+    if total <= noted.saturating_add(unseen_falls) {
+        return Ok(ReadVerdict::Lags);
+    }
+    let caused = noted.saturating_add(delivery::added_by_unanswered(tx, record.id)?);
+    Ok(if total <= caused {
+        ReadVerdict::OursLate
+    } else {
+        ReadVerdict::Held(Held::HigherThanCaused { total, caused })
+    })
+}
+
+/// Shares of days, each replaced by a newer one of its day.
+fn judge_days(
+    tx: &Tx<'_>,
+    record: &UsageRecord,
+    total: i64,
+    days: &BTreeMap<i64, i64>,
+    now: Timestamp,
+) -> Result<ReadVerdict, OutboxError> {
+    let noted: BTreeMap<i64, i64> =
+        day_share::all(tx, record.id)?.into_iter().map(|day| (day.day_s, day.standing)).collect();
+    let pending = delivery::in_flight(tx, record.id)?;
+    let (mut is_late, mut is_lower) = (false, false);
+    let mut caused = 0_i64;
+    let mut is_higher = false;
+    for day_s in noted.keys().chain(days.keys()).collect::<std::collections::BTreeSet<_>>() {
+        let (was, found) = (noted.get(day_s).copied().unwrap_or(0), days.get(day_s).copied().unwrap_or(0));
+        let most = delivery::largest_possible_on(tx, record.id, *day_s)?.unwrap_or(0).max(was);
+        caused = caused.saturating_add(most);
+        is_higher |= found > most;
+        is_lower |= found < was;
+        is_late |= found > was;
+        let settles = pending.as_ref().filter(|one| one.day_s == Some(*day_s) && one.quantity == found && found != was);
+        if let Some(pending) = settles {
+            delivery::set_state(tx, pending, DeliveryState::Accepted, now, Some(SEEN))?;
+            settle::note_accepted(tx, pending, now)?;
+        }
+    }
+    Ok(match (is_higher, is_lower, is_late) {
+        (true, ..) => ReadVerdict::Held(Held::HigherThanCaused { total, caused }),
+        (false, true, _) => lower(tx, record, record.standing.unwrap_or(0), now)?,
+        (false, false, true) => ReadVerdict::OursLate,
+        (false, false, false) => ReadVerdict::AsNoted,
     })
 }
 

@@ -134,7 +134,15 @@ mod tests {
 
     fn config(kind: ProviderKind) -> ProviderConfig {
         let base_url = "https://api.stripe.com".to_owned();
-        ProviderConfig { kind, base_url, timeout: Duration::from_secs(9), key: None, webhook_secret: None }
+        ProviderConfig {
+            kind,
+            base_url,
+            timeout: Duration::from_secs(9),
+            draft_grace: Duration::from_hours(1),
+            quiet_before_end: Duration::from_mins(5),
+            key: None,
+            webhook_secret: None,
+        }
     }
 
     #[test]
@@ -153,7 +161,8 @@ mod tests {
         let to = Destination { item: item.clone(), customer, channel: Channel::UsageRecords };
         let error = provider.read_periods(&to).await.value.unwrap_err();
         assert_eq!((error.to_string().as_str(), error.passing), ("no billing provider is configured", false));
-        let set = SetUsage { to, quantity: 1, timestamp_s: 1, idempotency_key: "k".to_owned() };
+        let set =
+            SetUsage { to, quantity: 1, timestamp_s: 1, idempotency_key: "k".to_owned(), identifier: "k".to_owned() };
         assert!(matches!(provider.set_usage(&set).await.value, Outcome::Refused(_)));
         assert!(matches!(provider.claim_item(&item, "vm", "k").await.value, Outcome::Refused(_)));
     }

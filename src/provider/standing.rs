@@ -24,8 +24,10 @@ pub struct SetUsage {
     pub quantity: i64,
     /// The record's or event's timestamp, seconds; without meaning for current usage.
     pub timestamp_s: i64,
-    /// Idempotency key and event identifier, stored before this is sent (rule S2).
+    /// Stored before this is sent (rule S2).
     pub idempotency_key: String,
+    /// A meter event's own name, kept where a stored failure asks for another key.
+    pub identifier: String,
 }
 
 /// A period of an item, as reads need it.

@@ -5,6 +5,7 @@
 
 use rusqlite::Connection;
 
+use super::behaviour;
 use super::books::{self, Record};
 use super::errors::ApiError;
 use super::invoices::{self, Invoice, Status as InvoiceStatus};
@@ -13,9 +14,6 @@ use super::lines::{self, Line, Stretch};
 use super::payments;
 use super::subscriptions::{Status, Subscription};
 use super::usage_records;
-
-/// A draft stands this long before it becomes final, seconds. It takes no usage records meanwhile.
-const DRAFT: i64 = 3_600;
 
 /// Does everything that was due by now.
 pub(super) fn catch_up(books: &Connection, now: i64) -> Result<(), ApiError> {
@@ -48,7 +46,7 @@ fn end_stage(books: &Connection, mut subscription: Subscription, due: i64) -> Re
 
 fn end_period(books: &Connection, mut subscription: Subscription) -> Result<(), ApiError> {
     let (ended, next) = stretches(&subscription);
-    let (metered, lines) = period_lines(books, &subscription)?;
+    let (metered, lines) = period_lines(books, &subscription, None)?;
     subscription.pending.clear();
     if subscription.cancel_at_period_end {
         subscription.status = Status::Canceled;
@@ -59,31 +57,41 @@ fn end_period(books: &Connection, mut subscription: Subscription) -> Result<(), 
         }
         (subscription.period_start, subscription.period_end) = (next.start, next.end);
     }
-    let mut invoice = draft(&subscription, "subscription_cycle", ended, lines, ended.end);
-    invoice.finalize_at = Some(ended.end.saturating_add(DRAFT));
+    let mut invoice = promised(&mut subscription, "subscription_cycle", ended, lines, ended.end);
+    invoice.finalize_at = Some(final_at(books, ended.end)?);
     for line in &metered {
-        usage_records::close(books, &line.item, ended, line.quantity, &invoice.id)?;
+        usage_records::close(books, line, &invoice.id)?;
     }
     subscription.latest_invoice = Some(invoice.id.clone());
     books::put(books, &invoice)?;
     books::put(books, &subscription)
 }
 
+/// When a draft made at this moment becomes final. It takes events of meters meanwhile, but no usage records.
+fn final_at(books: &Connection, made: i64) -> Result<i64, ApiError> {
+    Ok(made.saturating_add(behaviour::of(books)?.draft_grace_s))
+}
+
 /// The period that is open, and the one after it.
 fn stretches(subscription: &Subscription) -> (Stretch, Stretch) {
     let end = subscription.period_end;
     let after = subscription.anchor.next_after(subscription.interval, end);
-    (Stretch { start: subscription.period_start, end }, Stretch { start: end, end: after })
+    (subscription.period(), Stretch { start: end, end: after })
 }
 
-/// The metered lines of the period that ends, and all lines of the invoice made at its end.
-fn period_lines(books: &Connection, subscription: &Subscription) -> Result<(Vec<Line>, Vec<Line>), ApiError> {
+/// The metered lines of the period that ends, as previews see them at `seen_at` or as they are, and all lines of the
+/// invoice made at its end.
+fn period_lines(
+    books: &Connection,
+    subscription: &Subscription,
+    seen_at: Option<i64>,
+) -> Result<(Vec<Line>, Vec<Line>), ApiError> {
     let (ended, next) = stretches(subscription);
     let goes_on = Subscription { status: Status::Active, ..subscription.clone() };
     let mut metered = Vec::new();
     let mut licensed = Vec::new();
     for item in items::live(books, &subscription.id)? {
-        metered.extend(lines::in_arrears(books, subscription, &item, ended)?);
+        metered.extend(lines::in_arrears(books, subscription, &item, ended, seen_at)?);
         if !subscription.cancel_at_period_end {
             licensed.extend(lines::in_advance(books, &goes_on, &item, next)?);
         }
@@ -93,11 +101,11 @@ fn period_lines(books: &Connection, subscription: &Subscription) -> Result<(Vec<
 }
 
 /// The invoice that would be made if the period ended as it stands. Not stored.
-pub(super) fn preview(books: &Connection, subscription: &Subscription) -> Result<Invoice, ApiError> {
+pub(super) fn preview(books: &Connection, subscription: &Subscription, now: i64) -> Result<Invoice, ApiError> {
     let (ended, _) = stretches(subscription);
-    let (_, lines) = period_lines(books, subscription)?;
+    let (_, lines) = period_lines(books, subscription, Some(now))?;
     let mut invoice = draft(subscription, "upcoming", ended, lines, ended.end);
-    invoice.finalize_at = Some(ended.end.saturating_add(DRAFT));
+    invoice.finalize_at = Some(final_at(books, ended.end)?);
     Ok(invoice)
 }
 
@@ -106,15 +114,24 @@ pub(super) fn invoice_now(books: &Connection, subscription: &mut Subscription, n
     let period = Stretch { start: subscription.period_start, end: now };
     let mut metered = Vec::new();
     for item in items::live(books, &subscription.id)? {
-        metered.extend(lines::in_arrears(books, subscription, &item, period)?);
+        metered.extend(lines::in_arrears(books, subscription, &item, period, None)?);
     }
     let lines = subscription.pending.drain(..).chain(metered.iter().cloned()).collect();
-    let mut invoice = draft(subscription, "manual", period, lines, now);
+    let mut invoice = promised(subscription, "manual", period, lines, now);
     for line in &metered {
-        usage_records::close(books, &line.item, period, line.quantity, &invoice.id)?;
+        usage_records::close(books, line, &invoice.id)?;
     }
     subscription.latest_invoice = Some(invoice.id.clone());
     finalize(books, &mut invoice, now)
+}
+
+/// As [`draft`], under the id that was promised where usage was closed before.
+fn promised(subscription: &mut Subscription, reason: &str, period: Stretch, lines: Vec<Line>, now: i64) -> Invoice {
+    let mut invoice = draft(subscription, reason, period, lines, now);
+    if let Some(id) = subscription.promised_invoice.take() {
+        invoice.id = id;
+    }
+    invoice
 }
 
 /// A new invoice, not stored.
@@ -161,6 +178,9 @@ pub(super) fn finalize(books: &Connection, invoice: &mut Invoice, now: i64) -> R
 pub(super) fn open(books: &Connection, invoice: &mut Invoice, now: i64) -> Result<(), ApiError> {
     let sql = "SELECT count(*) FROM objects WHERE kind = 'invoice'";
     let count: i64 = books.query_row(sql, [], |row| row.get(0))?;
+    for line in &mut invoice.lines {
+        line.settle(books, &invoice.customer)?;
+    }
     invoice.number = Some(format!("USAGED-{count:04}"));
     invoice.status = InvoiceStatus::Open;
     invoice.finalized_at = Some(now);

@@ -11,7 +11,7 @@ use super::errors::{ApiError, SandboxError};
 
 /// `usgs`, in the file's header.
 const APPLICATION_ID: i64 = 0x7573_6773;
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE objects (
@@ -38,6 +38,27 @@ CREATE TABLE item_periods (  -- ended periods of metered items, as they were bil
     invoice TEXT,
     PRIMARY KEY (item, start)
 ) WITHOUT ROWID;
+CREATE TABLE meter_events (
+    seq        INTEGER PRIMARY KEY AUTOINCREMENT, -- the order of arrival
+    identifier TEXT NOT NULL,
+    meter      TEXT NOT NULL,
+    customer   TEXT NOT NULL,    -- as the payload names it, known or not
+    value      TEXT NOT NULL,    -- a decimal
+    timestamp  INTEGER NOT NULL,
+    created    INTEGER NOT NULL, -- when it arrived
+    cancelled  INTEGER           -- when an adjustment cancelled it
+);
+CREATE INDEX meter_events_counted ON meter_events (meter, customer, timestamp);
+CREATE INDEX meter_events_identifier ON meter_events (identifier, created);
+CREATE TABLE meter_errors (  -- found after an event was accepted
+    seq             INTEGER PRIMARY KEY AUTOINCREMENT,
+    at              INTEGER NOT NULL,
+    meter           TEXT NOT NULL,
+    identifier      TEXT NOT NULL,
+    idempotency_key TEXT,    -- of the request that brought the event
+    code            TEXT NOT NULL,
+    message         TEXT NOT NULL
+);
 CREATE TABLE idempotency (
     key         TEXT PRIMARY KEY,
     path        TEXT NOT NULL,
@@ -45,6 +66,7 @@ CREATE TABLE idempotency (
     status      INTEGER NOT NULL,
     body        TEXT NOT NULL,
     request     TEXT NOT NULL,
+    is_final    INTEGER NOT NULL, -- whether it says that the same again changes nothing
     at          INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE keys (key TEXT PRIMARY KEY, permissions TEXT NOT NULL) WITHOUT ROWID;

@@ -17,6 +17,8 @@ pub(super) struct Call<'a> {
     pub(super) form: &'a Form,
     /// The object that the path names; empty where it names none.
     pub(super) id: &'a str,
+    /// The idempotency key, where there is one.
+    pub(super) key: Option<&'a str>,
 }
 
 /// Does one thing and renders the object it is about.

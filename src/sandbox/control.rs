@@ -1,12 +1,13 @@
 //! `/_sandbox/…`: the sandbox's own controls, in JSON, for tests that are not written in Rust. Not Stripe's; no key.
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::clock::{SandboxClock, Setting};
 use super::exchange::{Reply, Request};
 use super::faults::Faults;
-use super::{Inner, SandboxError, auth};
+use super::shapes::merged;
+use super::{Behaviour, Inner, SandboxError, auth, behaviour};
 use crate::model::Timestamp;
 
 #[derive(Deserialize)]
@@ -45,6 +46,8 @@ pub(super) fn answer(inner: &Inner, request: &Request) -> Option<Reply> {
             inner.limit_rate(order.per_second);
             json!({ "per_second": order.per_second })
         })),
+        ("GET", "behaviour") => Some(behaviour(inner)),
+        ("POST", "behaviour") => Some(read(request).and_then(|order| behave(inner, order))),
         ("GET", "books") => Some(inner.report().map_err(|error| error.to_string())),
         ("GET", "requests") => Some(Ok(json!({ "requests": inner.log.all() }))),
         _ => None,
@@ -122,6 +125,18 @@ pub(super) fn faults(faults: &Faults, request: &Request) -> Option<Result<Value,
 fn register(inner: &Inner, order: &KeyOrder) -> Result<Value, String> {
     auth::register(&inner.books(), &order.key, &order.permissions).map_err(|error| error.message)?;
     Ok(json!({ "permissions": order.permissions }))
+}
+
+fn behaviour(inner: &Inner) -> Result<Value, String> {
+    inner.within(|tx, _| Ok(json!(behaviour::of(tx)?))).map_err(|error| error.to_string())
+}
+
+/// What the order leaves out stays as it is.
+fn behave(inner: &Inner, order: Map<String, Value>) -> Result<Value, String> {
+    let chosen = merged(behaviour(inner)?, Value::Object(order));
+    let chosen: Behaviour = serde_json::from_value(chosen).map_err(|error| format!("no such behaviour: {error}"))?;
+    inner.within(|tx, _| behaviour::choose(tx, chosen)).map_err(|error| error.to_string())?;
+    behaviour(inner)
 }
 
 fn reply(status: u16, value: &Value) -> Reply {

@@ -75,13 +75,15 @@ pub(super) struct ApiError {
     pub(super) param: Option<String>,
     /// Whether the request had begun to run, so that its idempotency key keeps this answer.
     pub(super) ran: bool,
+    /// Whether it says of itself that the same again changes nothing.
+    pub(super) is_final: bool,
 }
 
 const INVALID: &str = "invalid_request_error";
 
 impl ApiError {
     fn new(status: u16, kind: &'static str, message: impl Into<String>) -> Self {
-        Self { status, kind, code: None, message: message.into(), param: None, ran: false }
+        Self { status, kind, code: None, message: message.into(), param: None, ran: false, is_final: false }
     }
 
     fn at(mut self, param: &str) -> Self {
@@ -96,6 +98,12 @@ impl ApiError {
 
     fn after_it_ran(mut self) -> Self {
         self.ran = true;
+        self
+    }
+
+    /// Sent with `Stripe-Should-Retry: false`.
+    pub(super) fn not_again(mut self) -> Self {
+        self.is_final = true;
         self
     }
 

@@ -19,7 +19,7 @@ use super::idempotency::{self, Stored};
 use super::routes::{self, Route};
 use super::server::Answers;
 use super::version::{PINNED_VERSION, Version};
-use super::{Inner, LoggedRequest, billing, control, expand};
+use super::{InFlight, Inner, LoggedRequest, billing, control, expand, meter_events};
 use crate::model::Timestamp;
 
 /// A request as it came over the wire.
@@ -64,11 +64,13 @@ struct Done {
     body: String,
     /// The first request's id, where this is its answer again.
     replayed: Option<String>,
+    /// As [`ApiError::is_final`].
+    is_final: bool,
 }
 
 impl Done {
     fn refused(error: &ApiError) -> Self {
-        Self { status: error.status, body: pretty(&error.body()), replayed: None }
+        Self { status: error.status, body: pretty(&error.body()), replayed: None, is_final: error.is_final }
     }
 }
 
@@ -98,8 +100,8 @@ async fn exchange(inner: &Inner, request: &Request) -> Outcome {
     let shown_key = admitted.as_ref().map_or_else(|_| String::new(), |admitted| admitted.key.shown());
     let effect = fault.as_ref().map_or(&Effect::None, |fault| &fault.effect);
     let done = match admitted {
-        Ok(admitted) => match inner.mark_in_flight(admitted.idempotency_key.as_deref()) {
-            Ok(_mark) => {
+        Ok(admitted) => match hold(inner, request, &admitted) {
+            Ok(_marks) => {
                 wait(fault.as_ref()).await;
                 work(inner, request, &admitted, effect)
             }
@@ -159,6 +161,15 @@ fn form(request: &Request) -> Result<Form, ApiError> {
     Ok(Form::parse(&[request.query.as_bytes(), b"&", &request.body].concat()))
 }
 
+/// Holds what no other request may have at the same time.
+fn hold<'a>(inner: &'a Inner, request: &Request, admitted: &Admitted) -> Result<[InFlight<'a>; 2], ApiError> {
+    let key = inner.mark_in_flight(admitted.idempotency_key.clone(), ApiError::key_in_use)?;
+    let is_event = request.method == "POST" && request.path == "/v1/billing/meter_events";
+    let object = if is_event { meter_events::object(&inner.books(), &admitted.form)? } else { None };
+    let object = inner.mark_in_flight(object, |_| ApiError::locked())?;
+    Ok([key, object])
+}
+
 /// Does the work, unless the fault stands before it.
 fn work(inner: &Inner, request: &Request, admitted: &Admitted, effect: &Effect) -> Done {
     let in_the_way = match effect {
@@ -174,7 +185,7 @@ fn work(inner: &Inner, request: &Request, admitted: &Admitted, effect: &Effect) 
         return Done::refused(&error);
     }
     if matches!(effect, Effect::CutBeforeCommit | Effect::Html) {
-        return Done { status: 502, body: String::new(), replayed: None };
+        return Done { status: 502, body: String::new(), replayed: None, is_final: false };
     }
     transact(inner, request, admitted, effect).unwrap_or_else(|error| Done::refused(&error))
 }
@@ -191,7 +202,8 @@ fn transact(inner: &Inner, request: &Request, admitted: &Admitted, effect: &Effe
             Ok(None) => {}
             Ok(Some(stored)) => {
                 tx.commit()?;
-                return Ok(Done { status: stored.status, body: stored.body, replayed: Some(stored.request) });
+                let Stored { status, body, request, is_final } = stored;
+                return Ok(Done { status, body, replayed: Some(request), is_final });
             }
             Err(error) => {
                 tx.commit()?;
@@ -200,16 +212,16 @@ fn transact(inner: &Inner, request: &Request, admitted: &Admitted, effect: &Effe
         }
     }
     let result = attempt(&mut tx, admitted, effect, now);
-    let (status, body, is_kept) = match &result {
-        Ok(value) => (200, pretty(value), true),
-        Err(error) => (error.status, pretty(&error.body()), error.ran),
+    let (status, body, is_kept, is_final) = match &result {
+        Ok(value) => (200, pretty(value), true, false),
+        Err(error) => (error.status, pretty(&error.body()), error.ran, error.is_final),
     };
     if let Some(key) = key.filter(|_| is_kept) {
-        let stored = Stored { status, body: body.clone(), request: request.id.clone() };
+        let stored = Stored { status, body: body.clone(), request: request.id.clone(), is_final };
         idempotency::keep(&tx, key, &request.path, &fingerprint, &stored, now)?;
     }
     tx.commit()?;
-    Ok(Done { status, body, replayed: None })
+    Ok(Done { status, body, replayed: None, is_final })
 }
 
 /// Runs the handler. What it stored stays only where it succeeded.
@@ -223,8 +235,8 @@ fn attempt(
         return Err(ApiError::internal());
     }
     let savepoint = tx.savepoint()?;
-    let call =
-        Call { books: &savepoint, now, version: &admitted.version, form: &admitted.form, id: &admitted.route.id };
+    let Admitted { version, route, form, idempotency_key, .. } = admitted;
+    let call = Call { books: &savepoint, now, version, form, id: &route.id, key: idempotency_key.as_deref() };
     let value = (admitted.route.handler)(&call).and_then(|value| expand::apply(&call, value))?;
     savepoint.commit()?;
     if *effect == Effect::ErrorAfterCommit { Err(ApiError::internal()) } else { Ok(value) }
@@ -245,6 +257,9 @@ fn reply(inner: &Inner, request: &Request, done: Done, fault: Option<&Fault>) ->
     if done.replayed.is_some() {
         headers.push(("idempotent-replayed", "true".to_owned()));
     }
+    if done.is_final {
+        headers.push(("stripe-should-retry", "false".to_owned()));
+    }
     if done.status == 401 {
         headers.push(("www-authenticate", "Basic realm=\"Stripe\"".to_owned()));
     }
@@ -264,6 +279,7 @@ pub(super) fn http_date(now: Timestamp) -> String {
 
 fn distort(reply: &mut Reply, fault: &Fault) {
     if let Some(should_retry) = fault.should_retry {
+        reply.headers.retain(|(name, _)| *name != "stripe-should-retry");
         reply.headers.push(("stripe-should-retry", should_retry.to_string()));
     }
     if let Effect::RateLimited { reason, retry_after } = &fault.effect {

@@ -116,6 +116,17 @@ impl Form {
         self.text(name)?.ok_or_else(|| ApiError::missing(&self.full_name(name)))
     }
 
+    /// A text that must be there, of at most so many characters.
+    pub(super) fn at_most(&self, name: &str, chars_max: usize) -> Result<&str, ApiError> {
+        let text = self.required(name)?;
+        if text.chars().count() <= chars_max {
+            return Ok(text);
+        }
+        let name = self.full_name(name);
+        let message = format!("Invalid string: {text}; must be at most {chars_max} characters");
+        Err(ApiError::parameter(&name, "parameter_invalid_string_too_long", message))
+    }
+
     /// An integer.
     pub(super) fn integer(&self, name: &str) -> Result<Option<i64>, ApiError> {
         let Some(text) = self.text(name)? else { return Ok(None) };

@@ -16,6 +16,8 @@ pub(super) struct Stored {
     pub(super) body: String,
     /// The id of the request that was answered so first.
     pub(super) request: String,
+    /// As [`ApiError::is_final`].
+    pub(super) is_final: bool,
 }
 
 /// Checks a key's own form.
@@ -35,9 +37,10 @@ pub(super) fn look(
     now: i64,
 ) -> Result<Option<Stored>, ApiError> {
     books.execute("DELETE FROM idempotency WHERE at <= ?1", [now.saturating_sub(KEPT)])?;
-    let sql = "SELECT path, fingerprint, status, body, request FROM idempotency WHERE key = ?1";
+    let sql = "SELECT path, fingerprint, status, body, request, is_final FROM idempotency WHERE key = ?1";
     let found = books.query_row(sql, [key], |row| {
-        let stored = Stored { status: row.get(2)?, body: row.get(3)?, request: row.get(4)? };
+        let (status, body, request, is_final) = (row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?);
+        let stored = Stored { status, body, request, is_final };
         Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, stored))
     });
     let Some((first_path, first_fingerprint, stored)) = found.optional()? else { return Ok(None) };
@@ -66,8 +69,9 @@ pub(super) fn keep(
     now: i64,
 ) -> Result<(), ApiError> {
     books.execute(
-        "INSERT INTO idempotency (key, path, fingerprint, status, body, request, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        params![key, path, fingerprint, stored.status, stored.body, stored.request, now],
+        "INSERT INTO idempotency (key, path, fingerprint, status, body, request, is_final, at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        params![key, path, fingerprint, stored.status, stored.body, stored.request, stored.is_final, now],
     )?;
     Ok(())
 }

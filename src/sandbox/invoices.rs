@@ -136,7 +136,7 @@ pub(super) fn upcoming(call: &Call<'_>) -> Result<Value, ApiError> {
     if subscription.status.is_over() || subscription.status == SubscriptionStatus::Incomplete {
         return Err(ApiError::nothing_upcoming(&subscription.customer));
     }
-    let preview = billing::preview(call.books, &subscription)?;
+    let preview = billing::preview(call.books, &subscription, call.now)?;
     let mut value = render(&preview, call.version);
     if let Some(fields) = value.as_object_mut() {
         fields.remove("id");

@@ -9,6 +9,7 @@ use super::call::Call;
 use super::customers::{Metadata, update_metadata};
 use super::errors::ApiError;
 use super::form::Form;
+use super::lines::Stretch;
 use super::lists;
 use super::prices::{self, Price, Usage};
 use super::subscription_changes as changes;
@@ -26,6 +27,15 @@ pub(super) struct Item {
     pub(super) metadata: Metadata,
     /// Taken off its subscription.
     pub(super) removed: bool,
+    /// Usage up to here is no longer its own: it was billed or dropped, or came before it was put on a meter.
+    pub(super) since: Option<i64>,
+}
+
+impl Item {
+    /// The part of a period whose usage counts on it.
+    pub(super) fn counts_within(&self, period: Stretch) -> Stretch {
+        Stretch { start: self.since.map_or(period.start, |since| since.max(period.start)), ..period }
+    }
 }
 
 impl Record for Item {
@@ -64,6 +74,7 @@ pub(super) fn read(books: &Connection, form: &Form, subscription: &str, now: i64
         quantity: licensed.then(|| quantity.unwrap_or(1)),
         metadata: Metadata::new(),
         removed: false,
+        since: None,
     };
     update_metadata(&mut item.metadata, form)?;
     Ok((item, price))

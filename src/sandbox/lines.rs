@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::books;
 use super::errors::ApiError;
 use super::items::Item;
+use super::meter_totals;
 use super::prices::{self, Price, Usage};
 use super::shapes::merged;
 use super::subscriptions::{Status, Subscription};
@@ -27,6 +28,8 @@ pub(super) struct Line {
     start: i64,
     end: i64,
     proration: bool,
+    /// Its quantity follows the meter until the invoice is final.
+    follows_meter: bool,
 }
 
 /// A stretch of time that a line is about.
@@ -37,8 +40,8 @@ pub(super) struct Stretch {
 }
 
 /// Units at a price, for the share `part` of `whole` seconds, in hundredths of the currency unit, halves away from zero.
-pub(super) fn amount(price: &Price, quantity: i64, part: i64, whole: i64) -> Result<i64, ApiError> {
-    let exact = price.unit_amount().checked_mul(Decimal::from(quantity));
+pub(super) fn amount(price: &Price, quantity: impl Into<Decimal>, part: i64, whole: i64) -> Result<i64, ApiError> {
+    let exact = price.unit_amount().checked_mul(quantity.into());
     let share = exact.and_then(|exact| exact.checked_mul(Decimal::from(part))?.checked_div(Decimal::from(whole)));
     let rounded = share.map(|share| share.round_dp_with_strategy(0, RoundingStrategy::MidpointAwayFromZero));
     let too_large = || ApiError::refused_at("quantity", "The resulting amount is too large.");
@@ -67,20 +70,37 @@ pub(super) fn in_advance(
     Ok(Some(line))
 }
 
-/// What a metered item costs for a period that ends, by its usage. `None` for a licensed one.
+/// What a metered item costs for a stretch of time, by its usage: of a meter, as previews see it at `seen_at`, else all
+/// of it. `None` for a licensed one.
 pub(super) fn in_arrears(
     books: &Connection,
     subscription: &Subscription,
     item: &Item,
     period: Stretch,
+    seen_at: Option<i64>,
 ) -> Result<Option<Line>, ApiError> {
     let price: Price = books::get(books, &item.price)?;
-    if *price.usage() == Usage::Licensed {
-        return Ok(None);
-    }
-    let quantity = usage_records::total(books, item, &price, period)?;
-    let amount = if subscription.status == Status::Trialing { 0 } else { amount(&price, quantity, 1, 1)? };
-    Line::new(books, item, price, quantity, amount, period).map(Some)
+    let period = item.counts_within(period);
+    let (used, follows_meter) = match price.usage() {
+        Usage::Licensed => return Ok(None),
+        Usage::Metered(_) => (Decimal::from(usage_records::total(books, item, &price, period)?), false),
+        Usage::OnMeter(meter) => (meter_totals::billed(books, meter, &subscription.customer, period, seen_at)?, true),
+    };
+    let is_free = subscription.status == Status::Trialing;
+    let amount = if is_free { 0 } else { usage_amount(&price, used) };
+    let mut line = Line::new(books, item, price, shown(used), amount, period)?;
+    line.follows_meter = follows_meter && !is_free;
+    Ok(Some(line))
+}
+
+/// What usage costs. One that cannot be written down costs the most that can, since a period must come to its end.
+fn usage_amount(price: &Price, used: Decimal) -> i64 {
+    amount(price, used, 1, 1).unwrap_or(i64::MAX)
+}
+
+/// Quantities are shown in whole units; amounts are those of the exact quantity.
+fn shown(used: Decimal) -> i64 {
+    used.floor().to_i64().unwrap_or(i64::MAX)
 }
 
 /// A share of a licensed item's price for the rest of a period; given back where `sign` is −1.
@@ -100,6 +120,14 @@ pub(super) fn proration(
     Ok(Some(line))
 }
 
+fn describe(books: &Connection, price: &Price, quantity: i64) -> Result<String, ApiError> {
+    let each = price.unit_amount().checked_div(Decimal::ONE_HUNDRED).unwrap_or_default().normalize();
+    let per = price.recurring.as_ref().map_or("once", |recurring| recurring.interval.unit.word());
+    let name = prices::product_name(books, price)?;
+    let currency = price.currency.to_ascii_uppercase();
+    Ok(format!("{quantity} × {name} (at {each} {currency} / {per})"))
+}
+
 impl Line {
     fn new(
         books: &Connection,
@@ -109,21 +137,44 @@ impl Line {
         amount: i64,
         period: Stretch,
     ) -> Result<Self, ApiError> {
-        let each = price.unit_amount().checked_div(Decimal::ONE_HUNDRED).unwrap_or_default().normalize();
-        let per = price.recurring.as_ref().map_or("once", |recurring| recurring.interval.unit.word());
-        let name = prices::product_name(books, &price)?;
-        let currency = price.currency.to_ascii_uppercase();
         Ok(Self {
             id: books::new_id("il_"),
             item: item.id.clone(),
             quantity,
             amount,
-            description: format!("{quantity} × {name} (at {each} {currency} / {per})"),
+            description: describe(books, &price, quantity)?,
             price,
             start: period.start,
             end: period.end,
             proration: false,
+            follows_meter: false,
         })
+    }
+
+    /// Whether usage records make its quantity.
+    pub(super) fn is_of_usage_records(&self) -> bool {
+        matches!(self.price.usage(), Usage::Metered(_))
+    }
+
+    /// What it is about.
+    pub(super) const fn period(&self) -> Stretch {
+        Stretch { start: self.start, end: self.end }
+    }
+
+    /// With the quantity that it has.
+    pub(super) fn settled(self) -> Self {
+        Self { follows_meter: false, ..self }
+    }
+
+    /// Takes its quantity from the meter for the last time, where it is on one.
+    pub(super) fn settle(&mut self, books: &Connection, customer: &str) -> Result<(), ApiError> {
+        if let (true, Usage::OnMeter(meter)) = (self.follows_meter, self.price.usage()) {
+            let used = meter_totals::billed(books, meter, customer, self.period(), None)?;
+            (self.quantity, self.amount) = (shown(used), usage_amount(&self.price, used));
+            self.description = describe(books, &self.price, self.quantity)?;
+            self.follows_meter = false;
+        }
+        Ok(())
     }
 
     pub(super) fn render(&self, subscription: &str, version: &Version) -> Value {

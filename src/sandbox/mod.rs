@@ -17,6 +17,7 @@
 //! Invariant: time is the sandbox's clock, read once per request.
 
 mod auth;
+mod behaviour;
 mod billing;
 mod books;
 mod call;
@@ -36,6 +37,8 @@ pub mod lemon_squeezy;
 mod lines;
 mod lists;
 mod log;
+mod meter_events;
+mod meter_totals;
 mod meters;
 mod payments;
 mod periods;
@@ -57,12 +60,14 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use behaviour::{AddedUsage, Behaviour, Newest, RemovedUsage, SwappedUsage};
 pub use clock::SandboxClock;
-pub use demo::{Demo, SECONDS_PRICE, seed_demo};
+pub use demo::{Demo, SECONDS_PRICE, seed_demo, seed_meter_demo};
 pub use errors::SandboxError;
 pub use faults::{Effect, Fault};
 pub use log::LoggedRequest;
 use rusqlite::{Connection, TransactionBehavior};
+use rust_decimal::prelude::ToPrimitive;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -202,6 +207,41 @@ impl Sandbox {
         Ok(totals.into_iter().find(|one| one.from < at && at <= one.to).map_or(0, |one| one.total))
     }
 
+    /// Chooses how it reads what Stripe leaves open, from now on. Remembered over a restart.
+    ///
+    /// # Errors
+    /// A number is out of its range, or the books cannot be written.
+    pub fn behave(&self, behaviour: Behaviour) -> Result<(), SandboxError> {
+        self.0.within(|tx, _| behaviour::choose(tx, behaviour))
+    }
+
+    /// How it reads what Stripe leaves open.
+    ///
+    /// # Errors
+    /// The books cannot be read.
+    pub fn behaviour(&self) -> Result<Behaviour, SandboxError> {
+        self.0.within(|tx, _| behaviour::of(tx))
+    }
+
+    /// What a customer's events on a meter come to, from the first moment on and up to the second, without lag; zero
+    /// without events, rounded down.
+    ///
+    /// # Errors
+    /// There is no such meter, or the books cannot be read.
+    pub fn meter_total(
+        &self,
+        meter: &str,
+        customer: &str,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<i64, SandboxError> {
+        self.0.within(|tx, _| {
+            let within = lines::Stretch { start: from.secs(), end: to.secs() };
+            let total = meter_totals::total(tx, &books::get(tx, meter)?, customer, within)?.unwrap_or_default();
+            total.floor().to_i64().ok_or_else(|| ApiError::refused("The usage is too large for an integer."))
+        })
+    }
+
     /// The subscription's invoices as the API shows them, oldest first.
     ///
     /// # Errors
@@ -246,15 +286,19 @@ impl Inner {
         self.within(|tx, _| books::remember(tx, "clock", &self.clock.setting()))
     }
 
-    /// Holds an idempotency key until the mark is dropped.
-    fn mark_in_flight(&self, key: Option<&str>) -> Result<InFlight<'_>, ApiError> {
-        let mut keys = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(key) = key
-            && !keys.insert(key.to_owned())
+    /// Holds an idempotency key, or what only one request may work on, until the mark is dropped.
+    fn mark_in_flight(
+        &self,
+        name: Option<String>,
+        in_use: impl FnOnce(&str) -> ApiError,
+    ) -> Result<InFlight<'_>, ApiError> {
+        let mut names = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(name) = &name
+            && !names.insert(name.clone())
         {
-            return Err(ApiError::key_in_use(key));
+            return Err(in_use(name));
         }
-        Ok(InFlight { inner: self, key: key.map(str::to_owned) })
+        Ok(InFlight { inner: self, name })
     }
 
     fn limit_rate(&self, per_second: Option<u32>) {
@@ -289,21 +333,22 @@ impl Inner {
                 "subscriptions": rendered.collect::<Result<Vec<_>, _>>()?,
                 "totals": items,
                 "invoices": invoices,
+                "meter_errors": meter_events::errors(tx)?,
             }))
         })
     }
 }
 
-/// An idempotency key that is in use until this is dropped.
+/// What is in use until this is dropped.
 struct InFlight<'a> {
     inner: &'a Inner,
-    key: Option<String>,
+    name: Option<String>,
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        if let Some(key) = &self.key {
-            self.inner.in_flight.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        if let Some(name) = &self.name {
+            self.inner.in_flight.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
         }
     }
 }

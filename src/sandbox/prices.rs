@@ -44,7 +44,7 @@ pub(super) enum Usage {
     Licensed,
     /// Reported as usage records, billed in arrears.
     Metered(Aggregate),
-    /// Reported as meter events, which are not kept here.
+    /// Reported as events of this meter, billed in arrears.
     OnMeter(String),
 }
 

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::call::{Call, Handler};
 use super::errors::ApiError;
 use super::version::Version;
-use super::{customers, invoices, items, meters, payments, prices, products, subscribe, usage_records};
+use super::{customers, invoices, items, meter_events, meter_totals, meters};
+use super::{payments, prices, products, subscribe, usage_records};
 use super::{subscription_changes, subscriptions};
 
 /// Where a request goes.
@@ -22,9 +23,10 @@ pub(super) fn find(method: &str, path: &str, version: &Version) -> Option<Route>
     let segments: Vec<&str> = path.strip_prefix("/v1/")?.split('/').collect();
     let (handler, permission) = of_version(method, &segments, version)
         .or_else(|| catalog(method, &segments))
+        .or_else(|| metering(method, &segments))
         .or_else(|| billing(method, &segments))?;
     let id = match segments.as_slice() {
-        ["billing", "meters", id] => id,
+        ["billing", "meters", id, ..] => id,
         ["billing", ..] | [_, "upcoming" | "create_preview"] => "",
         [_, id, ..] => id,
         _ => "",
@@ -73,9 +75,21 @@ fn catalog(method: &str, segments: &[&str]) -> Found {
         ("GET", ["prices"]) => (prices::list, "plan_read"),
         ("GET", ["prices", _]) => (prices::retrieve, "plan_read"),
         ("POST", ["prices", _]) => (prices::update, "plan_write"),
+        _ => return None,
+    })
+}
+
+fn metering(method: &str, segments: &[&str]) -> Found {
+    Some(match (method, segments) {
         ("POST", ["billing", "meters"]) => (meters::create, "billing_meter_write"),
         ("GET", ["billing", "meters"]) => (meters::list, "billing_meter_read"),
         ("GET", ["billing", "meters", _]) => (meters::retrieve, "billing_meter_read"),
+        ("POST", ["billing", "meters", _]) => (meters::update, "billing_meter_write"),
+        ("POST", ["billing", "meters", _, "deactivate"]) => (meters::deactivate, "billing_meter_write"),
+        ("POST", ["billing", "meters", _, "reactivate"]) => (meters::reactivate, "billing_meter_write"),
+        ("GET", ["billing", "meters", _, "event_summaries"]) => (meter_totals::list_summaries, "billing_meter_read"),
+        ("POST", ["billing", "meter_events"]) => (meter_events::create, "billing_meter_event_write"),
+        ("POST", ["billing", "meter_event_adjustments"]) => (meter_events::adjust, "billing_meter_event_write"),
         _ => return None,
     })
 }

@@ -214,6 +214,7 @@ fn begin(
         trial_end,
         incomplete_until: None,
         pending: Vec::new(),
+        promised_invoice: None,
     })
 }
 
@@ -263,7 +264,7 @@ fn first_lines(
     ordered: &[(Item, Price)],
     prorates: bool,
 ) -> Result<Vec<Line>, ApiError> {
-    let period = Stretch { start: subscription.period_start, end: subscription.period_end };
+    let period = subscription.period();
     let is_whole = subscription.anchor.last_before(subscription.interval, period.end) == period.start;
     let mut first = Vec::new();
     for (item, _) in ordered {
@@ -271,7 +272,7 @@ fn first_lines(
             first.extend(lines::in_advance(call.books, subscription, item, period)?);
         }
         let nothing_yet = Stretch { start: call.now, end: call.now };
-        first.extend(lines::in_arrears(call.books, subscription, item, nothing_yet)?);
+        first.extend(lines::in_arrears(call.books, subscription, item, nothing_yet, None)?);
     }
     Ok(first)
 }

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::behaviour::{self, AddedUsage, RemovedUsage, SwappedUsage};
 use super::billing;
 use super::books;
 use super::call::Call;
@@ -79,7 +80,10 @@ fn change_part(call: &Call<'_>, subscription: &mut Subscription, part: &Form) ->
 
 /// Puts a new item on a subscription.
 pub(super) fn add_item(call: &Call<'_>, subscription: &mut Subscription, form: &Form) -> Result<Item, ApiError> {
-    let (item, price) = items::read(call.books, form, &subscription.id, call.now)?;
+    let (mut item, price) = items::read(call.books, form, &subscription.id, call.now)?;
+    if matches!(price.usage(), Usage::OnMeter(_)) && behaviour::of(call.books)?.added == AddedUsage::SinceAdded {
+        item.since = Some(call.now);
+    }
     refuse_change(subscription, &price)?;
     refuse_twice(call, subscription, &item)?;
     books::put(call.books, &item)?;
@@ -102,6 +106,10 @@ pub(super) fn change_item(
     let quantity = licensed.then_some(quantity);
     if new.id != item.price || quantity != item.quantity {
         refuse_change(subscription, &new)?;
+        let swapped = behaviour::of(call.books)?.swapped;
+        if new.id != old.id && swapped != SwappedUsage::AtNewPrice {
+            leave_usage(call, subscription, item, swapped == SwappedUsage::AtOldPrice)?;
+        }
         if licensed && *old.usage() != Usage::Licensed {
             refuse_usage(call, subscription, item)?;
         }
@@ -121,9 +129,12 @@ pub(super) fn remove_item(
     form: &Form,
 ) -> Result<(), ApiError> {
     if form.boolean("clear_usage")? == Some(true) {
-        usage_records::clear(call.books, item, open_period(subscription))?;
+        usage_records::clear(call.books, item, item.counts_within(subscription.period()))?;
     }
-    refuse_usage(call, subscription, item)?;
+    match behaviour::of(call.books)?.removed {
+        RemovedUsage::Dropped => refuse_usage(call, subscription, item)?,
+        RemovedUsage::Billed => leave_usage(call, subscription, item, true)?,
+    }
     if items::live(call.books, &subscription.id)?.len() <= 1 {
         let message = "A subscription must have at least one active plan. You may cancel the subscription instead.";
         return Err(ApiError::refused(message));
@@ -133,8 +144,29 @@ pub(super) fn remove_item(
     books::put(call.books, item)
 }
 
-fn open_period(subscription: &Subscription) -> Stretch {
-    Stretch { start: subscription.period_start, end: subscription.period_end }
+/// Usage up to now is no longer the item's. It is billed on the next invoice or dropped; also dropped where the caller
+/// wants no proration. <https://docs.stripe.com/billing/subscriptions/usage-based/manage-billing-setup>
+fn leave_usage(
+    call: &Call<'_>,
+    subscription: &mut Subscription,
+    item: &mut Item,
+    is_billed: bool,
+) -> Result<(), ApiError> {
+    let so_far = Stretch { start: subscription.period_start, end: call.now };
+    let line = lines::in_arrears(call.books, subscription, item, so_far, None)?;
+    item.since = Some(call.now);
+    let is_billed = is_billed && proration(call)? != Some("none");
+    let Some(line) = line.filter(|line| is_billed && (line.quantity, line.amount) != (0, 0)) else { return Ok(()) };
+    if line.is_of_usage_records() {
+        let invoice = subscription.promised_invoice.get_or_insert_with(|| books::new_id("in_"));
+        usage_records::close(call.books, &line, invoice)?;
+    }
+    subscription.pending.push(line.settled());
+    Ok(())
+}
+
+fn proration(call: &Call<'_>) -> Result<Option<&'static str>, ApiError> {
+    call.form.word("proration_behavior", &PRORATION_BEHAVIORS)
 }
 
 fn refuse_change(subscription: &Subscription, price: &Price) -> Result<(), ApiError> {
@@ -154,7 +186,8 @@ fn refuse_twice(call: &Call<'_>, subscription: &Subscription, item: &Item) -> Re
 }
 
 fn refuse_usage(call: &Call<'_>, subscription: &Subscription, item: &Item) -> Result<(), ApiError> {
-    if item.quantity.is_none() && usage_records::has_usage(call.books, item, open_period(subscription))? {
+    if item.quantity.is_none() && usage_records::has_usage(call.books, item, item.counts_within(subscription.period()))?
+    {
         let message = format!(
             "Subscription item {} cannot be removed because it has usage in the current period. Pass `clear_usage=true` \
              to delete it without billing that usage.",
@@ -168,7 +201,7 @@ fn refuse_usage(call: &Call<'_>, subscription: &Subscription, item: &Item) -> Re
 /// Notes a share of an item's price for the next invoice, unless the caller wants none.
 fn prorate(call: &Call<'_>, subscription: &mut Subscription, item: &Item, sign: i64) -> Result<(), ApiError> {
     call.form.word("payment_behavior", &PAYMENT_BEHAVIORS)?;
-    match call.form.word("proration_behavior", &PRORATION_BEHAVIORS)? {
+    match proration(call)? {
         Some("none") => Ok(()),
         Some("always_invoice") => {
             Err(ApiError::not_kept("proration_behavior", "an invoice made at once for a proration"))
@@ -198,6 +231,9 @@ pub(super) fn cancel(call: &Call<'_>) -> Result<Value, ApiError> {
     }
     if invoices_now {
         billing::invoice_now(call.books, &mut subscription, call.now)?;
+    }
+    if let Some(invoice) = subscription.promised_invoice.take() {
+        usage_records::take_back(call.books, &invoice)?;
     }
     subscription.status = Status::Canceled;
     subscription.canceled_at = Some(call.now);

@@ -10,7 +10,7 @@ use super::call::Call;
 use super::customers::Metadata;
 use super::errors::ApiError;
 use super::items::{self, Item};
-use super::lines::Line;
+use super::lines::{Line, Stretch};
 use super::lists;
 use super::periods::{Anchor, Interval};
 use super::shapes::merged;
@@ -43,8 +43,10 @@ pub(super) struct Subscription {
     pub(super) trial_end: Option<i64>,
     /// Until when the first invoice of an incomplete one can be paid.
     pub(super) incomplete_until: Option<i64>,
-    /// Prorations that the next invoice will carry.
+    /// Prorations, and usage of prices that were left, that the next invoice will carry.
     pub(super) pending: Vec<Line>,
+    /// The id that the next invoice will have, where usage was closed with it already.
+    pub(super) promised_invoice: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +75,13 @@ impl Status {
     /// Whether nothing changes it any more.
     pub(super) const fn is_over(self) -> bool {
         matches!(self, Self::IncompleteExpired | Self::Canceled)
+    }
+}
+
+impl Subscription {
+    /// The period that is open.
+    pub(super) const fn period(&self) -> Stretch {
+        Stretch { start: self.period_start, end: self.period_end }
     }
 }
 

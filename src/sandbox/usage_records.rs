@@ -7,7 +7,7 @@ use super::books;
 use super::call::Call;
 use super::errors::ApiError;
 use super::items::{self, Item};
-use super::lines::{self, Stretch};
+use super::lines::{self, Line, Stretch};
 use super::lists;
 use super::prices::{Aggregate, Price, Usage};
 use super::subscriptions::Subscription;
@@ -32,9 +32,9 @@ pub(super) fn create(call: &Call<'_>) -> Result<Value, ApiError> {
         let message = "Usage records on a subscription with billing_thresholds can only use action=increment.";
         return Err(ApiError::refused_at("action", message));
     }
-    refuse_timestamp(timestamp, &subscription, call.now)?;
+    let period = item.counts_within(subscription.period());
+    refuse_timestamp(timestamp, period, call.now)?;
     store(call.books, &item, timestamp, quantity, is_set)?;
-    let period = Stretch { start: subscription.period_start, end: subscription.period_end };
     // A total or an amount that cannot be written down is refused here, not found out when the period is invoiced.
     let total = total(call.books, &item, &price, period).map_err(|_| too_large())?;
     lines::amount(&price, total, 1, 1)?;
@@ -73,13 +73,13 @@ fn refuse_item(item: &Item, subscription: &Subscription, price: &Price) -> Resul
     }
 }
 
-fn refuse_timestamp(timestamp: i64, subscription: &Subscription, now: i64) -> Result<(), ApiError> {
-    if timestamp <= subscription.period_start {
+fn refuse_timestamp(timestamp: i64, period: Stretch, now: i64) -> Result<(), ApiError> {
+    if timestamp <= period.start {
         let message = "Cannot create the usage record with this timestamp because timestamps must be after the \
                        subscription's last invoice period (or current period start time).";
         return Err(ApiError::refused_at("timestamp", message));
     }
-    if timestamp > now.saturating_add(AHEAD) || timestamp > subscription.period_end {
+    if timestamp > now.saturating_add(AHEAD) || timestamp > period.end {
         let message = "Cannot create the usage record with this timestamp because timestamps must be before the \
                        current period ends and not in the future (plus five-minutes of flexibility for clock drift).";
         return Err(ApiError::refused_at("timestamp", message));
@@ -134,18 +134,22 @@ pub(super) fn clear(books: &Connection, item: &Item, period: Stretch) -> Result<
     Ok(())
 }
 
-/// Notes what an ended period was billed with.
-pub(super) fn close(
-    books: &Connection,
-    item: &str,
-    period: Stretch,
-    total: i64,
-    invoice: &str,
-) -> Result<(), ApiError> {
+/// Notes what a line billed, where usage records made it.
+pub(super) fn close(books: &Connection, line: &Line, invoice: &str) -> Result<(), ApiError> {
+    if !line.is_of_usage_records() {
+        return Ok(());
+    }
+    let period = line.period();
     books.execute(
         "INSERT OR REPLACE INTO item_periods (item, start, end, total, invoice) VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![item, period.start, period.end, total, invoice],
+        params![line.item, period.start, period.end, line.quantity, invoice],
     )?;
+    Ok(())
+}
+
+/// An invoice that was promised will never be made.
+pub(super) fn take_back(books: &Connection, invoice: &str) -> Result<(), ApiError> {
+    books.execute("UPDATE item_periods SET invoice = NULL WHERE invoice = ?1", [invoice])?;
     Ok(())
 }
 
@@ -162,7 +166,7 @@ pub(super) fn summaries(books: &Connection, item: &Item) -> Result<Vec<Summary>,
     let price: Price = books::get(books, &item.price)?;
     let mut found = Vec::new();
     if !subscription.status.is_over() && !item.removed {
-        let period = Stretch { start: subscription.period_start, end: subscription.period_end };
+        let period = item.counts_within(subscription.period());
         found.push(Summary { period, total: total(books, item, &price, period)?, invoice: None });
     }
     let sql = "SELECT start, end, total, invoice FROM item_periods WHERE item = ?1 ORDER BY start DESC";

@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 /// `POST /v1/link`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub struct LinkRequest {
     /// `cus_…`.
     pub customer: String,
@@ -23,6 +24,12 @@ pub struct LinkRequest {
     /// Leave this period alone and start with the next (rule S4).
     #[serde(default)]
     pub from_next_period: bool,
+    /// Nobody but this VM writes to these items: more than this ledger knows of is its own, forgotten usage (rule S5).
+    #[serde(default)]
+    pub single_writer: bool,
+    /// Several VMs add to the same customer and meter (rule S10).
+    #[serde(default)]
+    pub shared: bool,
 }
 
 /// One item of a link.
@@ -36,6 +43,8 @@ pub struct LinkedItem {
     pub price: String,
     /// The price's lookup key.
     pub lookup_key: Option<String>,
+    /// By what means totals are told: `usage records`, `meter, last`, `meter, sum of days`, `meter, sum`, `current usage`.
+    pub channel: String,
     /// What stood on it when it was linked.
     pub stands: u64,
 }

@@ -214,6 +214,7 @@ impl Vm {
             quantity,
             timestamp_s,
             idempotency_key: format!("behind-{item}-{timestamp_s}-{quantity}"),
+            identifier: String::new(),
         };
         let answer = Provider::new(&config).unwrap().set_usage(&set).await;
         assert_eq!(answer.value, Outcome::Accepted);

@@ -121,7 +121,8 @@ pub(crate) fn link() -> LinkReport {
     of(json!({
         "schema": 1, "customer": "cus_Q1", "subscription": "sub_Q1", "plan": "enterprise", "from": "2026-11-14T10:00:12Z",
         "period_from": "2026-11-01T00:00:00Z", "period_to": "2026-12-01T00:00:00Z",
-        "items": [{"meter": "api_credits", "item": "si_api", "price": "price_1Q", "lookup_key": "price_api_overage", "stands": 0}],
+        "items": [{"meter": "api_credits", "item": "si_api", "price": "price_1Q", "lookup_key": "price_api_overage",
+                   "channel": "meter, last", "stands": 0}],
         "not_billed": ["compute_hours: unlimited in plan enterprise"]
     }))
 }

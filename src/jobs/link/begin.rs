@@ -38,8 +38,8 @@ pub(super) fn begin(
         }
         // What this ledger knows already is compared by the read before the next push (rule S5).
         let unread = outbox::by_id(tx, id)?.standing.is_none();
-        if unread && (on_top || checked.stands == 0) {
-            outbox::note_first_read(tx, id, checked.stands, generation, now)?;
+        if unread && !checked.item.shared && (on_top || checked.stands.total == 0) {
+            outbox::note_first_read(tx, id, &checked.stands, generation, now)?;
         }
     }
     Ok(())

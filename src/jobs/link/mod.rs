@@ -1,6 +1,7 @@
 //! Link: bind this VM to a subscription, after everything that could make a wrong bill was looked at.
 
 mod begin;
+mod channel;
 pub(super) mod claim;
 mod plan;
 mod standing;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use super::{Context, JobError, periods};
 use crate::account::{self, Item, NewLink};
 use crate::model::{CustomerId, ItemId, Span, SubscriptionId};
+use crate::outbox::Stands;
 use crate::provider::Provider;
 use crate::wire::{LinkReport, LinkRequest, LinkedItem, SCHEMA};
 
@@ -18,7 +20,7 @@ use crate::wire::{LinkReport, LinkRequest, LinkedItem, SCHEMA};
 struct Checked {
     item: Item,
     period: Span,
-    stands: i64,
+    stands: Stands,
 }
 
 /// Reads the subscription, checks everything, and links. `actor` is who asked, as `uid:0`.
@@ -45,7 +47,8 @@ pub async fn link(context: &Arc<Context>, request: &LinkRequest, actor: &str) ->
     let view = answer.value?;
     subscription::check_subscription(&view, &customer)?;
     let plan = plan::choose_plan(&settings.config, request, &view)?;
-    let plan::Choice { billed, not_billed } = plan::choose_items(&settings.config, plan, request, &view)?;
+    let plan::Choice { mut billed, not_billed } = plan::choose_items(&settings.config, plan, request, &view)?;
+    channel::choose(context, &mut billed, request).await?;
     let checked = standing::check_items(context, &customer, billed, request).await?;
     let period = subscription::common_period(&checked, &view)?;
     let now = context.now();
@@ -58,6 +61,7 @@ pub async fn link(context: &Arc<Context>, request: &LinkRequest, actor: &str) ->
         plan: plan.name.clone(),
         from,
         made_by: actor.to_owned(),
+        single_writer: request.single_writer,
         items: checked.iter().map(|checked| checked.item.clone()).collect(),
     };
     let linked = checked.iter().map(linked_item).collect();
@@ -87,7 +91,8 @@ fn linked_item(checked: &Checked) -> LinkedItem {
         item: checked.item.item.to_string(),
         price: checked.item.price.to_string(),
         lookup_key: checked.item.lookup_key.clone(),
-        stands: u64::try_from(checked.stands).unwrap_or(0),
+        channel: checked.item.channel.words().to_owned(),
+        stands: u64::try_from(checked.stands.total).unwrap_or(0),
     }
 }
 

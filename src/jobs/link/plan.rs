@@ -121,15 +121,6 @@ fn check_item(plan: &Plan, meter: &MeterName, item: &ItemView) -> Result<(), Job
         let what = format!("the item {} for {meter} has a licensed price, not a metered one", item.id);
         return refuse("not_metered", what, "use a price with usage_type=metered");
     }
-    if let Some(on) = &item.meter {
-        let what = format!("the price of {} is on the meter {on}, which takes no usage records", item.id);
-        return refuse("wrong_kind", what, "use a metered price without a meter; meters are not offered yet");
-    }
-    if item.aggregate_usage.as_deref() == Some("last_ever") {
-        let what =
-            format!("the price of {} aggregates last_ever, which bills a quiet period again (rule S10)", item.id);
-        return refuse("last_ever", what, "use aggregate_usage=sum");
-    }
     if item.has_billing_thresholds {
         return Err(thresholds(item.id.as_str()));
     }

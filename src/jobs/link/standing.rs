@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::super::{Context, JobError};
+use super::super::{Context, JobError, deliver};
 use super::Checked;
 use crate::account::Item;
 use crate::model::{CustomerId, MachineIdentity};
-use crate::outbox;
+use crate::outbox::{self, Stands};
 use crate::provider::{Destination, ItemView, Window};
 use crate::wire::LinkRequest;
 
@@ -19,27 +19,30 @@ pub(super) async fn check_items(
 ) -> Result<Vec<Checked>, JobError> {
     let mut checked = Vec::new();
     for (item, view) in items {
-        check_claim(context, &view)?;
+        if !request.shared {
+            check_claim(context, &view)?;
+        }
         let of = Destination { item: item.item.clone(), customer: customer.clone(), channel: item.channel.clone() };
         let timestamp_s = outbox::timestamp_s(view.period.from.secs(), item.created_s);
         let window = Window { period: view.period, timestamp_s };
         let answer = context.settings().provider.read_current(&of, window).await;
         context.note_date(&answer);
-        let stands = answer.value?.total().unwrap_or(0);
+        let found = deliver::stands(answer.value?).unwrap_or(Stands { total: 0, days: None });
         let (id, from) = (item.item.clone(), view.period.from);
         let known = context.store.read(move |c| outbox::known_standing(c, &id, from)).await?;
-        if stands > 0 && known.is_none() && !request.on_top && !request.from_next_period {
+        let stands = found.total;
+        if stands > 0 && known.is_none() && !request.shared && !request.on_top && !request.from_next_period {
             return Err(JobError::refused(
                 "something_stands",
                 format!(
                     "{stands} units stand on {} in this period already, and this VM did not put them there",
                     item.item
                 ),
-                "an item belongs to one VM: give this VM its own item or customer; or bill on top of what stands \
-                 (--on-top); or begin with the next period (--from-next-period)",
+                "an item, and a customer's meter, belong to one VM: give this VM its own item or customer; or bill on top of \
+                 what stands (--on-top); or begin with the next period (--from-next-period)",
             ));
         }
-        checked.push(Checked { item, period: view.period, stands });
+        checked.push(Checked { item, period: view.period, stands: found });
     }
     Ok(checked)
 }

@@ -249,6 +249,7 @@ mod tests {
             quantity: 7,
             timestamp_s: 1_793_750_401,
             idempotency_key: "key-1".to_owned(),
+            identifier: "key-1".to_owned(),
         }
     }
 

@@ -168,7 +168,13 @@ mod tests {
     use crate::provider::{Outcome, Provider, RefusalKind, SetUsage};
 
     fn set() -> SetUsage {
-        SetUsage { to: usage_records("si_1"), quantity: 1, timestamp_s: 1, idempotency_key: "k".to_owned() }
+        SetUsage {
+            to: usage_records("si_1"),
+            quantity: 1,
+            timestamp_s: 1,
+            idempotency_key: "k".to_owned(),
+            identifier: "k".to_owned(),
+        }
     }
 
     /// An address where nobody listens: it was ours a moment ago.

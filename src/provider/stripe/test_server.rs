@@ -61,6 +61,8 @@ pub(super) fn config(base_url: &str, timeout: Duration) -> ProviderConfig {
         kind: ProviderKind::StripeUsageRecords,
         base_url: base_url.to_owned(),
         timeout,
+        draft_grace: Duration::from_hours(1),
+        quiet_before_end: Duration::from_mins(5),
         key: Some(ApiKey { secret: KEY.into(), from: "test".to_owned() }),
         webhook_secret: None,
     }

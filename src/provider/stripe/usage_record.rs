@@ -154,6 +154,7 @@ mod tests {
             quantity: 12,
             timestamp_s: 1_793_750_401,
             idempotency_key: "g1-r2".to_owned(),
+            identifier: String::new(),
         };
         assert_eq!(server.provider().set_usage(&set).await.value, Outcome::Accepted);
         let host = server.base_url.replace("http://", "");
@@ -183,7 +184,13 @@ mod tests {
             "",
             r#"{"object":"usage_record","quantity":0,"subscription_item":"si_1","timestamp":1}"#,
         )]);
-        let set = SetUsage { to: usage_records("si_1"), quantity: 0, timestamp_s: 1, idempotency_key: "k".to_owned() };
+        let set = SetUsage {
+            to: usage_records("si_1"),
+            quantity: 0,
+            timestamp_s: 1,
+            idempotency_key: "k".to_owned(),
+            identifier: "k".to_owned(),
+        };
         assert_eq!(server.provider().set_usage(&set).await.value, Outcome::Accepted);
         assert!(server.requests()[0].ends_with("\r\n\r\nquantity=0&timestamp=1&action=set"));
     }

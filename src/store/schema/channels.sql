@@ -3,6 +3,9 @@ ALTER TABLE item ADD COLUMN channel TEXT NOT NULL DEFAULT '"usage_records"';
 -- 1: several VMs add to the same customer and meter, so that what stands tells nothing about this one (rule S10).
 ALTER TABLE item ADD COLUMN shared INTEGER NOT NULL DEFAULT 0;
 
+-- 1: nobody but this VM writes to the link's items, so that an excess is its own forgotten usage (rule S5).
+ALTER TABLE link ADD COLUMN single_writer INTEGER NOT NULL DEFAULT 0;
+
 ALTER TABLE usage_record ADD COLUMN channel TEXT NOT NULL DEFAULT '"usage_records"';
 ALTER TABLE usage_record ADD COLUMN shared INTEGER NOT NULL DEFAULT 0;
 -- Rule R5: the later segment of the same period that bills what this one does not; NULL while it is the last.
@@ -14,6 +17,8 @@ ALTER TABLE usage_record ADD COLUMN billed_before INTEGER NOT NULL DEFAULT 0;
 
 -- Rule S8: the UTC day, by its first second, whose share a delivery sets. NULL: the whole period.
 ALTER TABLE delivery ADD COLUMN day_s INTEGER;
+-- Keys under which the provider stored a failure. An event keeps its identifier, and leaves under another key (rule S2).
+ALTER TABLE delivery ADD COLUMN spent_keys INTEGER NOT NULL DEFAULT 0;
 
 -- Rule S8: the parts of a period's target by UTC day.
 CREATE TABLE day_share (

@@ -2,8 +2,10 @@
 #![cfg(feature = "sandbox")]
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "helpers of tests fail the test")]
 
-#[path = "sandbox/lemon_squeezy.rs"]
 mod lemon_squeezy;
+mod meter_invoices;
+mod meters;
+mod swapped;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -27,7 +29,7 @@ struct World {
     address: SocketAddr,
     client: reqwest::Client,
     _serving: Serving,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 /// The server's task, which ends with this.
@@ -55,16 +57,20 @@ impl Answer {
 }
 
 fn run<F: Future<Output = ()>>(test: impl FnOnce(World) -> F) {
+    run_with(|sandbox| seed_demo(sandbox).unwrap(), test);
+}
+
+fn run_with<F: Future<Output = ()>>(seed: impl FnOnce(&Sandbox) -> Demo, test: impl FnOnce(World) -> F) {
     drop(rustls::crypto::ring::default_provider().install_default());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let dir = tempfile::tempdir().unwrap();
         let sandbox = Sandbox::open(dir.path(), SandboxClock::frozen(at(START))).unwrap();
-        let demo = seed_demo(&sandbox).unwrap();
+        let demo = seed(&sandbox);
         // A record without a timestamp is one of this very second, and the second a period begins in is not in it.
         sandbox.advance(1_000_000).unwrap();
         let (address, serving) = serve(&sandbox).await;
-        test(World { sandbox, demo, address, client: client(), _serving: serving, _dir: dir }).await;
+        test(World { sandbox, demo, address, client: client(), _serving: serving, dir }).await;
     });
 }
 

@@ -1,0 +1,147 @@
+//! Rule S8: a period's target by UTC day, for meters that put each day's events together.
+
+use std::collections::BTreeMap;
+
+use rusqlite::Connection;
+
+use super::OutboxError;
+use crate::model::{MICROS_PER_DAY, Timestamp};
+use crate::store::Tx;
+
+/// The provider takes events up to 35 days old; a day older than this is left as it stands.
+/// <https://docs.stripe.com/api/billing/meter-event/create>
+const SETTABLE_US: i64 = 34 * MICROS_PER_DAY;
+
+/// One day of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct DayShare {
+    /// Its first second.
+    pub(super) day_s: i64,
+    /// What should stand on it.
+    pub(super) share: i64,
+    /// What was taken over from what stood on it; part of the share.
+    pub(super) adopted: i64,
+    /// What does stand, as far as known.
+    pub(super) standing: i64,
+}
+
+/// Every day of a row, in order.
+pub(super) fn all(connection: &Connection, record: i64) -> Result<Vec<DayShare>, OutboxError> {
+    let sql = "SELECT day_s, share, adopted, standing FROM day_share WHERE usage_record_id = ?1 ORDER BY day_s";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map([record], |row| {
+        Ok(DayShare { day_s: row.get(0)?, share: row.get(1)?, adopted: row.get(2)?, standing: row.get(3)? })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// What a day should come to.
+pub(super) fn share_of(connection: &Connection, record: i64, day_s: i64) -> Result<i64, OutboxError> {
+    Ok(all(connection, record)?.into_iter().find(|day| day.day_s == day_s).map_or(0, |day| day.share))
+}
+
+/// The next day to be set, those that fall first (rule S1).
+pub(super) fn next(connection: &Connection, record: i64) -> Result<Option<DayShare>, OutboxError> {
+    let days = all(connection, record)?;
+    let falls = days.iter().find(|day| day.share < day.standing);
+    Ok(falls.or_else(|| days.iter().find(|day| day.share > day.standing)).copied())
+}
+
+/// Stores what each day should come to: `overage` by day, and `moved` units that belong to no day of their own, carried
+/// in or billed elsewhere.
+pub fn save_days(
+    tx: &Tx<'_>,
+    record: i64,
+    overage: &BTreeMap<i64, i64>,
+    moved: i64,
+    now: Timestamp,
+) -> Result<(), OutboxError> {
+    let known = all(tx, record)?;
+    let oldest = now.minus(SETTABLE_US).secs();
+    let fixed: BTreeMap<i64, i64> = known
+        .iter()
+        .filter(|day| day.day_s < oldest)
+        .map(|day| (day.day_s, day.standing.saturating_sub(day.adopted)))
+        .collect();
+    for (day_s, own) in spread(overage, moved, &fixed) {
+        let sql = "INSERT INTO day_share (usage_record_id, day_s, share) VALUES (?1, ?2, ?3)
+                   ON CONFLICT (usage_record_id, day_s) DO UPDATE SET share = excluded.share + adopted";
+        tx.prepare_cached(sql)?.execute((record, day_s, own))?;
+    }
+    Ok(())
+}
+
+/// What stands on a day now.
+pub(super) fn set_standing(tx: &Tx<'_>, record: i64, day_s: i64, units: i64) -> Result<(), OutboxError> {
+    tx.execute(
+        "INSERT INTO day_share (usage_record_id, day_s, share, standing) VALUES (?1, ?2, 0, ?3)
+         ON CONFLICT (usage_record_id, day_s) DO UPDATE SET standing = excluded.standing",
+        (record, day_s, units),
+    )?;
+    Ok(())
+}
+
+/// Takes over what stands above a day's share.
+pub(super) fn adopt(tx: &Tx<'_>, record: i64) -> Result<i64, OutboxError> {
+    let above: i64 = tx.query_row(
+        "SELECT ifnull(sum(standing - share), 0) FROM day_share WHERE usage_record_id = ?1 AND standing > share",
+        [record],
+        |row| row.get(0),
+    )?;
+    tx.execute(
+        "UPDATE day_share SET adopted = adopted + standing - share, share = standing
+         WHERE usage_record_id = ?1 AND standing > share",
+        [record],
+    )?;
+    Ok(above)
+}
+
+/// What stands on all days together.
+pub(super) fn standing(connection: &Connection, record: i64) -> Result<i64, OutboxError> {
+    let sql = "SELECT ifnull(sum(standing), 0) FROM day_share WHERE usage_record_id = ?1";
+    Ok(connection.prepare_cached(sql)?.query_row([record], |row| row.get(0))?)
+}
+
+/// Days that can no longer be set keep what stands on them; what they miss or have too much moves to the others, from the
+/// first one on and never below zero.
+fn spread(overage: &BTreeMap<i64, i64>, moved: i64, fixed: &BTreeMap<i64, i64>) -> BTreeMap<i64, i64> {
+    let whole = overage.values().fold(moved, |sum, units| sum.saturating_add(*units));
+    let mut shares = overage.clone();
+    shares.extend(fixed);
+    let mut rest = shares.values().fold(whole, |rest, units| rest.saturating_sub(*units));
+    for (day, share) in &mut shares {
+        if !fixed.contains_key(day) {
+            let changed = share.saturating_add(rest).max(0);
+            rest = rest.saturating_sub(changed.saturating_sub(*share));
+            *share = changed;
+        }
+    }
+    shares
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn days(units: &[i64]) -> BTreeMap<i64, i64> {
+        units.iter().zip(0..).map(|(units, day)| (day * 86_400, *units)).collect()
+    }
+
+    #[test]
+    fn s8_days_add_up_to_the_period() {
+        assert_eq!(spread(&days(&[0, 3, 4]), 0, &days(&[])), days(&[0, 3, 4]));
+        assert_eq!(spread(&days(&[0, 3, 4]), 2, &days(&[])), days(&[2, 3, 4]), "what was carried in");
+        assert_eq!(spread(&days(&[1, 3, 4]), -3, &days(&[])), days(&[0, 1, 4]), "what is billed elsewhere");
+    }
+
+    #[test]
+    fn s8_a_day_that_cannot_be_set_any_more_stays_and_the_others_make_up_for_it() {
+        assert_eq!(spread(&days(&[5, 3, 4]), 0, &days(&[2])), days(&[2, 6, 4]));
+        assert_eq!(spread(&days(&[1, 3, 4]), 0, &days(&[6])), days(&[6, 0, 2]));
+    }
+
+    #[test]
+    fn s8_never_below_zero_so_the_rest_is_a_credit_due() {
+        assert_eq!(spread(&days(&[1, 1, 0]), 0, &days(&[5])), days(&[5, 0, 0]));
+    }
+}

@@ -1,0 +1,107 @@
+//! Rules S6, S7, S9 and S12: from when, and until when, a period's total can be sent and still be billed in it.
+
+use std::time::Duration;
+
+use super::{RecordState, UsageRecord};
+use crate::model::{Channel, MICROS_PER_MINUTE, Timestamp, micros_of};
+
+/// Rule S6: by the provider's clock nothing is sent later than this before a period's end, time-out included.
+const SPARE_BEFORE_END: Duration = Duration::from_mins(2);
+/// Rule S7: nor later than this before a draft invoice becomes final.
+const SPARE_BEFORE_FINAL: Duration = Duration::from_mins(10);
+
+/// What decides how long a total may be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// A whole request may take this long.
+    pub timeout: Duration,
+    /// A draft invoice waits this long after the end of its period (rule S7).
+    pub draft_grace: Duration,
+    /// No push starts within this before a period's end where a late one would count for the next (rule S9).
+    pub quiet_before_end: Duration,
+}
+
+impl UsageRecord {
+    /// The first moment, by the provider's clock, at which its total can be sent.
+    #[must_use]
+    pub fn first_send(&self) -> Timestamp {
+        match &self.channel {
+            Channel::UsageRecords => Timestamp::from_secs(self.timestamp_s),
+            Channel::Meter(_) => self.period.whole_minutes().from.plus(MICROS_PER_MINUTE),
+            Channel::CurrentUsage => self.period.from,
+        }
+    }
+
+    /// The last moment, by the provider's clock, at which a push for this period may start (rules S6, S7, S9, S12).
+    #[must_use]
+    pub fn last_send(&self, limits: Limits) -> Timestamp {
+        let end = self.period.to.minus(micros_of(limits.timeout));
+        match &self.channel {
+            Channel::UsageRecords => end.minus(micros_of(SPARE_BEFORE_END)),
+            Channel::Meter(_) => end.plus(micros_of(limits.draft_grace)).minus(micros_of(SPARE_BEFORE_FINAL)),
+            Channel::CurrentUsage => end.minus(micros_of(limits.quiet_before_end)),
+        }
+    }
+
+    /// From when, by the provider's clock, what stands after the period's end cannot change any more.
+    #[must_use]
+    pub fn settled_from(&self, limits: Limits) -> Timestamp {
+        match &self.channel {
+            Channel::Meter(_) => self.period.to.plus(micros_of(limits.draft_grace)),
+            Channel::UsageRecords | Channel::CurrentUsage => self.period.to,
+        }
+    }
+
+    /// Whether its total may be sent in this stage of its life: a meter's also while the ended period's invoice is a draft.
+    #[must_use]
+    pub const fn takes_totals(&self) -> bool {
+        match self.state {
+            RecordState::Open => true,
+            RecordState::Ending => matches!(self.channel, Channel::Meter(_)),
+            RecordState::Closed => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{BillingMeter, BillingMeterId, Formula};
+    use crate::outbox::testing::record;
+
+    const LIMITS: Limits = Limits {
+        timeout: Duration::from_secs(30),
+        draft_grace: Duration::from_hours(1),
+        quiet_before_end: Duration::from_mins(5),
+    };
+
+    fn meter(formula: Formula) -> Channel {
+        Channel::Meter(BillingMeter {
+            id: BillingMeterId::new("mtr_1").unwrap(),
+            event_name: "e".to_owned(),
+            customer_key: "stripe_customer_id".to_owned(),
+            value_key: "value".to_owned(),
+            formula,
+        })
+    }
+
+    #[test]
+    fn s12_each_channel_has_a_deadline_of_its_own() {
+        let end = record(Channel::UsageRecords).period.to;
+        let before = |channel| end.since(record(channel).last_send(LIMITS)).div_euclid(1_000_000);
+        assert_eq!(before(Channel::UsageRecords), 150);
+        assert_eq!(before(Channel::CurrentUsage), 330);
+        assert_eq!(before(meter(Formula::Last)), -(50 * 60 - 30));
+    }
+
+    #[test]
+    fn s7_only_a_meter_takes_totals_of_a_period_that_is_over() {
+        for (channel, takes) in
+            [(Channel::UsageRecords, false), (Channel::CurrentUsage, false), (meter(Formula::Sum), true)]
+        {
+            let mut record = record(channel);
+            record.state = RecordState::Ending;
+            assert_eq!(record.takes_totals(), takes);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! What the room's tests share.
+
+use super::{RecordState, UsageRecord};
+use crate::model::{Channel, CustomerId, ItemId, MeterName, PriceId, Rounding, Span, SubscriptionId, Timestamp};
+
+/// An open row of November 2026 on which nothing stands.
+pub(super) fn record(channel: Channel) -> UsageRecord {
+    let from = Timestamp::parse("2026-11-01T00:00:00Z").unwrap();
+    UsageRecord {
+        id: 1,
+        customer: CustomerId::new("cus_1").unwrap(),
+        subscription: SubscriptionId::new("sub_1").unwrap(),
+        item: ItemId::new("si_1").unwrap(),
+        channel,
+        shared: false,
+        meter: MeterName::new("api_credits").unwrap(),
+        period: Span::new(from, Timestamp::parse("2026-12-01T00:00:00Z").unwrap()),
+        timestamp_s: from.secs() + 1,
+        price: PriceId::new("price_1").unwrap(),
+        unit_amount: None,
+        state: RecordState::Open,
+        billable: true,
+        plan: "pro".to_owned(),
+        gross: false,
+        rounding: Rounding::Down,
+        used: 0,
+        included: None,
+        overage: 0,
+        carried_in: 0,
+        closed_segments: 0,
+        billed_before: 0,
+        segment_of: None,
+        adopted: 0,
+        adopted_elsewhere: 0,
+        probing_from: None,
+        target: 0,
+        differs_since: None,
+        revision: 0,
+        standing: None,
+        read_generation: None,
+        drift: None,
+        close_read: None,
+        held_units: 0,
+        attempts: 0,
+        next_attempt: None,
+        last_error: None,
+        held: None,
+    }
+}
