@@ -21,7 +21,10 @@ pub enum ProviderError {
         why: &'static str,
     },
     /// The base address is not one we can use.
-    #[error("the provider's base_url is not usable: {why}\nhint: leave it out, or write it as https://api.stripe.com")]
+    #[error(
+        "the provider's base_url is not usable: {why}\nhint: leave it out, or write it as \
+         https://api.stripe.com or https://api.lemonsqueezy.com"
+    )]
     BaseUrl {
         /// What is wrong with it.
         why: &'static str,

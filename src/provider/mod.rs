@@ -6,10 +6,17 @@
 //! Invariant: a lost answer is [`Outcome::Unknown`], neither success nor failure.
 //! Invariant: no error, log line or `Debug` output holds the key.
 
+mod endpoint;
 mod error;
+mod head;
+mod http;
+mod judge;
 mod outcome;
+mod secret;
 mod standing;
 pub mod stripe;
+#[cfg(test)]
+mod test_server;
 mod view;
 
 pub use error::ProviderError;
