@@ -11,6 +11,7 @@ mod error;
 mod head;
 mod http;
 mod judge;
+pub mod lemon_squeezy;
 mod outcome;
 mod secret;
 mod standing;
@@ -34,6 +35,8 @@ pub enum Provider {
     None,
     /// Stripe, by meters or by legacy usage records.
     Stripe(stripe::Stripe),
+    /// Lemon Squeezy, by the current usage of its items.
+    LemonSqueezy(lemon_squeezy::LemonSqueezy),
 }
 
 impl Provider {
@@ -49,11 +52,11 @@ impl Provider {
         }
     }
 
-    /// Whether the key moves real money; `None` without a provider.
+    /// Whether the key moves real money; `None` without a provider, and where a key does not tell.
     #[must_use]
     pub fn livemode(&self) -> Option<bool> {
         match self {
-            Self::None => None,
+            Self::None | Self::LemonSqueezy(_) => None,
             Self::Stripe(stripe) => Some(stripe.livemode()),
         }
     }
@@ -64,6 +67,7 @@ impl Provider {
         match self {
             Self::None => None,
             Self::Stripe(stripe) => Some(stripe.key_kind()),
+            Self::LemonSqueezy(lemon) => Some(lemon.key_kind()),
         }
     }
 
@@ -72,6 +76,7 @@ impl Provider {
         match self {
             Self::None => Answer::unanswered(Err(ReadError::not_configured())),
             Self::Stripe(stripe) => stripe.read_subscription(id).await,
+            Self::LemonSqueezy(lemon) => lemon.read_subscription(id).await,
         }
     }
 
@@ -80,6 +85,7 @@ impl Provider {
         match self {
             Self::None => Answer::unanswered(Err(ReadError::not_configured())),
             Self::Stripe(stripe) => stripe.read_meter(id).await,
+            Self::LemonSqueezy(lemon) => lemon.read_meter(id),
         }
     }
 
@@ -88,6 +94,7 @@ impl Provider {
         match self {
             Self::None => Answer::unanswered(Err(ReadError::not_configured())),
             Self::Stripe(stripe) => stripe.read_current(of, window).await,
+            Self::LemonSqueezy(lemon) => lemon.read_current(of, window).await,
         }
     }
 
@@ -96,6 +103,7 @@ impl Provider {
         match self {
             Self::None => Answer::unanswered(Err(ReadError::not_configured())),
             Self::Stripe(stripe) => stripe.read_ended(of, window).await,
+            Self::LemonSqueezy(lemon) => lemon.read_ended(of, window).await,
         }
     }
 
@@ -104,6 +112,7 @@ impl Provider {
         match self {
             Self::None => Answer::unanswered(Err(ReadError::not_configured())),
             Self::Stripe(stripe) => stripe.read_periods(of).await,
+            Self::LemonSqueezy(lemon) => lemon.read_periods(of).await,
         }
     }
 
@@ -112,6 +121,7 @@ impl Provider {
         match self {
             Self::None => Answer::unanswered(Err(ReadError::not_configured())),
             Self::Stripe(stripe) => stripe.read_billed(billed).await,
+            Self::LemonSqueezy(lemon) => lemon.read_billed(billed),
         }
     }
 
@@ -120,6 +130,7 @@ impl Provider {
         match self {
             Self::None => Answer::unanswered(Outcome::Refused(Refusal::not_configured())),
             Self::Stripe(stripe) => stripe.set_usage(set).await,
+            Self::LemonSqueezy(lemon) => lemon.set_usage(set).await,
         }
     }
 
@@ -128,6 +139,7 @@ impl Provider {
         match self {
             Self::None => Answer::unanswered(Outcome::Refused(Refusal::not_configured())),
             Self::Stripe(stripe) => stripe.claim_item(item, machine, idempotency_key).await,
+            Self::LemonSqueezy(lemon) => lemon.claim_item(item),
         }
     }
 }
