@@ -71,7 +71,7 @@ fn s9_whether_zero_is_taken_is_tried_and_a_refusal_is_an_alarm() {
         run(async {
             let vm = linked().await;
             let lemon = vm.lemon.as_ref().unwrap();
-            lemon.behave(&Behaviour { zero, ..lemon.behaviour().unwrap() }).unwrap();
+            lemon.behave(Behaviour { zero, ..lemon.behaviour().unwrap() }).unwrap();
             vm.record("a", 17).await;
             vm.push().await.unwrap();
             vm.void("a").await;
