@@ -6,7 +6,7 @@ use super::deliver::{destination, window};
 use super::{Context, JobError};
 use crate::model::{MICROS_PER_DAY, MICROS_PER_MINUTE, Problem, Timestamp};
 use crate::outbox::{self, Closing, Held, RecordState, UsageRecord};
-use crate::provider::RefusalKind;
+use crate::provider::{BilledAt, RefusalKind};
 
 /// When a period that could not be read is tried again.
 const AGAIN_US: i64 = 10 * MICROS_PER_MINUTE;
@@ -44,6 +44,28 @@ pub(super) async fn close(context: &Arc<Context>) -> Result<(u32, Option<Timesta
     Ok((closed, next))
 }
 
+/// What is known to be billed on an item that is gone. A closed segment's amount may have gone with it, if no invoice
+/// shows it (rule R5); where that cannot be read, what was noted counts.
+async fn billed_at_least(context: &Arc<Context>, record: &UsageRecord) -> Result<i64, JobError> {
+    let noted = record.standing.unwrap_or(0);
+    if record.segment_of.is_none() {
+        return Ok(noted);
+    }
+    let at = BilledAt {
+        subscription: record.subscription.clone(),
+        item: record.item.clone(),
+        price: record.price.clone(),
+        since: record.period.from,
+    };
+    let answer = context.settings().provider.read_billed(&at).await;
+    context.note_date(&answer);
+    match answer.value {
+        Ok(billed) => Ok(billed.min(noted)),
+        Err(error) if error.refusal.kind == RefusalKind::NotPermitted => Ok(noted),
+        Err(error) => Err(error.into()),
+    }
+}
+
 async fn close_one(context: &Arc<Context>, record: &UsageRecord) -> Result<Closing, JobError> {
     let settled_from = record.settled_from(context.limits());
     let provider_now = context.provider_now(context.clock.read()).unwrap_or_else(|| context.now());
@@ -69,7 +91,7 @@ async fn close_one(context: &Arc<Context>, record: &UsageRecord) -> Result<Closi
     // No read will ever tell more than what was noted; what is missing is listed, and carried nowhere.
     let (total, gone) = match told {
         Ok(total) => (total, None),
-        Err(what) => (record.standing.unwrap_or(0), Some(Held::Missing { what })),
+        Err(what) => (billed_at_least(context, record).await?, Some(Held::Missing { what })),
     };
     let id = record.id;
     let closing = context

@@ -27,6 +27,11 @@ pub(super) fn apply(tx: &Tx<'_>, view: &SubscriptionView, now: Timestamp) -> Res
     let mut gaps = Vec::new();
     for (link, item) in billed(tx, view, now)? {
         let found = view.items.iter().find(|candidate| candidate.id == item.item);
+        if let Some(found) = found
+            && outbox::is_continued(tx, &item.item, found.period)?
+        {
+            continue;
+        }
         match found {
             Some(found) if !ended => gaps.extend(open_period(tx, view, &link, &item, found, now)?),
             _ => hold_open(tx, &item, &missing(view, ended), now)?,
@@ -66,7 +71,7 @@ fn missing(view: &SubscriptionView, ended: bool) -> Held {
 
 fn hold_open(tx: &Tx<'_>, item: &Item, why: &Held, now: Timestamp) -> Result<(), JobError> {
     for record in outbox::unfinished(tx)? {
-        if record.item == item.item && record.state == RecordState::Open {
+        if record.item == item.item && record.state == RecordState::Open && record.segment_of.is_none() {
             outbox::hold(tx, record.id, why, now)?;
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{RecordState, UsageRecord};
-use crate::model::{Channel, MICROS_PER_MINUTE, Timestamp, micros_of};
+use crate::model::{Channel, MICROS_PER_SECOND, Timestamp, micros_of};
 
 /// Rule S6: by the provider's clock nothing is sent later than this before a period's end, time-out included.
 const SPARE_BEFORE_END: Duration = Duration::from_mins(2);
@@ -27,7 +27,7 @@ impl UsageRecord {
     pub fn first_send(&self) -> Timestamp {
         match &self.channel {
             Channel::UsageRecords => Timestamp::from_secs(self.timestamp_s),
-            Channel::Meter(_) => self.period.whole_minutes().from.plus(MICROS_PER_MINUTE),
+            Channel::Meter(_) => self.period.whole_minutes().from.plus(MICROS_PER_SECOND),
             Channel::CurrentUsage => self.period.from,
         }
     }
@@ -55,6 +55,10 @@ impl UsageRecord {
     /// Whether its total may be sent in this stage of its life: a meter's also while the ended period's invoice is a draft.
     #[must_use]
     pub const fn takes_totals(&self) -> bool {
+        // A closed segment stays as it is (rule R5).
+        if self.segment_of.is_some() {
+            return false;
+        }
         match self.state {
             RecordState::Open => true,
             RecordState::Ending => matches!(self.channel, Channel::Meter(_)),

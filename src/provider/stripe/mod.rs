@@ -5,12 +5,14 @@ mod billed;
 mod claim;
 mod client;
 mod key;
+mod list;
 mod meter;
 mod meter_event;
 mod subscription;
 #[cfg(test)]
 mod test_server;
 mod usage_record;
+mod whole;
 
 use std::sync::Arc;
 

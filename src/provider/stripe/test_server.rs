@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::{ApiKey, ProviderConfig, ProviderKind};
-use crate::model::{Channel, CustomerId, ItemId};
+use crate::model::{BillingMeter, BillingMeterId, Channel, CustomerId, Formula, ItemId};
 use crate::provider::{Destination, Provider};
 
 pub(super) use crate::provider::test_server::{Act, TestServer};
@@ -16,6 +16,18 @@ pub(super) fn usage_records(item: &str) -> Destination {
     Destination { item, customer, channel: Channel::UsageRecords }
 }
 
+/// An item of `cus_1` on the meter `mtr_1`, whose payload names both fields in its own way.
+pub(super) fn metered(formula: Formula) -> Destination {
+    let meter = BillingMeter {
+        id: BillingMeterId::new("mtr_1").unwrap(),
+        event_name: "compute hours".to_owned(),
+        customer_key: "stripe_customer_id".to_owned(),
+        value_key: "hours".to_owned(),
+        formula,
+    };
+    Destination { channel: Channel::Meter(meter), ..usage_records("si_1") }
+}
+
 impl TestServer {
     /// Speaks to it with a patience that no test outlasts, unless it says so.
     pub(super) fn provider(&self) -> Provider {
@@ -24,6 +36,12 @@ impl TestServer {
 
     pub(super) fn impatient_provider(&self, timeout: Duration) -> Provider {
         Provider::new(&config(&self.base_url, timeout)).unwrap()
+    }
+
+    /// Speaks to it by meters.
+    pub(super) fn meters(&self) -> Provider {
+        let kind = ProviderKind::StripeMeters;
+        Provider::new(&ProviderConfig { kind, ..config(&self.base_url, Duration::from_mins(1)) }).unwrap()
     }
 }
 
