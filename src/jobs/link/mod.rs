@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::{Context, JobError, periods};
 use crate::account::{self, Item, NewLink};
 use crate::model::{CustomerId, ItemId, Span, SubscriptionId};
-use crate::outbox::Stands;
+use crate::outbox::{At, Stands};
 use crate::provider::Provider;
 use crate::wire::{LinkReport, LinkRequest, LinkedItem, SCHEMA};
 
@@ -55,7 +55,7 @@ async fn bind(context: &Arc<Context>, request: &LinkRequest, actor: &str) -> Res
     subscription::check_subscription(&view, &customer)?;
     let plan = plan::choose_plan(&settings.config, request, &view)?;
     let plan::Choice { mut billed, not_billed } = plan::choose_items(&settings.config, plan, request, &view)?;
-    channel::choose(context, &mut billed, request).await?;
+    channel::choose(context, &view, &mut billed, request).await?;
     let checked = standing::check_items(context, &customer, billed, request).await?;
     let period = subscription::common_period(&checked, &view)?;
     let now = context.now();
@@ -83,9 +83,11 @@ async fn bind(context: &Arc<Context>, request: &LinkRequest, actor: &str) -> Res
         items: linked,
         not_billed,
     };
-    let changes = segment::look(context, &customer, &checked).await?;
+    let changes = segment::look(context, &customer, &view, &checked).await?;
     let billable = periods::is_billable(&view);
-    let terms = begin::Terms { billable, on_top: request.on_top, generation: context.generation(), now };
+    let provider_now = context.provider_now(context.clock.read()).unwrap_or(now);
+    let at = At { now, provider_now };
+    let terms = begin::Terms { billable, on_top: request.on_top, generation: context.generation(), at };
     let to_claim: Vec<ItemId> = checked.iter().map(|checked| checked.item.item.clone()).collect();
     context.store.write(move |tx| begin::begin(tx, &new, &checked, &changes, &terms)).await?;
     claim::claim(context, &to_claim).await?;
