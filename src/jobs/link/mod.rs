@@ -3,12 +3,15 @@
 mod begin;
 mod channel;
 pub(super) mod claim;
+mod follow;
 mod plan;
 mod segment;
 mod standing;
 mod subscription;
 
 use std::sync::Arc;
+
+pub(super) use follow::follow;
 
 use super::{Context, JobError, periods};
 use crate::account::{self, Item, NewLink};
@@ -42,11 +45,25 @@ pub async fn link(context: &Arc<Context>, request: &LinkRequest, actor: &str) ->
         ));
     }
     let _one_at_a_time = context.pushing.lock().await;
-    bind(context, request, actor).await
+    bind(context, request, actor, Unclear::IsHeld).await
+}
+
+/// What becomes of a period of which it cannot be told what is billed already (rule R5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unclear {
+    /// It is linked, and held.
+    IsHeld,
+    /// It is not linked.
+    IsRefused,
 }
 
 /// Links, while nothing else is pushed.
-async fn bind(context: &Arc<Context>, request: &LinkRequest, actor: &str) -> Result<LinkReport, JobError> {
+async fn bind(
+    context: &Arc<Context>,
+    request: &LinkRequest,
+    actor: &str,
+    unclear: Unclear,
+) -> Result<LinkReport, JobError> {
     let settings = context.settings();
     let (customer, subscription) = ids(request)?;
     let answer = settings.provider.read_subscription(&subscription).await;
@@ -84,6 +101,9 @@ async fn bind(context: &Arc<Context>, request: &LinkRequest, actor: &str) -> Res
         not_billed,
     };
     let changes = segment::look(context, &customer, &view, &checked).await?;
+    if unclear == Unclear::IsRefused {
+        segment::refuse_unclear(&changes)?;
+    }
     let billable = periods::is_billable(&view);
     let provider_now = context.provider_now(context.clock.read()).unwrap_or(now);
     let at = At { now, provider_now };

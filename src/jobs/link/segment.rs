@@ -58,6 +58,18 @@ pub(super) async fn look(
     Ok(changes)
 }
 
+/// The first change of which it cannot be told what is billed already.
+pub(super) fn refuse_unclear(changes: &[Change]) -> Result<(), JobError> {
+    let unclear = changes.iter().find_map(|change| match &change.earlier {
+        Earlier::Unclear { what, .. } => Some(what),
+        _ => None,
+    });
+    match unclear {
+        Some(what) => Err(JobError::refused("segment_unclear", what.clone(), "usagectl link again, later")),
+        None => Ok(()),
+    }
+}
+
 /// The rows of the same customer and meter in the item's period.
 #[derive(Default)]
 struct Found {
