@@ -1,10 +1,11 @@
 //! Close ended periods: read what stands until two reads agree (rule S6).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::deliver::{destination, window};
 use super::{Context, JobError};
-use crate::model::{MICROS_PER_DAY, MICROS_PER_MINUTE, Problem, Timestamp};
+use crate::model::{Formula, ItemId, MICROS_PER_DAY, MICROS_PER_MINUTE, Problem, Timestamp};
 use crate::outbox::{self, Closing, Held, RecordState, UsageRecord};
 use crate::provider::{BilledAt, RefusalKind};
 
@@ -44,26 +45,40 @@ pub(super) async fn close(context: &Arc<Context>) -> Result<(u32, Option<Timesta
     Ok((closed, next))
 }
 
-/// What is known to be billed on an item that is gone. A closed segment's amount may have gone with it, if no invoice
-/// shows it (rule R5); where that cannot be read, what was noted counts.
-async fn billed_at_least(context: &Arc<Context>, record: &UsageRecord) -> Result<i64, JobError> {
-    let noted = record.standing.unwrap_or(0);
-    if record.segment_of.is_none() {
-        return Ok(noted);
+/// Whether a change of item or price leaves open what of that which stands is billed (rule R5): then invoices tell.
+fn asks_invoices(record: &UsageRecord) -> bool {
+    let is_held = record.held.as_ref().is_some_and(|(code, _)| outbox::is_of_a_change(code));
+    record.segment_of.is_some() || record.begins_anew || is_held
+}
+
+/// What invoices bill of a row's period, beside what was known to be billed before it went on. Without the permission to
+/// read them, what stands on an item that is merely gone counts.
+async fn invoiced(context: &Arc<Context>, record: &UsageRecord, stands: i64) -> Result<i64, JobError> {
+    let id = record.id;
+    let before = context.store.read(move |c| outbox::billed_before(c, id)).await?;
+    let items: BTreeSet<&ItemId> = before.iter().map(|segment| &segment.item).chain([&record.item]).collect();
+    let mut units = 0_i64;
+    for item in items {
+        let at = BilledAt {
+            subscription: record.subscription.clone(),
+            item: item.clone(),
+            price: None,
+            period: record.period,
+        };
+        let answer = context.settings().provider.read_billed(&at).await;
+        context.note_date(&answer);
+        match answer.value {
+            Ok(billed) => units = units.saturating_add(billed),
+            Err(error) if error.refusal.kind == RefusalKind::NotPermitted && !asks_invoices(record) => {
+                return Ok(stands);
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
-    let at = BilledAt {
-        subscription: record.subscription.clone(),
-        item: record.item.clone(),
-        price: record.price.clone(),
-        since: record.period.from,
-    };
-    let answer = context.settings().provider.read_billed(&at).await;
-    context.note_date(&answer);
-    match answer.value {
-        Ok(billed) => Ok(billed.min(noted)),
-        Err(error) if error.refusal.kind == RefusalKind::NotPermitted => Ok(noted),
-        Err(error) => Err(error.into()),
+    if record.channel.formula() == Some(Formula::Sum) {
+        return Ok(units);
     }
+    Ok(before.iter().fold(units, |rest, segment| rest.saturating_sub(segment.units)).max(0))
 }
 
 async fn close_one(context: &Arc<Context>, record: &UsageRecord) -> Result<Closing, JobError> {
@@ -91,8 +106,9 @@ async fn close_one(context: &Arc<Context>, record: &UsageRecord) -> Result<Closi
     // No read will ever tell more than what was noted; what is missing is listed, and carried nowhere.
     let (total, gone) = match told {
         Ok(total) => (total, None),
-        Err(what) => (billed_at_least(context, record).await?, Some(Held::Missing { what })),
+        Err(what) => (record.standing.unwrap_or(0), Some(Held::Missing { what })),
     };
+    let total = if gone.is_some() || asks_invoices(record) { invoiced(context, record, total).await? } else { total };
     let id = record.id;
     let closing = context
         .store

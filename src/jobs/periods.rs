@@ -115,8 +115,9 @@ fn open_period(
     let billable = is_billable(view);
     let before = newest_before(tx, item, found.period.from)?;
     let id = outbox::ensure(tx, &new_record(link, item, found.period, billable))?;
-    if found.price != item.price {
-        let what = format!("the price changed from {} to {} since it was linked", item.price, found.price);
+    if outbox::by_id(tx, id)?.held.is_none()
+        && let Some(what) = changed(view, item, found)
+    {
         outbox::hold(tx, id, &Held::Segment { what }, now)?;
     }
     let unseen = before.map(|end| Span::new(end.max(link.from), found.period.from));
@@ -126,6 +127,15 @@ fn open_period(
         span,
         billable,
     }))
+}
+
+/// What of an item is not as it was linked, a sentence (rule R5).
+fn changed(view: &SubscriptionView, item: &Item, found: &ItemView) -> Option<String> {
+    if found.price != item.price {
+        return Some(format!("the price changed from {} to {} since it was linked", item.price, found.price));
+    }
+    let twin = view.twin_of(found)?;
+    Some(format!("{} is on the same meter, so each unit is billed on both items", twin.id))
 }
 
 /// Rule R6: nothing is carried out of a period that is not billed.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::periods::{self, Gap};
-use super::{Context, JobError, deliver};
+use super::{Context, JobError, deliver, link};
 use crate::account;
 use crate::model::{Problem, Span, SubscriptionId, Timestamp};
 use crate::outbox;
@@ -55,8 +55,9 @@ async fn refresh_one(context: &Arc<Context>, subscription: &SubscriptionId) -> R
         }
     };
     context.clear_about(UNREADABLE, subscription.as_str());
-    let now = context.now();
-    let gaps = context.store.write(move |tx| periods::apply(tx, &view, now)).await?;
+    let (now, read) = (context.now(), view.clone());
+    let gaps = context.store.write(move |tx| periods::apply(tx, &read, now)).await?;
+    link::follow(context, &view).await?;
     for gap in gaps {
         fill_gap(context, gap).await?;
     }

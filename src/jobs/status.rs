@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::context::limits;
 use super::usage::{self, Figures, Window};
-use super::{Context, JobError, Settings, roll_up, run};
+use super::{Context, JobError, Settings, release, roll_up, run};
 use crate::account::{self, Item};
 use crate::clock::trust::Placement;
 use crate::ledger;
@@ -355,11 +355,13 @@ fn unbilled(connection: &Connection, settings: &Settings) -> Result<Option<Probl
 fn record_problem(record: &UsageRecord, settings: &Settings, now: Timestamp) -> Option<Problem> {
     let item = &record.item;
     if let Some((code, because)) = &record.held {
-        return Some(Problem::needs_someone(
-            &format!("held_{code}"),
-            format!("{item} is held: {because}"),
-            format!("usagectl sync shows the figures; then usagectl release {item} --adopt or --overwrite --because …"),
-        ));
+        let hint = if outbox::is_of_a_change(code) {
+            format!("usagectl sync shows the figures; then {}", release::link_again(record))
+        } else {
+            format!("usagectl sync shows the figures; then usagectl release {item} --adopt or --overwrite --because …")
+        };
+        let what = format!("{item} is held: {because}");
+        return Some(Problem::needs_someone(&format!("held_{code}"), what, hint));
     }
     let deadline = record.last_send(limits(&settings.config.provider));
     let is_late = record.attempts > 0 || record.differs_since.is_some_and(|since| now.since(since) > LATE_US);

@@ -18,4 +18,5 @@ mod identity;
 mod lemon_squeezy;
 mod meters;
 mod month;
+mod segments;
 mod vm;

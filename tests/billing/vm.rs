@@ -22,7 +22,7 @@ use usaged::model::{Channel, CustomerId, ItemId, MeterName, Micros, SourceName, 
 use usaged::outbox;
 use usaged::provider::{Destination, Outcome, Provider, SetUsage};
 use usaged::sandbox::lemon_squeezy::{LemonSqueezy, seed_lemon_squeezy_demo};
-use usaged::sandbox::{Demo, Fault, Sandbox, SandboxClock, seed_demo, seed_meter_demo};
+use usaged::sandbox::{Demo, Fault, PINNED_VERSION, Sandbox, SandboxClock, seed_demo, seed_meter_demo};
 use usaged::sources::Machine;
 use usaged::store::{self, Store, StoreError};
 use usaged::wire::{LinkRequest, SyncRequest};
@@ -75,6 +75,8 @@ pub(crate) struct Vm {
     pub(crate) dir: TempDir,
     base_url: String,
     plan_toml: String,
+    /// Settings above the first section.
+    settings_toml: String,
     billing: Billing,
     context: Option<Arc<Context>>,
     starts: u64,
@@ -157,6 +159,7 @@ impl Vm {
             dir,
             base_url,
             plan_toml,
+            settings_toml: String::new(),
             billing,
             context: None,
             starts: 0,
@@ -188,8 +191,9 @@ impl Vm {
         self.starts += 1;
         let config_file = self.dir.path().join("usaged.toml");
         let text = format!(
-            "clock = \"auto\"\n[provider]\nkind = \"{}\"\nbase_url = \"{}\"\ntimeout = \"5s\"\n\
+            "clock = \"auto\"\n{}[provider]\nkind = \"{}\"\nbase_url = \"{}\"\ntimeout = \"5s\"\n\
              [schedule]\nspread = \"0s\"\n{}",
+            self.settings_toml,
             self.kind(),
             self.base_url,
             self.plan_toml
@@ -216,6 +220,14 @@ impl Vm {
             dice: fastrand::Rng::with_seed(self.starts),
         };
         self.context = Some(jobs::start(parts).await.unwrap());
+    }
+
+    /// The agent starts anew, with these settings and one more plan.
+    pub(crate) async fn reconfigure(&mut self, settings: &str, plan: &str) {
+        settings.clone_into(&mut self.settings_toml);
+        self.plan_toml.push_str(plan);
+        self.kill();
+        self.start().await;
     }
 
     const fn kind(&self) -> &'static str {
@@ -315,12 +327,20 @@ impl Vm {
 
     /// The operator's request to the provider.
     pub(crate) async fn operate(&self, path: &str, form: &[(&str, &str)]) -> Value {
-        stripe(&self.base_url, &self.demo.secret_key, "POST", path, form).await
+        stripe(&self.base_url, &self.demo.secret_key, self.version(), "POST", path, form).await
+    }
+
+    /// The first version that knows all meters, where they are billed by.
+    const fn version(&self) -> &'static str {
+        match self.billing {
+            Billing::UsageRecords => PINNED_VERSION,
+            Billing::Meters(..) => "2025-03-31.basil",
+        }
     }
 
     /// The operator deletes something at the provider.
     pub(crate) async fn take_away(&self, path: &str) {
-        stripe(&self.base_url, &self.demo.secret_key, "DELETE", path, &[]).await;
+        stripe(&self.base_url, &self.demo.secret_key, self.version(), "DELETE", path, &[]).await;
     }
 
     /// A copy of the disk as it is now.
@@ -499,12 +519,12 @@ pub(crate) async fn polled<T>(mut future: Pin<Box<impl Future<Output = T>>>, pol
 }
 
 /// One form-encoded request to the sandbox, as any Stripe client would send it.
-async fn stripe(base_url: &str, key: &str, method: &str, path: &str, form: &[(&str, &str)]) -> Value {
+async fn stripe(base_url: &str, key: &str, version: &str, method: &str, path: &str, form: &[(&str, &str)]) -> Value {
     let address = base_url.trim_start_matches("http://");
     let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\
-         Content-Type: application/x-www-form-urlencoded\r\nStripe-Version: 2025-02-24.acacia\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nStripe-Version: {version}\r\n\
          Content-Length: {}\r\n\r\n{body}",
         body.len()
     );
