@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::deliver::{destination, window};
 use super::{Context, JobError};
+use crate::account;
 use crate::model::{MICROS_PER_DAY, MICROS_PER_MINUTE, Problem, Timestamp};
 use crate::outbox::{self, Closing, Held, RecordState, UsageRecord};
-use crate::provider::RefusalKind;
+use crate::provider::{RefusalKind, Standing};
 
 /// When a period that could not be read is tried again.
 const AGAIN_US: i64 = 10 * MICROS_PER_MINUTE;
@@ -44,6 +45,21 @@ pub(super) async fn close(context: &Arc<Context>) -> Result<(u32, Option<Timesta
     Ok((closed, next))
 }
 
+/// What is told of a period that is over.
+enum Found {
+    /// So many units were billed in it.
+    Total(i64),
+    /// Nothing, and nothing will be.
+    Unknown { what: String },
+    /// Its subscription was ended, and no invoice has its usage.
+    Dropped { of: account::Subscription },
+}
+
+fn dropped(of: &account::Subscription) -> String {
+    let since = of.ends.map_or_else(String::new, |at| format!(" since {at}"));
+    format!("no invoice has it, and the subscription {} is {}{since}", of.id, of.status)
+}
+
 async fn close_one(context: &Arc<Context>, record: &UsageRecord) -> Result<Closing, JobError> {
     let settled_from = record.settled_from(context.limits());
     let provider_now = context.provider_now(context.clock.read()).unwrap_or_else(|| context.now());
@@ -58,18 +74,28 @@ async fn close_one(context: &Arc<Context>, record: &UsageRecord) -> Result<Closi
     let answer = context.settings().provider.read_ended(&destination(record), window(record)).await;
     context.note_date(&answer);
     let now = context.now();
-    let told = match answer.value {
-        Err(error) if error.refusal.kind == RefusalKind::Missing => Err(error.to_string()),
-        other => match other?.total() {
-            Some(total) => Ok(total),
-            None if now.since(record.period.to) >= UNLISTED_US => Err(UNLISTED.to_owned()),
-            None => return Err(JobError::refused("period_not_listed", UNLISTED, "it is tried again by itself")),
+    let is_old = now.since(record.period.to) >= UNLISTED_US;
+    let subscription = record.subscription.clone();
+    let over = context.store.read(move |c| account::last_read(c, &subscription)).await?;
+    let over = over.filter(account::Subscription::is_over);
+    let found = match answer.value {
+        Err(error) if error.refusal.kind == RefusalKind::Missing => Found::Unknown { what: error.to_string() },
+        other => match (other?, over) {
+            (Standing::NotListed | Standing::NotInvoiced(_), Some(over)) if is_old => Found::Dropped { of: over },
+            (Standing::NotInvoiced(_), Some(_)) | (Standing::NotListed | Standing::OtherPeriod, _) if !is_old => {
+                return Err(JobError::refused("period_not_listed", UNLISTED, "it is tried again by itself"));
+            }
+            (told, _) => match told.total() {
+                Some(total) => Found::Total(total),
+                None => Found::Unknown { what: UNLISTED.to_owned() },
+            },
         },
     };
-    // No read will ever tell more than what was noted; what is missing is listed, and carried nowhere.
-    let (total, gone) = match told {
-        Ok(total) => (total, None),
-        Err(what) => (record.standing.unwrap_or(0), Some(Held::Missing { what })),
+    let (total, gone) = match found {
+        Found::Total(total) => (total, None),
+        // No read will ever tell more than what was noted; what is missing is listed, and carried nowhere.
+        Found::Unknown { what } => (record.standing.unwrap_or(0), Some(Held::Missing { what })),
+        Found::Dropped { of } => (0, Some(Held::Ended { what: dropped(&of) })),
     };
     let id = record.id;
     let closing = context

@@ -57,7 +57,8 @@ impl UsageRecord {
     pub const fn takes_totals(&self) -> bool {
         match self.state {
             RecordState::Open => true,
-            RecordState::Ending => matches!(self.channel, Channel::Meter(_)),
+            // An invoice that was made before its time was not left a draft.
+            RecordState::Ending => matches!(self.channel, Channel::Meter(_)) && !self.cut,
             RecordState::Closed => false,
         }
     }

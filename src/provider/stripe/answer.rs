@@ -174,9 +174,18 @@ fn kind_of(status: u16, error: &ErrorBody) -> RefusalKind {
         _ if message.contains("not on the legacy metered billing system") => RefusalKind::WrongKind,
         404 => RefusalKind::Missing,
         _ if code == "resource_missing" => RefusalKind::Missing,
+        400 if says_it_is_over(message) => RefusalKind::Missing,
         400 if error.param.as_deref() == Some("timestamp") => RefusalKind::TimestampRefused,
         _ => RefusalKind::Other,
     }
+}
+
+/// A subscription that was ended, or an item that was taken off it, as the provider says it without a code. No document
+/// has the words, so few of them are asked for: the subscription, read again, says what it is.
+fn says_it_is_over(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    let ended = ["canceled", "cancelled", "no longer active", "not active"].iter().any(|word| message.contains(word));
+    ended && message.contains("subscription")
 }
 
 fn verdict_of(response: &Response, kind: RefusalKind) -> Verdict {
@@ -278,7 +287,7 @@ mod tests {
         serde_json::json!({"error": {"type": error_type, "code": code, "param": param, "message": message}}).to_string()
     }
 
-    fn errors() -> [(&'static str, String); 9] {
+    fn errors() -> [(&'static str, String); 10] {
         [
             ("api", error("api_error", "", "", "Something went wrong.")),
             ("limit", error("invalid_request_error", "rate_limit", "", "Too many requests.")),
@@ -287,6 +296,7 @@ mod tests {
             ("mismatch", error("idempotency_error", "", "", "Keys for idempotent requests need the same parameters.")),
             ("bad", error("invalid_request_error", "parameter_invalid_integer", "quantity", "Invalid integer.")),
             ("missing", error("invalid_request_error", "resource_missing", "subscription_item", "No such item.")),
+            ("over", error("invalid_request_error", "", "", "The usage record was refused: the subscription is cancelled.")),
             (
                 "time",
                 error("invalid_request_error", "", "timestamp", "Cannot create the usage record with this timestamp."),
@@ -315,6 +325,7 @@ mod tests {
             (400, AGAIN, "bad", Later, Other),
             (400, NOT_AGAIN, "bad", Never, Other),
             (400, "", "time", Never, TimestampRefused),
+            (400, "", "over", Never, Missing),
             (400, "", "meter", Never, WrongKind),
             (400, "", "mismatch", Never, IdempotencyMismatch),
             (400, "", "missing", Never, Missing),
@@ -448,7 +459,7 @@ mod tests {
     #[tokio::test]
     async fn a_read_may_work_later_unless_the_provider_refused_or_answered_nonsense() {
         let id = SubscriptionId::new("sub_1").unwrap();
-        let [api, limit, .., missing, _, _] = errors();
+        let [api, limit, .., missing, _, _, _] = errors();
         let cases = [
             ("cut", Act::Cut, true),
             ("html", raw("HTTP/1.1 200 OK\r\nContent-Type: text/html", "<html>"), true),

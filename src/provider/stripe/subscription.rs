@@ -30,6 +30,7 @@ struct WireSubscription {
     current_period_end: Option<i64>,
     billing_cycle_anchor: Option<i64>,
     cancel_at: Option<i64>,
+    ended_at: Option<i64>,
     pause_collection: Option<IgnoredAny>,
     billing_thresholds: Option<IgnoredAny>,
     items: WireList,
@@ -136,7 +137,7 @@ impl Pages {
             has_billing_thresholds: wire.billing_thresholds.is_some(),
             livemode: wire.livemode,
             anchor: wire.billing_cycle_anchor.map(Timestamp::from_secs),
-            ends: wire.cancel_at.map(Timestamp::from_secs),
+            ends: wire.ended_at.or(wire.cancel_at).map(Timestamp::from_secs),
             items: Vec::new(),
         };
         let fallback = (wire.current_period_start, wire.current_period_end);
