@@ -41,13 +41,24 @@ enum Command {
     CheckConfig,
     /// Say what usage.db holds that is not sent, also while no daemon runs (exit 0: nothing, 1: something)
     Unsent,
-    /// Run the Stripe sandbox alone, for any Stripe client
+    /// Run a billing provider's sandbox alone, for any client of it
     #[cfg(feature = "sandbox")]
     Sandbox {
+        /// Whose API it speaks
+        #[arg(long, value_enum, default_value_t = Sandboxed::Stripe)]
+        provider: Sandboxed,
         /// Loopback address to listen on; port 0 picks a free one
         #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
         listen: std::net::SocketAddr,
     },
+}
+
+/// What there is a sandbox of.
+#[cfg(feature = "sandbox")]
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(super) enum Sandboxed {
+    Stripe,
+    LemonSqueezy,
 }
 
 /// The command line, for man pages and completions.
@@ -97,8 +108,8 @@ impl Args {
             }
             Some(Command::Unsent) => super::unsent::unsent(&config::paths(&env, is_root, &overrides)?.database()),
             #[cfg(feature = "sandbox")]
-            Some(Command::Sandbox { listen }) => {
-                super::sandbox::run_alone(listen, &config::sandbox_paths(&env, is_root, &overrides)?)
+            Some(Command::Sandbox { provider, listen }) => {
+                super::sandbox::run_alone(provider, listen, &config::sandbox_paths(&env, is_root, &overrides)?)
             }
             #[cfg(feature = "sandbox")]
             Some(Command::Run { sandbox: true }) => {

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use super::args::say;
+use super::args::{Sandboxed, say};
 use super::run::{Load, block_on, run_through};
 use super::signals::{self, Asked};
 use super::{Exit, log};
@@ -18,6 +18,7 @@ use crate::model::{
     CustomerId, Included, ItemId, Meter, MeterName, NameError, PlanMeter, PlanName, Report, Rounding, Source,
     SubscriptionId, Unit,
 };
+use crate::sandbox::lemon_squeezy::{self, LemonSqueezyDemo};
 use crate::sandbox::{self, Demo, Sandbox, SandboxClock, seed_demo};
 use crate::store::StateLock;
 
@@ -58,12 +59,19 @@ pub(super) fn run(paths: &Paths, env: &Environment) -> anyhow::Result<Exit> {
 }
 
 /// The sandbox alone, until a signal.
-pub(super) fn run_alone(listen: SocketAddr, paths: &Paths) -> anyhow::Result<Exit> {
-    let dir = paths.state.join("stripe-alone");
+pub(super) fn run_alone(provider: Sandboxed, listen: SocketAddr, paths: &Paths) -> anyhow::Result<Exit> {
     block_on(async {
         let mut asked = signals::listen().context("cannot listen for signals")?;
-        let announce = |address| say(&mut std::io::stdout(), &format!("Stripe sandbox on http://{address}"));
-        sandbox::run_alone(listen, dir, announce, stopped(&mut asked)).await?;
+        match provider {
+            Sandboxed::Stripe => {
+                let announce = |address| say(&mut std::io::stdout(), &format!("Stripe sandbox on http://{address}"));
+                sandbox::run_alone(listen, paths.state.join("stripe-alone"), announce, stopped(&mut asked)).await?;
+            }
+            Sandboxed::LemonSqueezy => {
+                let dir = paths.state.join("lemon-squeezy-alone");
+                lemon_squeezy::run_alone(listen, dir, introduce_lemon_squeezy, stopped(&mut asked)).await?;
+            }
+        }
         Ok(Exit::Fine)
     })
 }
@@ -81,6 +89,16 @@ fn introduce(paths: &Paths, demo: &Demo, address: SocketAddr) {
         paths.state.join("stripe").display(),
         demo.customer,
         demo.subscription,
+    );
+    say(&mut std::io::stdout(), &text);
+}
+
+/// Its ids are numbers and its subscriptions begin at a checkout, so there is nothing to start with but the demo.
+fn introduce_lemon_squeezy(address: SocketAddr, demo: &LemonSqueezyDemo) {
+    let text = format!(
+        "Lemon Squeezy sandbox on http://{address}\n\
+         key {}, customer {}, subscription {} with the usage-based items {} (compute) and {} (api)",
+        demo.key, demo.customer, demo.subscription, demo.item_compute, demo.item_api,
     );
     say(&mut std::io::stdout(), &text);
 }

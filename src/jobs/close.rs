@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::deliver::{destination, window};
 use super::{Context, JobError};
-use crate::account;
-use crate::model::{MICROS_PER_DAY, MICROS_PER_MINUTE, Problem, Timestamp};
+use crate::account::{self, Subscription};
+use crate::model::{Channel, MICROS_PER_DAY, MICROS_PER_MINUTE, Problem, Timestamp};
 use crate::outbox::{self, Closing, Held, RecordState, UsageRecord};
-use crate::provider::{RefusalKind, Standing};
+use crate::provider::{BilledAt, RefusalKind, Standing};
 
 /// When a period that could not be read is tried again.
 const AGAIN_US: i64 = 10 * MICROS_PER_MINUTE;
@@ -51,13 +51,35 @@ enum Found {
     Total(i64),
     /// Nothing, and nothing will be.
     Unknown { what: String },
-    /// Its subscription was ended, and no invoice has its usage.
-    Dropped { of: account::Subscription },
+    /// Its subscription was ended, and no invoice is known to have its usage.
+    Dropped { of: Subscription },
 }
 
-fn dropped(of: &account::Subscription) -> String {
-    let since = of.ends.map_or_else(String::new, |at| format!(" since {at}"));
-    format!("no invoice has it, and the subscription {} is {}{since}", of.id, of.status)
+/// What is known to be billed on an item that is gone. A closed segment's amount may have gone with it, if no invoice
+/// shows it (rule R5); where that cannot be read, what was noted counts.
+async fn billed_at_least(context: &Arc<Context>, record: &UsageRecord) -> Result<i64, JobError> {
+    let noted = record.standing.unwrap_or(0);
+    if record.segment_of.is_none() {
+        return Ok(noted);
+    }
+    Ok(invoiced(context, record).await?.map_or(noted, |billed| billed.min(noted)))
+}
+
+/// Units on invoices; `None` where they may not be read.
+async fn invoiced(context: &Arc<Context>, record: &UsageRecord) -> Result<Option<i64>, JobError> {
+    let at = BilledAt {
+        subscription: record.subscription.clone(),
+        item: record.item.clone(),
+        price: record.price.clone(),
+        since: record.period.from,
+    };
+    let answer = context.settings().provider.read_billed(&at).await;
+    context.note_date(&answer);
+    match answer.value {
+        Ok(billed) => Ok(Some(billed)),
+        Err(error) if matches!(error.refusal.kind, RefusalKind::NotPermitted | RefusalKind::Missing) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn close_one(context: &Arc<Context>, record: &UsageRecord) -> Result<Closing, JobError> {
@@ -71,33 +93,23 @@ async fn close_one(context: &Arc<Context>, record: &UsageRecord) -> Result<Closi
         let (id, now) = (record.id, context.now());
         return Ok(context.store.write(move |tx| outbox::close_by_answers(tx, id, now)).await?);
     }
-    let answer = context.settings().provider.read_ended(&destination(record), window(record)).await;
-    context.note_date(&answer);
-    let now = context.now();
-    let is_old = now.since(record.period.to) >= UNLISTED_US;
     let subscription = record.subscription.clone();
-    let over = context.store.read(move |c| account::last_read(c, &subscription)).await?;
-    let over = over.filter(account::Subscription::is_over);
-    let found = match answer.value {
-        Err(error) if error.refusal.kind == RefusalKind::Missing => Found::Unknown { what: error.to_string() },
-        other => match (other?, over) {
-            (Standing::NotListed | Standing::NotInvoiced(_), Some(over)) if is_old => Found::Dropped { of: over },
-            (Standing::NotInvoiced(_), Some(_)) | (Standing::NotListed | Standing::OtherPeriod, _) if !is_old => {
-                return Err(JobError::refused("period_not_listed", UNLISTED, "it is tried again by itself"));
-            }
-            (told, _) => match told.total() {
-                Some(total) => Found::Total(total),
-                None => Found::Unknown { what: UNLISTED.to_owned() },
-            },
-        },
+    let read = context.store.read(move |c| account::last_read(c, &subscription)).await?;
+    let found = match read.filter(Subscription::is_over) {
+        Some(over) if record.cut => last_invoice(context, record, over).await?,
+        over => summary(context, record, over).await?,
+    };
+    let found = match found {
+        Found::Dropped { of } => invoiced(context, record).await?.map_or(Found::Dropped { of }, Found::Total),
+        found => found,
     };
     let (total, gone) = match found {
         Found::Total(total) => (total, None),
         // No read will ever tell more than what was noted; what is missing is listed, and carried nowhere.
-        Found::Unknown { what } => (record.standing.unwrap_or(0), Some(Held::Missing { what })),
+        Found::Unknown { what } => (billed_at_least(context, record).await?, Some(Held::Missing { what })),
         Found::Dropped { of } => (0, Some(Held::Ended { what: dropped(&of) })),
     };
-    let id = record.id;
+    let (id, now) = (record.id, context.now());
     let closing = context
         .store
         .write(move |tx| {
@@ -111,4 +123,47 @@ async fn close_one(context: &Arc<Context>, record: &UsageRecord) -> Result<Closi
         tracing::info!(target: "usaged::flow", item = %record.item, total, period_to = %record.period.to, "period closed");
     }
     Ok(closing)
+}
+
+/// A subscription that was ended before its time bills what its last invoice has, whatever was accepted before. Where
+/// invoices may not be read, the summaries of usage records tell as much; those of a meter do not.
+async fn last_invoice(context: &Arc<Context>, record: &UsageRecord, over: Subscription) -> Result<Found, JobError> {
+    match invoiced(context, record).await? {
+        Some(billed) => Ok(Found::Total(billed)),
+        None if record.channel == Channel::UsageRecords => summary(context, record, Some(over)).await,
+        None => Ok(Found::Dropped { of: over }),
+    }
+}
+
+async fn summary(
+    context: &Arc<Context>,
+    record: &UsageRecord,
+    over: Option<Subscription>,
+) -> Result<Found, JobError> {
+    let answer = context.settings().provider.read_ended(&destination(record), window(record)).await;
+    context.note_date(&answer);
+    let standing = match answer.value {
+        Err(error) if error.refusal.kind == RefusalKind::Missing => {
+            return Ok(Found::Unknown { what: error.to_string() });
+        }
+        other => other?,
+    };
+    let is_told = match (&standing, &over) {
+        // An invoice is on its way, unless there will be none.
+        (Standing::NotInvoiced(_), over) => over.is_none(),
+        (standing, _) => standing.total().is_some(),
+    };
+    if !is_told && context.now().since(record.period.to) < UNLISTED_US {
+        return Err(JobError::refused("period_not_listed", UNLISTED, "it is tried again by itself"));
+    }
+    Ok(match (is_told.then(|| standing.total()).flatten(), over) {
+        (Some(total), _) => Found::Total(total),
+        (None, Some(over)) => Found::Dropped { of: over },
+        (None, None) => Found::Unknown { what: UNLISTED.to_owned() },
+    })
+}
+
+fn dropped(of: &Subscription) -> String {
+    let since = of.ends.map_or_else(String::new, |at| format!(" since {at}"));
+    format!("no invoice is known to have it, and the subscription {} is {}{since}", of.id, of.status)
 }

@@ -251,7 +251,7 @@ fn report(context: &Context, record: &UsageRecord, answer: &Answer<Outcome>, qua
         (Outcome::Refused(_), Some(why)) if why.kind != RefusalKind::Duplicate => {
             tracing::error!(target: "usaged::flow", %item, quantity, request_id, "refused: {}", why.message);
             let what = format!("the provider refused to set {item} to {quantity}: {}", why.message);
-            context.raise_about(item.as_str(), Problem::needs_someone(REFUSED, what, why.kind.hint()));
+            context.raise_about(item.as_str(), Problem::needs_someone(REFUSED, what, why.hint()));
         }
         (_, Some(why)) => {
             tracing::warn!(target: "usaged::flow", %item, quantity, request_id, "not known to stand yet: {}", why.message);
@@ -317,7 +317,7 @@ async fn read(context: &Arc<Context>, id: i64) -> Result<Option<Delivered>, JobE
 /// A read that failed: good to know while it may pass by itself, somebody's matter where it will not.
 pub(super) fn unreadable(code: &str, what: String, error: &ReadError) -> Problem {
     let make = if error.passing { Problem::note } else { Problem::needs_someone };
-    make(code, what, error.refusal.kind.hint())
+    make(code, what, error.refusal.hint())
 }
 
 /// A read that failed has the row wait, as a push that failed does.

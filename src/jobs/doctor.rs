@@ -217,7 +217,7 @@ async fn provider(context: &Arc<Context>) -> Result<Check, JobError> {
             "give this VM a restricted key, rk_live_…, of its own",
         ),
         Ok(view) => check("provider", Verdict::Ok, format!("{} is {}, key {key}", view.id, view.status), ""),
-        Err(error) => check("provider", Verdict::Fail, error.to_string(), error.refusal.kind.hint()),
+        Err(error) => check("provider", Verdict::Fail, error.to_string(), error.refusal.hint()),
     })
 }
 

@@ -66,7 +66,7 @@ impl JobError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Refused { hint, .. } => Some(hint.clone()),
-            Self::Provider(error) => Some(error.refusal.kind.hint().to_owned()),
+            Self::Provider(error) => Some(error.refusal.hint().to_owned()),
             _ => None,
         }
     }

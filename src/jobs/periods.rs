@@ -20,6 +20,11 @@ pub(super) fn apply(tx: &Tx<'_>, view: &SubscriptionView, now: Timestamp) -> Res
     let was_paused = before.is_some_and(|before| before.status == PAUSED);
     for (link, item) in billed(tx, view, now)? {
         let found = view.items.iter().find(|candidate| candidate.id == item.item);
+        if let Some(found) = found
+            && outbox::is_continued(tx, &item.item, found.period)?
+        {
+            continue;
+        }
         match found {
             _ if read.is_over() => {}
             Some(found) => open_period(tx, view, &link, &item, found, was_paused, now)?,
@@ -79,7 +84,7 @@ fn missing(view: &SubscriptionView) -> Held {
 
 fn hold_open(tx: &Tx<'_>, item: &Item, why: &Held, now: Timestamp) -> Result<(), JobError> {
     for record in outbox::unfinished(tx)? {
-        if record.item == item.item && record.state == RecordState::Open {
+        if record.item == item.item && record.state == RecordState::Open && record.segment_of.is_none() {
             outbox::hold(tx, record.id, why, now)?;
         }
     }

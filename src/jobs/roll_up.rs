@@ -8,7 +8,9 @@ use super::{Context, JobError};
 use crate::account::{self, Item, Link};
 use crate::config::Config;
 use crate::ledger::{self, LedgerError};
-use crate::model::{Formula, Included, MICROS_PER_DAY, Meter, Micros, Problem, Report, Rounding, Span, Timestamp};
+use crate::model::{
+    Formula, Included, ItemId, MICROS_PER_DAY, Meter, Micros, Problem, Report, Rounding, Span, Timestamp,
+};
 use crate::outbox::{self, Rated, RecordState, UsageRecord};
 use crate::rating::{self, Allowance, InForce};
 use crate::store::Tx;
@@ -81,6 +83,10 @@ fn rate_one(
     now: Timestamp,
     unrated: &mut Vec<String>,
 ) -> Result<(), JobError> {
+    let record = &outbox::sum_segments(tx, record)?;
+    if record.segment_of.is_some() {
+        return Ok(());
+    }
     match rate(tx, config, links, record, now) {
         Ok(rating) => {
             let carried_in = outbox::carried_in(tx, record.id)?;
@@ -164,9 +170,10 @@ pub fn rate(
     let Some(meter) = config.meters.get(&record.meter) else {
         return Err(not_ready(format!("the meter {} is billed and not configured", record.meter)));
     };
+    let earlier = outbox::earlier_items(connection, record.id)?;
     let billing: Vec<&Link> = links
         .iter()
-        .filter(|(link, items)| link.customer == record.customer && bills(items, record))
+        .filter(|(link, items)| link.customer == record.customer && bills(items, record, &earlier))
         .map(|(link, _)| link)
         .collect();
     let used = used_by(connection, meter, &billing, record.period)?;
@@ -177,7 +184,7 @@ pub fn rate(
         let deciding: Vec<&Link> = links
             .iter()
             .filter(|(link, items)| {
-                link.customer == record.customer && (bills(items, record) || has_no_end(config, link, meter))
+                link.customer == record.customer && (bills(items, record, &earlier) || has_no_end(config, link, meter))
             })
             .map(|(link, _)| link)
             .collect();
@@ -237,8 +244,10 @@ fn closed_terms(record: &UsageRecord) -> Terms {
     }
 }
 
-fn bills(items: &[Item], record: &UsageRecord) -> bool {
-    items.iter().any(|item| item.item == record.item && item.meter == record.meter)
+/// Whether a link's items bill on this row: on its item, or on an earlier one of its period (rule R5).
+fn bills(items: &[Item], record: &UsageRecord, earlier: &[ItemId]) -> bool {
+    let is_of_row = |item: &ItemId| *item == record.item || earlier.contains(item);
+    items.iter().any(|item| item.meter == record.meter && is_of_row(&item.item))
 }
 
 /// A plan without an end has no item for the meter, and decides about the period all the same (rule R4).

@@ -117,6 +117,10 @@ name!(
     ItemId, "subscription item id", "1 to 255 letters, digits, _ and -", provider_id
 );
 name!(
+    /// The provider's invoice, `in_…`.
+    InvoiceId, "invoice id", "1 to 255 letters, digits, _ and -", provider_id
+);
+name!(
     /// The provider's price, `price_…`.
     PriceId, "price id", "1 to 255 letters, digits, _ and -", provider_id
 );

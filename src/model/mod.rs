@@ -16,7 +16,7 @@ mod time;
 pub use channel::{BillingMeter, Channel, Formula};
 pub use identity::MachineIdentity;
 pub use ids::{
-    BillingMeterId, CustomerId, ItemId, MeterName, NameError, PlanName, PriceId, SourceName, SubscriptionId,
+    BillingMeterId, CustomerId, InvoiceId, ItemId, MeterName, NameError, PlanName, PriceId, SourceName, SubscriptionId,
 };
 pub use meter::{Meter, Report, Rounding, Source, Unit};
 pub use micros::{Micros, QuantityError};

@@ -68,6 +68,18 @@ impl Timestamp {
         Self(self.0.saturating_sub(micros))
     }
 
+    /// The last whole minute, hour or day, as `unit` says, that is not after this point.
+    #[must_use]
+    pub const fn rounded_down(self, unit: i64) -> Self {
+        self.minus(self.0.rem_euclid(unit))
+    }
+
+    /// The first whole minute, hour or day, as `unit` says, that is not before this point.
+    #[must_use]
+    pub const fn rounded_up(self, unit: i64) -> Self {
+        self.plus(unit - 1).rounded_down(unit)
+    }
+
     /// Microseconds from `earlier` to here; negative if `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> i64 {
@@ -115,15 +127,6 @@ pub struct Span {
 }
 
 impl Span {
-    /// The stretch rounded inward to whole minutes; empty at its start where it holds none.
-    #[must_use]
-    pub fn whole_minutes(self) -> Self {
-        let up = self.from.minus(1).micros().div_euclid(MICROS_PER_MINUTE).saturating_add(1);
-        let from = Timestamp(up.saturating_mul(MICROS_PER_MINUTE));
-        let to = Timestamp(self.to.micros().div_euclid(MICROS_PER_MINUTE).saturating_mul(MICROS_PER_MINUTE));
-        Self::new(from, to.max(from))
-    }
-
     /// A stretch between two points.
     #[must_use]
     pub const fn new(from: Timestamp, to: Timestamp) -> Self {
@@ -140,6 +143,14 @@ impl Span {
     #[must_use]
     pub fn contains(self, at: Timestamp) -> bool {
         self.from <= at && at < self.to
+    }
+
+    /// The whole minutes inside; empty where there is none. Of a period it is the window W of rule S7: a provider's
+    /// totals of events begin and end on whole minutes.
+    #[must_use]
+    pub fn whole_minutes(self) -> Self {
+        let from = self.from.rounded_up(MICROS_PER_MINUTE);
+        Self { from, to: self.to.rounded_down(MICROS_PER_MINUTE).max(from) }
     }
 
     /// What both have in common, if anything.
@@ -168,5 +179,19 @@ mod tests {
         let at = Timestamp::from_secs;
         assert_eq!(Span::new(at(0), at(5)).overlap(Span::new(at(5), at(9))), None);
         assert_eq!(Span::new(at(0), at(6)).overlap(Span::new(at(5), at(9))), Some(Span::new(at(5), at(6))));
+    }
+
+    #[test]
+    fn s7_a_period_is_rounded_inward_to_whole_minutes() {
+        let at = Timestamp::from_secs;
+        let whole = |from, to| Span::new(at(from), at(to)).whole_minutes();
+        assert_eq!(whole(60, 300), Span::new(at(60), at(300)));
+        assert_eq!(whole(61, 299), Span::new(at(120), at(240)));
+        assert_eq!(whole(1, 119), Span::new(at(60), at(60)));
+        assert_eq!(whole(61, 119).micros(), 0, "no whole minute is an empty window");
+        assert_eq!(at(-1).rounded_down(MICROS_PER_MINUTE), at(-60));
+        assert_eq!(at(-61).rounded_up(MICROS_PER_MINUTE), at(-60));
+        assert_eq!(at(86_400).rounded_up(MICROS_PER_DAY), at(86_400));
+        assert_eq!(at(86_400).plus(1).rounded_up(MICROS_PER_DAY), at(172_800));
     }
 }

@@ -83,12 +83,22 @@ fn next(tx: &Tx<'_>, record: &UsageRecord) -> Result<Option<Next>, OutboxError> 
             day_s: None,
             lowers: record.target < standing,
         }),
-        Some(Formula::Last) | None => record.differs().then(|| Next {
+        Some(Formula::Last) | None => (record.differs() || is_first_of_period(tx, record)?).then(|| Next {
             quantity: record.quantity_to_send(),
             day_s: None,
             lowers: record.target < standing,
         }),
     })
+}
+
+/// Rule S9: where a late request of the period before would count in this one, the first push is made even if nothing
+/// changed, once.
+fn is_first_of_period(tx: &Tx<'_>, record: &UsageRecord) -> Result<bool, OutboxError> {
+    if record.channel != Channel::CurrentUsage || record.revision > 0 {
+        return Ok(false);
+    }
+    let sql = "SELECT EXISTS (SELECT 1 FROM usage_record WHERE item = ?1 AND period_to_s = ?2)";
+    Ok(tx.query_row(sql, (record.item.as_str(), record.period.from.secs()), |row| row.get(0))?)
 }
 
 /// An attempt whose answer was lost is asked about again under its own key: the provider then does it once, or replays

@@ -61,9 +61,10 @@ fn close(tx: &Tx<'_>, record: &UsageRecord, total: i64, now: Timestamp) -> Resul
     let held = record.held.as_ref().map(|(code, _)| code.as_str());
     // What stood before us is not ours, so it cannot be in the way of our books.
     let foreign = if held == Some("something_stands") { total } else { 0 };
-    // Rules S7 and S9: what was answered may appear yet, so it is never carried because a read shows less.
+    // Rules S7, S9 and R5: what was answered may appear yet, so it is never carried because a read shows less.
     let answered = record.standing.unwrap_or(0);
-    let unseen = if record.channel == Channel::UsageRecords { 0 } else { answered.saturating_sub(total).max(0) };
+    let is_certain = record.channel == Channel::UsageRecords && record.segment_of.is_none();
+    let unseen = if is_certain { 0 } else { answered.saturating_sub(total).max(0) };
     tx.execute(
         "UPDATE usage_record SET state = 'closed', standing = ?2, standing_us = ?3, next_attempt_us = NULL,
                 adopted = adopted + ?4, target = target + ?4, held_units = ?5

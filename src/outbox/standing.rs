@@ -143,8 +143,20 @@ pub fn may_change(connection: &Connection, id: i64, total: i64, now: Timestamp) 
     Ok(is_another || may_rise(connection, id, total, now)?)
 }
 
+/// The most that may stand: what was noted, and what is on its way still.
+pub fn most_standing(connection: &Connection, id: i64) -> Result<i64, OutboxError> {
+    let record = record::by_id(connection, id)?;
+    let noted = record.standing.unwrap_or(0);
+    let pending = delivery::in_flight(connection, id)?.map_or(0, |pending| pending.quantity.max(0));
+    let adds = matches!(record.channel.formula(), Some(Formula::Sum | Formula::SumOfDays));
+    let with_pending = pending.saturating_add(if adds { noted } else { record.adopted_elsewhere });
+    Ok(noted.max(with_pending))
+}
+
 fn may_rise(connection: &Connection, id: i64, total: i64, now: Timestamp) -> Result<bool, OutboxError> {
-    let largest = delivery::largest_abandoned(connection, id, now.minus(STRAGGLES_US))?;
+    let record = record::by_id(connection, id)?;
+    let straggler = straggler(connection, &record)?.filter(|_| now.since(record.period.from) < STRAGGLES_US);
+    let largest = delivery::largest_abandoned(connection, id, now.minus(STRAGGLES_US))?.max(straggler);
     Ok(largest.is_some_and(|largest| largest > total))
 }
 
@@ -196,11 +208,7 @@ fn judge_first(tx: &Tx<'_>, record: &UsageRecord, total: i64) -> Result<ReadVerd
         Some(Formula::Sum | Formula::SumOfDays) => delivery::added_by_unanswered(tx, record.id)?,
         _ => delivery::largest_possible(tx, record.id)?.unwrap_or(0),
     };
-    let straggler = match record.channel {
-        Channel::CurrentUsage => straggler(tx, record)?,
-        Channel::Meter(_) => cut::sent_into(tx, record)?,
-        Channel::UsageRecords => 0,
-    };
+    let straggler = straggler(tx, record)?.unwrap_or(0).max(cut::sent_into(tx, record)?);
     Ok(match total {
         0 => ReadVerdict::AsNoted,
         _ if total <= caused.max(straggler) => ReadVerdict::OursLate,
@@ -209,8 +217,11 @@ fn judge_first(tx: &Tx<'_>, record: &UsageRecord, total: i64) -> Result<ReadVerd
 }
 
 /// Rule S9: the largest total of the period before whose outcome was unknown may arrive in this one.
-fn straggler(connection: &Connection, record: &UsageRecord) -> Result<i64, OutboxError> {
-    let sql = "SELECT ifnull(max(d.quantity), 0) FROM delivery d JOIN usage_record r ON r.id = d.usage_record_id
+fn straggler(connection: &Connection, record: &UsageRecord) -> Result<Option<i64>, OutboxError> {
+    if record.channel != Channel::CurrentUsage {
+        return Ok(None);
+    }
+    let sql = "SELECT max(d.quantity) FROM delivery d JOIN usage_record r ON r.id = d.usage_record_id
                WHERE r.item = ?1 AND r.period_to_s = ?2 AND d.state IN ('sending', 'unknown', 'abandoned')";
     let from_s = record.period.from.secs();
     Ok(connection.query_row(sql, (record.item.as_str(), from_s), |row| row.get(0))?)
@@ -242,7 +253,7 @@ fn judge_total(
     if total < noted {
         return lower(tx, record, noted, now);
     }
-    let largest_sent = delivery::largest_possible(tx, record.id)?;
+    let largest_sent = delivery::largest_possible(tx, record.id)?.max(straggler(tx, record)?);
     let caused = largest_sent.map_or(noted, |largest| largest.saturating_add(record.adopted_elsewhere).max(noted));
     Ok(if total <= caused {
         ReadVerdict::OursLate

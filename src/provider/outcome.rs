@@ -112,9 +112,9 @@ pub struct ReadError {
 }
 
 impl RefusalKind {
-    /// What a person can do about it.
+    /// What a person can do about it, as far as the kind tells; [`Refusal::hint`] knows the words as well.
     #[must_use]
-    pub const fn hint(self) -> &'static str {
+    const fn hint(self) -> &'static str {
         match self {
             Self::Network => "check the network, the name service and HTTPS_PROXY; it is tried again by itself",
             Self::Untrusted => {
@@ -142,6 +142,17 @@ impl RefusalKind {
 }
 
 impl Refusal {
+    /// What a person can do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        // Stripe's words: "a similar object exists in live mode, but a test mode key was used to make this request."
+        if self.kind == RefusalKind::Missing && self.message.contains("a similar object exists in ") {
+            return "the key and the id are of different modes: a live subscription needs a live key (rk_live_…), one made \
+                    in test mode a test key (rk_test_…); put the right key in place, then: systemctl restart usaged";
+        }
+        self.kind.hint()
+    }
+
     /// A refusal that did not come out of an answer.
     #[must_use]
     pub(super) fn ours(kind: RefusalKind, message: impl Into<String>) -> Self {

@@ -3,9 +3,9 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::clock::Setting;
+use super::clock::{SandboxClock, Setting};
 use super::exchange::{Reply, Request};
-use super::faults::Fault;
+use super::faults::Faults;
 use super::shapes::merged;
 use super::{Behaviour, Inner, SandboxError, auth, behaviour};
 use crate::model::Timestamp;
@@ -39,64 +39,87 @@ struct LimitOrder {
 pub(super) fn answer(inner: &Inner, request: &Request) -> Option<Reply> {
     let name = request.path.strip_prefix("/_sandbox/")?;
     let result = match (request.method.as_str(), name) {
-        ("GET", "clock") => Ok(clock(inner)),
-        ("POST", "clock") => read(request).and_then(|order| move_clock(inner, &order)),
-        ("GET", "faults") => Ok(json!({ "waiting": inner.faults.waiting() })),
-        ("POST", "faults") => read::<Fault>(request).map(|fault| {
-            inner.faults.add(fault);
-            json!({ "waiting": inner.faults.waiting() })
-        }),
-        ("DELETE", "faults") => {
-            inner.faults.clear();
-            Ok(json!({ "waiting": [] }))
-        }
-        ("POST", "keys") => read(request).and_then(|order| register(inner, &order)),
-        ("POST", "limit") => read::<LimitOrder>(request).map(|order| {
+        (_, "clock") => clock(&inner.clock, |to| inner.move_clock(to), request),
+        (_, "faults") => faults(&inner.faults, request),
+        ("POST", "keys") => Some(read(request).and_then(|order| register(inner, &order))),
+        ("POST", "limit") => Some(read::<LimitOrder>(request).map(|order| {
             inner.limit_rate(order.per_second);
             json!({ "per_second": order.per_second })
-        }),
-        ("GET", "behaviour") => behaviour(inner),
-        ("POST", "behaviour") => read(request).and_then(|order| behave(inner, order)),
-        ("GET", "books") => inner.report().map_err(|error| error.to_string()),
-        ("GET", "requests") => Ok(json!({ "requests": inner.requests() })),
-        _ => {
-            return Some(reply(
-                404,
-                &json!({ "error": format!("no such control: {} {}", request.method, request.path) }),
-            ));
-        }
+        })),
+        ("GET", "behaviour") => Some(behaviour(inner)),
+        ("POST", "behaviour") => Some(read(request).and_then(|order| behave(inner, order))),
+        ("GET", "books") => Some(inner.report().map_err(|error| error.to_string())),
+        ("GET", "requests") => Some(Ok(json!({ "requests": inner.log.all() }))),
+        _ => None,
     };
-    Some(match result {
-        Ok(value) => reply(200, &value),
-        Err(error) => reply(400, &json!({ "error": error })),
-    })
+    Some(conclude(request, result))
 }
 
-fn read<T: serde::de::DeserializeOwned>(request: &Request) -> Result<T, String> {
+/// A control's answer; without a result there is no such control.
+pub(super) fn conclude(request: &Request, result: Option<Result<Value, String>>) -> Reply {
+    let unknown = || format!("no such control: {} {}", request.method, request.path);
+    match result {
+        Some(Ok(value)) => reply(200, &value),
+        Some(Err(error)) => reply(400, &json!({ "error": error })),
+        None => reply(404, &json!({ "error": unknown() })),
+    }
+}
+
+/// The body as what is asked for.
+pub(super) fn read<T: serde::de::DeserializeOwned>(request: &Request) -> Result<T, String> {
     serde_json::from_slice(&request.body)
         .map_err(|error| format!("the body is not what {} takes: {error}", request.path))
 }
 
-fn clock(inner: &Inner) -> Value {
-    let frozen = matches!(inner.clock.setting(), Setting::Frozen(_));
-    json!({ "now": inner.clock.now().secs(), "frozen": frozen })
+/// Shows the clock or moves it; `None` where the method is no control of it.
+pub(super) fn clock(
+    clock: &SandboxClock,
+    go_to: impl FnOnce(Timestamp) -> Result<(), SandboxError>,
+    request: &Request,
+) -> Option<Result<Value, String>> {
+    match request.method.as_str() {
+        "GET" => Some(Ok(show(clock))),
+        "POST" => Some(read(request).and_then(|order| move_clock(clock, go_to, &order))),
+        _ => None,
+    }
 }
 
-fn move_clock(inner: &Inner, order: &ClockOrder) -> Result<Value, String> {
-    let said = |error: SandboxError| error.to_string();
+fn show(clock: &SandboxClock) -> Value {
+    json!({ "now": clock.now().secs(), "frozen": matches!(clock.setting(), Setting::Frozen(_)) })
+}
+
+fn move_clock(
+    clock: &SandboxClock,
+    go_to: impl FnOnce(Timestamp) -> Result<(), SandboxError>,
+    order: &ClockOrder,
+) -> Result<Value, String> {
     match order.frozen {
-        Some(true) => inner.clock.freeze(),
-        Some(false) => inner.clock.thaw(),
+        Some(true) => clock.freeze(),
+        Some(false) => clock.thaw(),
         None => {}
     }
     let to = match (order.set, order.advance) {
         (Some(_), Some(_)) => return Err("give set or advance, not both".to_owned()),
         (Some(secs), None) => Timestamp::from_secs(secs),
-        (None, Some(secs)) => inner.clock.now().plus(Timestamp::from_secs(secs).micros()),
-        (None, None) => inner.clock.now(),
+        (None, Some(secs)) => clock.now().plus(Timestamp::from_secs(secs).micros()),
+        (None, None) => clock.now(),
     };
-    inner.move_clock(to).map_err(said)?;
-    Ok(clock(inner))
+    go_to(to).map_err(|error| error.to_string())?;
+    Ok(show(clock))
+}
+
+/// Shows the rules that wait, adds one or forgets them; `None` where the method is no control of them.
+pub(super) fn faults(faults: &Faults, request: &Request) -> Option<Result<Value, String>> {
+    match request.method.as_str() {
+        "GET" => {}
+        "POST" => match read(request) {
+            Ok(fault) => faults.add(fault),
+            Err(error) => return Some(Err(error)),
+        },
+        "DELETE" => faults.clear(),
+        _ => return None,
+    }
+    Some(Ok(json!({ "waiting": faults.waiting() })))
 }
 
 fn register(inner: &Inner, order: &KeyOrder) -> Result<Value, String> {

@@ -17,8 +17,10 @@ use super::faults::{Effect, Fault};
 use super::form::Form;
 use super::idempotency::{self, Stored};
 use super::routes::{self, Route};
+use super::server::Answers;
 use super::version::{PINNED_VERSION, Version};
-use super::{InFlight, Inner, LoggedRequest, billing, expand, meter_events};
+use super::{InFlight, Inner, LoggedRequest, billing, control, expand, meter_events};
+use crate::model::Timestamp;
 
 /// A request as it came over the wire.
 pub(super) struct Request {
@@ -73,7 +75,7 @@ impl Done {
 }
 
 impl Request {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
@@ -82,8 +84,17 @@ impl Request {
     }
 }
 
+impl Answers for Inner {
+    async fn answer(&self, request: Request) -> Outcome {
+        match control::answer(self, &request) {
+            Some(reply) => Outcome::Answer(reply),
+            None => exchange(self, &request).await,
+        }
+    }
+}
+
 /// Answers one request.
-pub(super) async fn exchange(inner: &Inner, request: &Request) -> Outcome {
+async fn exchange(inner: &Inner, request: &Request) -> Outcome {
     let fault = inner.faults.take(&request.method, &request.path);
     let admitted = admit(inner, request);
     let shown_key = admitted.as_ref().map_or_else(|_| String::new(), |admitted| admitted.key.shown());
@@ -98,7 +109,7 @@ pub(super) async fn exchange(inner: &Inner, request: &Request) -> Outcome {
         },
         Err(error) => Done::refused(&error),
     };
-    inner.log(LoggedRequest {
+    inner.log.add(LoggedRequest {
         at: inner.clock.now(),
         method: request.method.clone(),
         path: request.path.clone(),
@@ -115,7 +126,8 @@ pub(super) async fn exchange(inner: &Inner, request: &Request) -> Outcome {
     Outcome::Answer(reply(inner, request, done, fault.as_ref()))
 }
 
-async fn wait(fault: Option<&Fault>) {
+/// Lets the fault's delay pass.
+pub(super) async fn wait(fault: Option<&Fault>) {
     if let Some(fault) = fault.filter(|fault| fault.delay_ms > 0) {
         tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
     }
@@ -231,10 +243,8 @@ fn attempt(
 }
 
 fn reply(inner: &Inner, request: &Request, done: Done, fault: Option<&Fault>) -> Reply {
-    let seconds = u64::try_from(inner.clock.now().secs()).unwrap_or(0);
-    let date = std::time::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(std::time::UNIX_EPOCH);
     let mut headers = vec![
-        ("date", httpdate::fmt_http_date(date)),
+        ("date", http_date(inner.clock.now())),
         ("content-type", "application/json".to_owned()),
         ("request-id", request.id.clone()),
         ("stripe-version", request.header("stripe-version").unwrap_or(PINNED_VERSION).to_owned()),
@@ -260,16 +270,28 @@ fn reply(inner: &Inner, request: &Request, done: Done, fault: Option<&Fault>) ->
     reply
 }
 
+/// A `Date` header's text.
+pub(super) fn http_date(now: Timestamp) -> String {
+    let seconds = u64::try_from(now.secs()).unwrap_or(0);
+    let date = std::time::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(std::time::UNIX_EPOCH);
+    httpdate::fmt_http_date(date)
+}
+
 fn distort(reply: &mut Reply, fault: &Fault) {
     if let Some(should_retry) = fault.should_retry {
         reply.headers.retain(|(name, _)| *name != "stripe-should-retry");
         reply.headers.push(("stripe-should-retry", should_retry.to_string()));
     }
-    match &fault.effect {
-        Effect::RateLimited { reason, retry_after } => {
-            reply.headers.push(("stripe-rate-limited-reason", reason.clone()));
-            reply.headers.extend(retry_after.map(|seconds| ("retry-after", seconds.to_string())));
-        }
+    if let Effect::RateLimited { reason, retry_after } = &fault.effect {
+        reply.headers.push(("stripe-rate-limited-reason", reason.clone()));
+        reply.headers.extend(retry_after.map(|seconds| ("retry-after", seconds.to_string())));
+    }
+    spoil(reply, &fault.effect);
+}
+
+/// What becomes of an answer on its way.
+pub(super) fn spoil(reply: &mut Reply, effect: &Effect) {
+    match effect {
         Effect::Html => {
             reply.headers.retain(|(name, _)| *name == "date");
             reply.headers.push(("content-type", "text/html".to_owned()));
@@ -284,6 +306,6 @@ fn distort(reply: &mut Reply, fault: &Fault) {
     }
 }
 
-fn pretty(value: &Value) -> String {
+pub(super) fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }

@@ -38,6 +38,10 @@ fn walk(call: &Call<'_>, value: &mut Value, segments: &[&str], path: &str) -> Re
         fields.insert((*name).to_owned(), secret);
         return Ok(());
     }
+    // Tiers are shown where they are asked for; no price has any here.
+    if *name == "tiers" && rest.is_empty() && fields.get("object").and_then(Value::as_str) == Some("price") {
+        return Ok(());
+    }
     let inner = fields.get_mut(*name).ok_or_else(cannot)?;
     if let Value::String(id) = inner {
         *inner = object(call, name, &id.clone())?.ok_or_else(cannot)?;

@@ -1,4 +1,5 @@
-//! A strict, stateful Stripe on a loopback port: it refuses what Stripe refuses, keeps books, and makes invoices.
+//! A strict, stateful Stripe on a loopback port: it refuses what Stripe refuses, keeps books, and makes invoices. And a
+//! Lemon Squeezy likewise, in [`lemon_squeezy`].
 //!
 //! Owns: `sandbox.db`, which holds nothing real; a settable clock; faults on request. Speaks HTTP only, so that the
 //! daemon meets it exactly as it meets Stripe.
@@ -32,8 +33,10 @@ mod form;
 mod idempotency;
 mod invoices;
 mod items;
+pub mod lemon_squeezy;
 mod lines;
 mod lists;
+mod log;
 mod meter_events;
 mod meter_totals;
 mod meters;
@@ -50,7 +53,7 @@ mod subscriptions;
 mod usage_records;
 mod version;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -62,6 +65,7 @@ pub use clock::SandboxClock;
 pub use demo::{Demo, SECONDS_PRICE, seed_demo, seed_meter_demo};
 pub use errors::SandboxError;
 pub use faults::{Effect, Fault};
+pub use log::LoggedRequest;
 use rusqlite::{Connection, TransactionBehavior};
 use rust_decimal::prelude::ToPrimitive;
 use serde::Serialize;
@@ -73,10 +77,9 @@ use crate::clock::SystemClock;
 use crate::model::Timestamp;
 use errors::ApiError;
 use items::Item;
+use log::RequestLog;
 use subscriptions::Subscription;
 
-/// So many requests are remembered.
-const REMEMBERED: usize = 10_000;
 /// The clock does not go beyond the year 9999.
 const LATEST: Timestamp = Timestamp::from_secs(253_402_300_799);
 
@@ -89,31 +92,8 @@ struct Inner {
     clock: SandboxClock,
     faults: faults::Faults,
     in_flight: Mutex<BTreeSet<String>>,
-    log: Mutex<VecDeque<LoggedRequest>>,
+    log: RequestLog,
     limit: Mutex<Limit>,
-}
-
-/// A request that was answered, or cut.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct LoggedRequest {
-    /// The sandbox's time.
-    pub at: Timestamp,
-    /// `GET`, `POST` or `DELETE`.
-    pub method: String,
-    /// Without the query.
-    pub path: String,
-    /// Query and body, form-encoded and sorted.
-    pub parameters: String,
-    /// The key that asked, redacted; empty where it was not let in.
-    pub key: String,
-    /// The idempotency key, where there was one.
-    pub idempotency_key: Option<String>,
-    /// The answer's status, also where it did not arrive.
-    pub status: u16,
-    /// Whether it was an earlier request's answer again.
-    pub replayed: bool,
-    /// What was made to go wrong.
-    pub fault: Option<Effect>,
 }
 
 /// A metered item's total in one period.
@@ -142,20 +122,13 @@ impl Sandbox {
     /// # Errors
     /// The directory or the file cannot be used, or the file is not the sandbox's.
     pub fn open(dir: &Path, clock: SandboxClock) -> Result<Self, SandboxError> {
-        let unusable = |source| SandboxError::Directory { path: dir.to_owned(), source };
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unusable)?;
-        let connection = books::open(&dir.join("sandbox.db"))?;
-        if clock.takes_up_memory()
-            && let Some(setting) = books::recall(&connection, "clock")?
-        {
-            clock.restore(setting);
-        }
+        let connection = open_books(dir, "sandbox.db", &clock)?;
         Ok(Self(Arc::new(Inner {
             books: Mutex::new(connection),
             clock,
             faults: faults::Faults::default(),
             in_flight: Mutex::default(),
-            log: Mutex::default(),
+            log: RequestLog::default(),
             limit: Mutex::default(),
         })))
     }
@@ -284,7 +257,7 @@ impl Sandbox {
     /// The last requests, oldest first.
     #[must_use]
     pub fn requests(&self) -> Vec<LoggedRequest> {
-        self.0.requests()
+        self.0.log.all()
     }
 }
 
@@ -343,18 +316,6 @@ impl Inner {
         if is_over { Err(ApiError::rate_limited()) } else { Ok(()) }
     }
 
-    fn log(&self, request: LoggedRequest) {
-        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        if log.len() >= REMEMBERED {
-            log.pop_front();
-        }
-        log.push_back(request);
-    }
-
-    fn requests(&self) -> Vec<LoggedRequest> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
-    }
-
     /// All totals and invoices, for `GET /_sandbox/books`.
     fn report(&self) -> Result<Value, SandboxError> {
         self.within(|tx, _| {
@@ -392,6 +353,19 @@ impl Drop for InFlight<'_> {
     }
 }
 
+/// Opens or creates a file of books in this directory. A following clock takes up where it was moved to before.
+fn open_books(dir: &Path, file: &str, clock: &SandboxClock) -> Result<Connection, SandboxError> {
+    let unusable = |source| SandboxError::Directory { path: dir.to_owned(), source };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unusable)?;
+    let connection = books::open(&dir.join(file))?;
+    if clock.takes_up_memory()
+        && let Some(setting) = books::recall(&connection, "clock")?
+    {
+        clock.restore(setting);
+    }
+    Ok(connection)
+}
+
 fn totals(tx: &Connection, item: &str) -> Result<Vec<ItemTotal>, ApiError> {
     let item: Item = books::get(tx, item)?;
     let summaries = usage_records::summaries(tx, &item)?.into_iter().map(|summary| ItemTotal {
@@ -403,8 +377,8 @@ fn totals(tx: &Connection, item: &str) -> Result<Vec<ItemTotal>, ApiError> {
     Ok(summaries.collect())
 }
 
-/// Runs a sandbox alone, on this machine's time: `usaged sandbox --listen`. `announce` is called once with the address
-/// it listens on, after which requests are answered.
+/// Runs a Stripe sandbox alone, on this machine's time: `usaged sandbox --listen`. `announce` is called once with the
+/// address it listens on, after which requests are answered.
 ///
 /// # Errors
 /// The directory or the address cannot be used.
@@ -415,9 +389,13 @@ pub async fn run_alone(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), SandboxError> {
     let sandbox = Sandbox::open(&dir, SandboxClock::following(Arc::new(SystemClock)))?;
+    sandbox.serve(bind(listen, announce).await?, shutdown).await;
+    Ok(())
+}
+
+async fn bind(listen: SocketAddr, announce: impl FnOnce(SocketAddr)) -> Result<TcpListener, SandboxError> {
     let failed = |source| SandboxError::Listen { address: listen, source };
     let listener = TcpListener::bind(listen).await.map_err(failed)?;
     announce(listener.local_addr().map_err(failed)?);
-    sandbox.serve(listener, shutdown).await;
-    Ok(())
+    Ok(listener)
 }

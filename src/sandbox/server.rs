@@ -1,4 +1,4 @@
-//! The wire: HTTP/1.1 connections, each request answered on a task of its own.
+//! The wire: HTTP/1.1 connections, each request answered on a task of its own. The same for every provider.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,8 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::exchange::{self, Outcome, Reply, Request};
-use super::{Inner, books, control};
+use super::books;
+use super::exchange::{Outcome, Reply, Request};
 
 /// The largest body that is read, bytes.
 const LARGEST: usize = 1_048_576;
@@ -24,12 +24,18 @@ const LARGEST: usize = 1_048_576;
 #[error("the connection is cut on purpose")]
 struct Cut;
 
+/// Who answers.
+pub(super) trait Answers: Send + Sync + 'static {
+    /// Answers one request. Runs to its end, whether or not the caller waits for it.
+    fn answer(&self, request: Request) -> impl Future<Output = Outcome> + Send;
+}
+
 /// Requests that are being answered. A caller that goes away does not take its request back: as at Stripe, it may
 /// still be done.
 type Exchanges = Arc<Mutex<JoinSet<()>>>;
 
 /// Serves until `shutdown`, then lets requests that have begun come to their end.
-pub(super) async fn serve(inner: Arc<Inner>, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+pub(super) async fn serve<A: Answers>(inner: Arc<A>, listener: TcpListener, shutdown: impl Future<Output = ()>) {
     let (stop, stopped) = watch::channel(());
     let exchanges: Exchanges = Arc::default();
     let mut connections = JoinSet::new();
@@ -54,7 +60,12 @@ pub(super) async fn serve(inner: Arc<Inner>, listener: TcpListener, shutdown: im
     while left.join_next().await.is_some() {}
 }
 
-async fn converse(inner: Arc<Inner>, stream: TcpStream, exchanges: Exchanges, mut stopped: watch::Receiver<()>) {
+async fn converse<A: Answers>(
+    inner: Arc<A>,
+    stream: TcpStream,
+    exchanges: Exchanges,
+    mut stopped: watch::Receiver<()>,
+) {
     let service = service_fn(|request| {
         let (inner, exchanges) = (inner.clone(), exchanges.clone());
         async move { answer(inner, request, &exchanges).await }
@@ -72,8 +83,8 @@ async fn converse(inner: Arc<Inner>, stream: TcpStream, exchanges: Exchanges, mu
     drop(ended);
 }
 
-async fn answer(
-    inner: Arc<Inner>,
+async fn answer<A: Answers>(
+    inner: Arc<A>,
     request: hyper::Request<Incoming>,
     exchanges: &Exchanges,
 ) -> Result<Response<Full<Bytes>>, Cut> {
@@ -92,12 +103,8 @@ async fn answer(
         let mut exchanges = exchanges.lock().unwrap_or_else(PoisonError::into_inner);
         while exchanges.try_join_next().is_some() {}
         exchanges.spawn(async move {
-            let outcome = match control::answer(&inner, &request) {
-                Some(reply) => Outcome::Answer(reply),
-                None => exchange::exchange(&inner, &request).await,
-            };
             // Nobody waits any more where the caller has gone.
-            drop(done.send(outcome));
+            drop(done.send(inner.answer(request).await));
         });
     }
     match outcome.await {

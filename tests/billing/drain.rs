@@ -256,7 +256,8 @@ fn s13_a_credit_due_and_units_that_were_neither_billed_nor_carried_are_named() {
         vm.push().await.unwrap();
         vm.run(3 * HOUR);
         settle(&vm).await;
-        let hold = "UPDATE usage_record SET standing = 6, held_units = 4 WHERE state = 'closed' AND meter = 'api_credits'";
+        let hold =
+            "UPDATE usage_record SET standing = 6, held_units = 4 WHERE state = 'closed' AND meter = 'api_credits'";
         vm.context().store.write(move |tx| Ok::<_, StoreError>(tx.execute(hold, [])?)).await.unwrap();
         is_refused(&vm, "4 units on").await;
         vm.void("big").await;

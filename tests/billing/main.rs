@@ -9,10 +9,12 @@
     reason = "helpers of tests fail the test"
 )]
 
+mod billed;
 mod closing;
 mod drain;
 mod faults;
 mod hostile;
 mod identity;
+mod meters;
 mod month;
 mod vm;

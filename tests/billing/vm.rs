@@ -21,7 +21,7 @@ use usaged::ledger::voids::Void;
 use usaged::model::{Channel, CustomerId, ItemId, MeterName, Micros, SourceName, Timestamp};
 use usaged::outbox;
 use usaged::provider::{Destination, Outcome, Provider, SetUsage};
-use usaged::sandbox::{Demo, Sandbox, SandboxClock, seed_demo};
+use usaged::sandbox::{Demo, Sandbox, SandboxClock, seed_demo, seed_meter_demo};
 use usaged::sources::Machine;
 use usaged::store::{self, Store, StoreError};
 use usaged::wire::{LinkRequest, SyncRequest};
@@ -36,6 +36,24 @@ pub(crate) const USAGE: &str = "/v1/subscription_items/*/usage_records";
 /// Where what stands is read.
 pub(crate) const SUMMARIES: &str = "/v1/subscription_items/*/usage_record_summaries";
 
+/// Where meter events are sent.
+pub(crate) const EVENTS: &str = "/v1/billing/meter_events";
+/// Where what they come to is read.
+pub(crate) const EVENT_SUMMARIES: &str = "/v1/billing/meters/*/event_summaries";
+
+/// How the VM's usage is billed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Billing {
+    /// Stripe's legacy usage records.
+    UsageRecords,
+    /// Stripe's meters, with this formula and event window.
+    Meters(&'static str, Option<&'static str>),
+}
+
+/// Every way of meters that totals can be set on exactly.
+pub(crate) const METERS: [Billing; 3] =
+    [Billing::Meters("last", None), Billing::Meters("sum", Some("day")), Billing::Meters("sum", None)];
+
 /// A machine, its disk and the Stripe it is billed at.
 pub(crate) struct Vm {
     /// The machine's clocks.
@@ -47,6 +65,7 @@ pub(crate) struct Vm {
     pub(crate) dir: TempDir,
     base_url: String,
     plan_toml: String,
+    billing: Billing,
     context: Option<Arc<Context>>,
     starts: u64,
     boots: u32,
@@ -68,6 +87,16 @@ pub(crate) async fn linked_at(at: &str, included: &str) -> Vm {
     vm
 }
 
+/// The same, billed by this way, on a subscription that began at this midnight.
+pub(crate) async fn linked_by(billing: Billing, at: &str, included: &str) -> Vm {
+    let mut vm = Vm::booted_by(billing, at, included).await;
+    vm.start().await;
+    vm.run(90 * SECOND);
+    vm.link().await;
+    vm.sample().await;
+    vm
+}
+
 /// Pushes every few minutes, so that a period is ended and closed by two reads.
 pub(crate) async fn settle(vm: &Vm) {
     for _ in 0..4 {
@@ -79,13 +108,22 @@ pub(crate) async fn settle(vm: &Vm) {
 impl Vm {
     /// A VM that has just booted, at a Stripe whose subscription was made at the same moment.
     pub(crate) async fn booted_at(at: &str, included: &str) -> Self {
+        Self::booted_by(Billing::UsageRecords, at, included).await
+    }
+
+    /// The same, billed by this way.
+    pub(crate) async fn booted_by(billing: Billing, at: &str, included: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::booted_at(Timestamp::parse(at).unwrap()));
         let world = Arc::new(ManualClock::booted_at(Timestamp::parse(at).unwrap()));
         let its_clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(&world);
         let its_clock = SandboxClock::following(its_clock);
         let stripe = Sandbox::open(&dir.path().join("stripe"), its_clock).unwrap();
-        let demo = seed_demo(&stripe).unwrap();
+        let demo = match billing {
+            Billing::UsageRecords => seed_demo(&stripe),
+            Billing::Meters(formula, window) => seed_meter_demo(&stripe, formula, window, None),
+        };
+        let demo = demo.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base_url = format!("http://{}", listener.local_addr().unwrap());
         let serving = stripe.clone();
@@ -101,6 +139,7 @@ impl Vm {
             dir,
             base_url,
             plan_toml,
+            billing,
             context: None,
             starts: 0,
             boots: 0,
@@ -131,9 +170,11 @@ impl Vm {
         self.starts += 1;
         let config_file = self.dir.path().join("usaged.toml");
         let text = format!(
-            "clock = \"auto\"\n[provider]\nkind = \"stripe-usage-records\"\nbase_url = \"{}\"\ntimeout = \"5s\"\n\
+            "clock = \"auto\"\n[provider]\nkind = \"{}\"\nbase_url = \"{}\"\ntimeout = \"5s\"\n\
              [schedule]\nspread = \"0s\"\n{}",
-            self.base_url, self.plan_toml
+            self.kind(),
+            self.base_url,
+            self.plan_toml
         );
         std::fs::write(&config_file, text).unwrap();
         let paths = Paths {
@@ -156,6 +197,13 @@ impl Vm {
             dice: fastrand::Rng::with_seed(self.starts),
         };
         self.context = Some(jobs::start(parts).await.unwrap());
+    }
+
+    const fn kind(&self) -> &'static str {
+        match self.billing {
+            Billing::UsageRecords => "stripe-usage-records",
+            Billing::Meters(..) => "stripe-meters",
+        }
     }
 
     /// The agent is killed: whatever it was doing is dropped where it stood.
@@ -319,7 +367,16 @@ impl Vm {
 
     /// What stands at the provider on an item in the current period.
     pub(crate) fn stands(&self, item: &str) -> i64 {
+        if let Some(meter) = self.meter_of(item) {
+            let period = self.stripe.totals(item).unwrap().remove(0);
+            return self.stripe.meter_total(meter, &self.demo.customer, period.from, period.to).unwrap();
+        }
         self.stripe.total(item, self.now()).unwrap()
+    }
+
+    /// The meter that an item's price is on.
+    pub(crate) fn meter_of(&self, item: &str) -> Option<&str> {
+        if item == self.demo.item_api { self.demo.meter_api.as_deref() } else { self.demo.meter_compute.as_deref() }
     }
 
     /// What the ledger says should stand, by meter, in the open period.

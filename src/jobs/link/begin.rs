@@ -2,45 +2,60 @@
 
 use super::super::{JobError, periods};
 use super::Checked;
-use crate::account::{self, NewLink};
+use super::segment::Change;
+use crate::account::{self, Link, NewLink};
 use crate::ledger;
-use crate::model::{ItemId, Timestamp};
+use crate::model::Timestamp;
 use crate::outbox::{self, Generation, Held};
 use crate::store::Tx;
+
+/// In which circumstances a link begins.
+pub(super) struct Terms {
+    /// Whether the subscription makes invoices.
+    pub(super) billable: bool,
+    /// Whether what stands stays, and ours goes on top of it.
+    pub(super) on_top: bool,
+    pub(super) generation: Generation,
+    pub(super) now: Timestamp,
+}
 
 pub(super) fn begin(
     tx: &Tx<'_>,
     new: &NewLink,
     checked: &[Checked],
-    billable: bool,
-    on_top: bool,
-    generation: &Generation,
-    now: Timestamp,
+    changes: &[Change],
+    terms: &Terms,
 ) -> Result<(), JobError> {
-    refuse_overlap(tx, new, now)?;
-    let link = account::begin(tx, new, now)?;
+    refuse_overlap(tx, new, terms.now)?;
+    let link = account::begin(tx, new, terms.now)?;
     ledger::boundaries::note(tx, link.from, "link")?;
-    for checked in checked {
+    for (checked, change) in checked.iter().zip(changes) {
         ledger::boundaries::note(tx, checked.period.from, "period")?;
         ledger::boundaries::note(tx, checked.period.to, "period")?;
-        if link.from >= checked.period.to {
-            continue;
+        if link.from < checked.period.to {
+            begin_item(tx, &link, checked, change, terms)?;
         }
-        let segment = other_item_in_period(tx, new, checked)?;
-        let id = outbox::ensure(tx, &periods::new_record(&link, &checked.item, checked.period, billable))?;
-        if outbox::by_id(tx, id)?.price != checked.item.price {
-            let what = format!("the price of {} changed inside the period", checked.item.item);
-            outbox::hold(tx, id, &Held::Segment { what }, now)?;
-        }
-        if let Some(other) = segment {
-            let what = format!("{} was billed on {other} before, in the same period", checked.item.meter);
-            outbox::hold(tx, id, &Held::Segment { what }, now)?;
-        }
-        // What this ledger knows already is compared by the read before the next push (rule S5).
-        let unread = outbox::by_id(tx, id)?.standing.is_none();
-        if unread && !checked.item.shared && (on_top || checked.stands.total == 0) {
-            outbox::note_first_read(tx, id, &checked.stands, generation, now)?;
-        }
+    }
+    Ok(())
+}
+
+/// The row of an item in its current period, as the earlier segment of that period asks for (rule R5).
+fn begin_item(tx: &Tx<'_>, link: &Link, checked: &Checked, change: &Change, terms: &Terms) -> Result<(), JobError> {
+    let new = periods::new_record(link, &checked.item, checked.period, terms.billable);
+    if let Change::GoesOn { row, billed } = change {
+        outbox::go_on(tx, *row, &new, *billed, terms.now)?;
+    }
+    let id = outbox::ensure(tx, &new)?;
+    match change {
+        Change::None | Change::GoesOn { .. } => {}
+        Change::Closed { old, stands } => outbox::close_segment(tx, *old, id, *stands, terms.now)?,
+        Change::Unclear(what) => outbox::hold(tx, id, &Held::Segment { what: what.clone() }, terms.now)?,
+    }
+    // What this ledger knows already is compared by the read before the next push (rule S5).
+    let record = outbox::by_id(tx, id)?;
+    let is_unread = record.standing.is_none() && record.revision == 0 && !record.shared;
+    if is_unread && (terms.on_top || checked.stands.total == 0) {
+        outbox::note_first_read(tx, id, &checked.stands, &terms.generation, terms.now)?;
     }
     Ok(())
 }
@@ -63,15 +78,4 @@ fn refuse_overlap(tx: &Tx<'_>, new: &NewLink, now: Timestamp) -> Result<(), JobE
         }
     }
     Ok(())
-}
-
-/// Rule R5: the same meter of the same customer, billed on another item in a period that overlaps this one.
-fn other_item_in_period(tx: &Tx<'_>, new: &NewLink, checked: &Checked) -> Result<Option<ItemId>, JobError> {
-    let same = |record: &outbox::UsageRecord| {
-        record.customer == new.customer
-            && record.meter == checked.item.meter
-            && record.item != checked.item.item
-            && record.period.overlap(checked.period).is_some()
-    };
-    Ok(outbox::unfinished(tx)?.into_iter().find(same).map(|record| record.item))
 }

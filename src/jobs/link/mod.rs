@@ -4,6 +4,7 @@ mod begin;
 mod channel;
 pub(super) mod claim;
 mod plan;
+mod segment;
 mod standing;
 mod subscription;
 
@@ -41,6 +42,12 @@ pub async fn link(context: &Arc<Context>, request: &LinkRequest, actor: &str) ->
         ));
     }
     let _one_at_a_time = context.pushing.lock().await;
+    bind(context, request, actor).await
+}
+
+/// Links, while nothing else is pushed.
+async fn bind(context: &Arc<Context>, request: &LinkRequest, actor: &str) -> Result<LinkReport, JobError> {
+    let settings = context.settings();
     let (customer, subscription) = ids(request)?;
     let answer = settings.provider.read_subscription(&subscription).await;
     context.note_date(&answer);
@@ -76,10 +83,11 @@ pub async fn link(context: &Arc<Context>, request: &LinkRequest, actor: &str) ->
         items: linked,
         not_billed,
     };
+    let changes = segment::look(context, &customer, &checked).await?;
     let billable = periods::is_billable(&view);
-    let (generation, on_top) = (context.generation(), request.on_top);
+    let terms = begin::Terms { billable, on_top: request.on_top, generation: context.generation(), now };
     let to_claim: Vec<ItemId> = checked.iter().map(|checked| checked.item.item.clone()).collect();
-    context.store.write(move |tx| begin::begin(tx, &new, &checked, billable, on_top, &generation, now)).await?;
+    context.store.write(move |tx| begin::begin(tx, &new, &checked, &changes, &terms)).await?;
     claim::claim(context, &to_claim).await?;
     tracing::info!(%customer, %subscription, plan = %report.plan, from = %report.from, "linked");
     Ok(report)

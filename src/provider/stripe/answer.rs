@@ -8,10 +8,12 @@
 //! | 2xx that is something else | `Unknown`, new key | no |
 //! | 429, `lock_timeout`, 409 | `Unavailable` | yes |
 //! | 5xx | `Unknown`; new key if replayed | yes |
+//! | 4xx "an event already exists with identifier" | `Refused` | no |
 //! | any other status with the provider's error | `Refused` | no |
 //!
-//! `Stripe-Should-Retry` wins over the status. It decides whether to ask again, not whether something was done: a 5xx
-//! stays `Unknown` with either word, and `false` there means that this key only brings the same answer.
+//! `Stripe-Should-Retry` wins over the status, but not over the event that is there already. It decides whether to ask
+//! again, not whether something was done: a 5xx stays `Unknown` with either word, and `false` there means that this key
+//! only brings the same answer.
 
 use std::time::Duration;
 
@@ -172,6 +174,10 @@ fn kind_of(status: u16, error: &ErrorBody) -> RefusalKind {
         401 => RefusalKind::KeyRefused,
         403 => RefusalKind::NotPermitted,
         _ if message.contains("not on the legacy metered billing system") => RefusalKind::WrongKind,
+        // Events that are refused come without a code: only these words, of the live API, tell why.
+        _ if message.contains("An event already exists with identifier") => RefusalKind::Duplicate,
+        _ if message.contains("No active meter found") => RefusalKind::NoMeter,
+        400 if message.starts_with("The event timestamp cannot be") => RefusalKind::TimestampRefused,
         404 => RefusalKind::Missing,
         _ if code == "resource_missing" => RefusalKind::Missing,
         400 if says_it_is_over(message) => RefusalKind::Missing,
@@ -191,6 +197,8 @@ fn says_it_is_over(message: &str) -> bool {
 fn verdict_of(response: &Response, kind: RefusalKind) -> Verdict {
     let (should_retry, replayed) = (response.head.should_retry, response.head.replayed);
     match kind {
+        // Whatever is said about asking again: what is there already stays there.
+        RefusalKind::Duplicate => Verdict::Never,
         RefusalKind::ProviderFault => Verdict::Perhaps { needs_new_key: replayed || should_retry == Some(false) },
         // The request that holds the key may still be carried out, so nothing was refused for good.
         RefusalKind::InFlight if should_retry == Some(false) => Verdict::Perhaps { needs_new_key: false },
@@ -287,7 +295,7 @@ mod tests {
         serde_json::json!({"error": {"type": error_type, "code": code, "param": param, "message": message}}).to_string()
     }
 
-    fn errors() -> [(&'static str, String); 10] {
+    fn errors() -> [(&'static str, String); 16] {
         [
             ("api", error("api_error", "", "", "Something went wrong.")),
             ("limit", error("invalid_request_error", "rate_limit", "", "Too many requests.")),
@@ -311,14 +319,35 @@ mod tests {
                      Call /v1/billing/meter_events instead.",
                 ),
             ),
+            ("duplicate", error("invalid_request_error", "", "", "An event already exists with identifier key-1.")),
+            (
+                "no meter",
+                error("invalid_request_error", "", "", "No active meter found for event name \"compute hours\""),
+            ),
+            (
+                "old",
+                error(
+                    "invalid_request_error",
+                    "",
+                    "",
+                    "The event timestamp cannot be more than 35 days in past. \
+                     Expected a timestamp greater than or equal to 1758141836.",
+                ),
+            ),
+            ("ahead", error("invalid_request_error", "", "timestamp", "The timestamp is too far in the future.")),
+            ("value", error("invalid_request_error", "", "payload[hours]", "Invalid value.")),
+            ("mode", error("invalid_request_error", "resource_missing", "id", OTHER_MODE)),
         ]
     }
+
+    const OTHER_MODE: &str = "No such subscription: 'sub_1'; a similar object exists in live mode, but a test mode key \
+                              was used to make this request.";
 
     #[tokio::test]
     async fn every_refusal_is_sorted_by_what_it_asks_of_us() {
         use RefusalKind::{
-            IdempotencyMismatch, InFlight, KeyRefused, Missing, NotPermitted, Other, ProviderFault, RateLimited,
-            TimestampRefused, WrongKind,
+            Duplicate, IdempotencyMismatch, InFlight, KeyRefused, Missing, NoMeter, NotPermitted, Other, ProviderFault,
+            RateLimited, TimestampRefused, WrongKind,
         };
         let rows = [
             (400, "", "bad", Never, Other),
@@ -330,11 +359,21 @@ mod tests {
             (400, "", "mismatch", Never, IdempotencyMismatch),
             (400, "", "missing", Never, Missing),
             (400, "", "lock", Later, RateLimited),
+            (400, "", "duplicate", Never, Duplicate),
+            (400, AGAIN, "duplicate", Never, Duplicate),
+            (400, NOT_AGAIN, "duplicate", Never, Duplicate),
+            (400, "", "no meter", Never, NoMeter),
+            (400, NOT_AGAIN, "no meter", Never, NoMeter),
+            (404, "", "no meter", Never, NoMeter),
+            (400, "", "old", Never, TimestampRefused),
+            (400, "", "ahead", Never, TimestampRefused),
+            (400, "", "value", Never, Other),
             (401, "", "bad", Never, KeyRefused),
             (402, "", "bad", Never, Other),
             (403, "", "bad", Never, NotPermitted),
             (404, "", "missing", Never, Missing),
             (404, "", "bad", Never, Missing),
+            (404, "", "mode", Never, Missing),
             (409, "", "in use", Later, InFlight),
             (409, AGAIN, "in use", Later, InFlight),
             (409, NOT_AGAIN, "in use", Unknown, InFlight),
@@ -365,6 +404,32 @@ mod tests {
         assert_eq!(why.code.as_deref(), Some("parameter_invalid_integer"));
         assert_eq!(why.param.as_deref(), Some("quantity"));
         assert_eq!(why.message, "Invalid integer.");
+    }
+
+    #[tokio::test]
+    async fn a_key_of_the_other_mode_is_said_to_be_one() {
+        let id = SubscriptionId::new("sub_1").unwrap();
+        let hint = async |message: &str| {
+            let body = error("invalid_request_error", "resource_missing", "id", message);
+            let server = TestServer::play(vec![json(404, "", &body)]);
+            let error = server.provider().read_subscription(&id).await.value.unwrap_err();
+            assert_eq!((error.refusal.kind, error.to_string().as_str()), (RefusalKind::Missing, message));
+            error.refusal.hint()
+        };
+        for message in [OTHER_MODE, &OTHER_MODE.replace("live", "?").replace("test", "live").replace('?', "test")] {
+            assert!(hint(message).await.starts_with("the key and the id are of different modes"), "{message}");
+        }
+        assert!(hint("No such subscription: 'sub_1'").await.starts_with("check customer, subscription and item"));
+    }
+
+    #[tokio::test]
+    async fn a_missing_permission_is_named_in_the_providers_words() {
+        let message = "The provided key 'rk_test_***1234' does not have the required permissions for this endpoint on \
+                       account 'acct_1'. Having the 'rak_billing_meter_event_write' permission would allow this request \
+                       to continue.";
+        let body = error("invalid_request_error", "", "", message);
+        let (verdict, why, _) = verdict(outcome_of(json(403, "", &body)).await.value);
+        assert_eq!((verdict, why.kind, why.message.as_str()), (Never, RefusalKind::NotPermitted, message));
     }
 
     #[tokio::test]
@@ -459,7 +524,7 @@ mod tests {
     #[tokio::test]
     async fn a_read_may_work_later_unless_the_provider_refused_or_answered_nonsense() {
         let id = SubscriptionId::new("sub_1").unwrap();
-        let [api, limit, .., missing, _, _, _] = errors();
+        let [api, limit, _, _, _, _, missing, ..] = errors();
         let cases = [
             ("cut", Act::Cut, true),
             ("html", raw("HTTP/1.1 200 OK\r\nContent-Type: text/html", "<html>"), true),

@@ -87,6 +87,11 @@ impl Client {
         &self.key
     }
 
+    /// Whether it speaks a version from before `2025-03-31.basil`, which changed previews, invoice lines and more.
+    pub(super) fn is_before_basil(&self) -> bool {
+        self.version == ACACIA
+    }
+
     /// Host and port, for messages.
     pub(super) fn host(&self) -> &str {
         self.endpoint.host()
@@ -97,16 +102,20 @@ impl Client {
         self.send(self.http.get(self.endpoint.url(path))).await
     }
 
+    /// Reads, with a query.
+    pub(super) async fn get_with(&self, path: &str, query: &[(&str, &str)]) -> Exchange {
+        self.get(&format!("{path}?{}", encoded(query))).await
+    }
+
+    /// Reads by a POST that changes nothing. It takes no idempotency key: under one, an old answer would come again.
+    pub(super) async fn ask(&self, path: &str, form: &[(&str, &str)]) -> Exchange {
+        self.send(with_form(self.http.post(self.endpoint.url(path)), form)).await
+    }
+
     /// Changes something, under a key that is on disk already (rule S2).
     pub(super) async fn post(&self, path: &str, form: &[(&str, &str)], idempotency_key: &str) -> Exchange {
-        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-        let request = self
-            .http
-            .post(self.endpoint.url(path))
-            .header("Idempotency-Key", idempotency_key)
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(body);
-        self.send(request).await
+        let request = self.http.post(self.endpoint.url(path)).header("Idempotency-Key", idempotency_key);
+        self.send(with_form(request, form)).await
     }
 
     async fn send(&self, request: RequestBuilder) -> Exchange {
@@ -123,6 +132,14 @@ impl Client {
             Err(error) => Exchange::Lost(innermost(&error)),
         }
     }
+}
+
+fn with_form(request: RequestBuilder, form: &[(&str, &str)]) -> RequestBuilder {
+    request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(encoded(form))
+}
+
+fn encoded(pairs: &[(&str, &str)]) -> String {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
 }
 
 async fn read_body(mut response: reqwest::Response) -> Result<Vec<u8>, String> {

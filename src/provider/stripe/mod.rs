@@ -7,12 +7,14 @@ mod client;
 mod endpoint;
 mod head;
 mod key;
+mod list;
 mod meter;
 mod meter_event;
 mod subscription;
 #[cfg(test)]
 mod test_server;
 mod usage_record;
+mod whole;
 
 use std::sync::Arc;
 

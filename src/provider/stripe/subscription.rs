@@ -1,7 +1,9 @@
 //! Reading a subscription and all its items.
 //!
-//! Lenient about fields that are not needed, strict about those a bill depends on.
-//! <https://docs.stripe.com/api/subscriptions/object?api-version=2025-02-24.acacia>
+//! Lenient about fields that are not needed, strict about those a bill depends on. One reading serves both versions:
+//! what differs in the fields read here is where the period is, that `aggregate_usage` is gone from basil on, and that
+//! metered prices have a meter since. <https://docs.stripe.com/api/subscriptions/object?api-version=2025-02-24.acacia>
+//! and <https://docs.stripe.com/api/subscriptions/object?api-version=2026-10-28.endive>
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -16,9 +18,7 @@ use crate::provider::{Answer, Interval, IntervalUnit, ItemView, ReadAnswer, Subs
 use super::answer::{into_read, judge};
 use super::claim::CLAIM_FIELD;
 use super::client::Client;
-
-/// A hundred items each: beyond this the provider's paging goes in circles.
-const PAGES_MAX: usize = 20;
+use super::list::PAGES_MAX;
 
 #[derive(Deserialize)]
 struct WireSubscription {
@@ -79,7 +79,9 @@ struct WirePrice {
 #[derive(Deserialize)]
 struct WireTier {
     unit_amount: Option<i64>,
+    unit_amount_decimal: Option<String>,
     flat_amount: Option<i64>,
+    flat_amount_decimal: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -105,7 +107,8 @@ struct Pages {
 
 /// `GET /v1/subscriptions/{id}`, and `GET /v1/subscription_items` for the items beyond its first page.
 pub(super) async fn read(client: &Client, id: &SubscriptionId) -> ReadAnswer<SubscriptionView> {
-    let exchange = client.get(&format!("/v1/subscriptions/{id}")).await;
+    let expand = [("expand[]", "items.data.price.tiers")];
+    let exchange = client.get_with(&format!("/v1/subscriptions/{id}"), &expand).await;
     let mut answer = judge(client, exchange, |wire| Pages::first(id, wire));
     loop {
         let (pages, last) = match answer.value {
@@ -117,8 +120,13 @@ pub(super) async fn read(client: &Client, id: &SubscriptionId) -> ReadAnswer<Sub
                 return Answer { value, date: answer.date, request_id: answer.request_id, status: answer.status };
             }
         };
-        let path = format!("/v1/subscription_items?subscription={id}&limit=100&starting_after={last}");
-        let exchange = client.get(&path).await;
+        let query = [
+            ("subscription", id.as_str()),
+            ("limit", "100"),
+            ("starting_after", last.as_str()),
+            ("expand[]", "data.price.tiers"),
+        ];
+        let exchange = client.get_with("/v1/subscription_items", &query).await;
         answer = judge(client, exchange, |page| pages.and(page));
     }
 }
@@ -161,7 +169,7 @@ impl Pages {
 fn item_view(wire: WireItem, fallback: Ends) -> Result<ItemView, String> {
     let period = period(&wire, fallback)?;
     let unit_amount = unit_amount(&wire.price)?;
-    let has_free_tier = has_free_tier(&wire.price);
+    let has_free_tier = has_free_tier(&wire.price)?;
     let recurring = wire.price.recurring;
     let interval = recurring.as_ref().and_then(interval);
     let (usage_type, meter, aggregate_usage) = match recurring {
@@ -210,11 +218,16 @@ fn interval(recurring: &WireRecurring) -> Option<Interval> {
     Some(Interval { unit, count: recurring.interval_count.unwrap_or(1) })
 }
 
-/// Whether the first units of graduated tiers cost nothing. Tiers are only there where they were expanded.
-fn has_free_tier(price: &WirePrice) -> bool {
+/// Whether the first units of graduated tiers cost nothing. Tiers are only there because they were asked for.
+fn has_free_tier(price: &WirePrice) -> Result<bool, String> {
+    if price.tiers_mode.as_deref() != Some("graduated") {
+        return Ok(false);
+    }
     let first = price.tiers.as_ref().and_then(|tiers| tiers.first());
-    let is_free = |tier: &WireTier| tier.unit_amount.unwrap_or(0) == 0 && tier.flat_amount.unwrap_or(0) == 0;
-    price.tiers_mode.as_deref() == Some("graduated") && first.is_some_and(is_free)
+    let first = first.ok_or_else(|| format!("the tiers of {} are not shown", price.id))?;
+    let by_unit = amount(price, first.unit_amount_decimal.as_deref(), first.unit_amount)?;
+    let flat = amount(price, first.flat_amount_decimal.as_deref(), first.flat_amount)?;
+    Ok(by_unit.unwrap_or_default().is_zero() && flat.unwrap_or_default().is_zero())
 }
 
 /// What one unit costs, where one unit has a price of its own: not with tiers, nor with packages.
@@ -222,12 +235,17 @@ fn unit_amount(price: &WirePrice) -> Result<Option<Decimal>, String> {
     if price.billing_scheme.as_deref() == Some("tiered") || price.transform_quantity.is_some() {
         return Ok(None);
     }
-    match &price.unit_amount_decimal {
+    amount(price, price.unit_amount_decimal.as_deref(), price.unit_amount)
+}
+
+/// An amount, which is null as an integer where it is a fraction.
+fn amount(price: &WirePrice, decimal: Option<&str>, integer: Option<i64>) -> Result<Option<Decimal>, String> {
+    match decimal {
         Some(text) => match Decimal::from_str(text) {
             Ok(amount) => Ok(Some(amount)),
-            Err(_) => Err(format!("the unit amount of {} is not a decimal", price.id)),
+            Err(_) => Err(format!("an amount of {} is not a decimal", price.id)),
         },
-        None => Ok(price.unit_amount.map(Decimal::from)),
+        None => Ok(integer.map(Decimal::from)),
     }
 }
 
@@ -308,8 +326,69 @@ mod tests {
             }],
         };
         assert_eq!(view.unwrap(), expected);
-        assert!(requests[0].starts_with("GET /v1/subscriptions/sub_1 HTTP/1.1\r\n"), "{requests:?}");
+        let asked = "GET /v1/subscriptions/sub_1?expand%5B%5D=items.data.price.tiers HTTP/1.1\r\n";
+        assert!(requests[0].starts_with(asked), "{requests:?}");
         assert!(requests[0].contains("\r\nstripe-version: 2025-02-24.acacia\r\n"));
+    }
+
+    /// As the newest version writes it: the period on the item, the price on a meter, nothing of usage records.
+    #[tokio::test]
+    async fn a_subscription_is_read_by_the_newest_version() {
+        let mut wire = subscription();
+        let fields = wire.as_object_mut().unwrap();
+        fields.retain(|name, _| !name.starts_with("current_period"));
+        fields.insert("billing_mode".to_owned(), json!({"type": "flexible", "flexible": {}}));
+        fields.insert("billing_cycle_anchor".to_owned(), json!(1_793_491_200));
+        fields.insert("cancel_at".to_owned(), json!(1_796_083_200));
+        let item = &mut wire["items"]["data"][0];
+        item["current_period_start"] = 1_793_491_200.into();
+        item["current_period_end"] = 1_796_083_200.into();
+        item["current_trial"] = Value::Null;
+        item["price"]["recurring"] = json!({
+            "interval": "month", "interval_count": 1, "meter": "mtr_1", "trial_period_days": null, "usage_type": "metered"
+        });
+        let server = TestServer::play(vec![answer(200, "", &wire.to_string())]);
+        let view = server.meters().read_subscription(&SubscriptionId::new("sub_1").unwrap()).await.value.unwrap();
+        let at = Timestamp::from_secs;
+        assert_eq!((view.anchor, view.ends), (Some(at(1_793_491_200)), Some(at(1_796_083_200))));
+        let item = &view.items[0];
+        assert_eq!(item.period, span(1_793_491_200, 1_796_083_200));
+        assert_eq!(item.meter.as_ref().map(BillingMeterId::as_str), Some("mtr_1"));
+        assert_eq!((item.metered, item.aggregate_usage.as_deref()), (true, None));
+        let request = server.requests().remove(0);
+        assert!(request.starts_with("GET /v1/subscriptions/sub_1?expand%5B%5D=items.data.price.tiers HTTP/1.1\r\n"));
+        assert!(request.contains("\r\nstripe-version: 2026-10-28.endive\r\n"), "{request}");
+    }
+
+    #[tokio::test]
+    async fn r3_a_first_tier_is_free_where_neither_units_nor_the_tier_cost_anything() {
+        let free = async |mode: &str, first: Value| {
+            let mut wire = subscription();
+            let price = &mut wire["items"]["data"][0]["price"];
+            price["billing_scheme"] = "tiered".into();
+            price["tiers_mode"] = mode.into();
+            price["tiers"] = json!([first, {"up_to": null, "unit_amount": 5, "unit_amount_decimal": "5"}]);
+            read(&[&wire]).await.0.map(|view| view.items[0].has_free_tier)
+        };
+        let zero = json!({"up_to": 100, "unit_amount": 0, "unit_amount_decimal": "0", "flat_amount": null});
+        assert_eq!(free("graduated", zero.clone()).await, Ok(true));
+        assert_eq!(free("volume", zero).await, Ok(false));
+        assert_eq!(
+            free("graduated", json!({"up_to": 100, "flat_amount": 0, "flat_amount_decimal": "0"})).await,
+            Ok(true)
+        );
+        // A fraction of the smallest unit is null as an integer.
+        for dear in [
+            json!({"up_to": 100, "unit_amount": null, "unit_amount_decimal": "0.5"}),
+            json!({"up_to": 100, "unit_amount": 0, "flat_amount": null, "flat_amount_decimal": "0.1"}),
+            json!({"up_to": 100, "unit_amount": 1}),
+            json!({"up_to": 100, "flat_amount": 900}),
+        ] {
+            assert_eq!(free("graduated", dear.clone()).await, Ok(false), "{dear}");
+        }
+        assert!(free("graduated", json!({"unit_amount_decimal": "cheap"})).await.is_err());
+        let error = read_with("/items/data/0/price/tiers_mode", json!("graduated")).await.unwrap_err();
+        assert!(error.to_string().contains("the tiers of price_1 are not shown"), "{error}");
     }
 
     #[tokio::test]
@@ -360,8 +439,10 @@ mod tests {
         let (view, requests) = read(&[&first, &second, &third]).await;
         let ids: Vec<_> = view.unwrap().items.into_iter().map(|item| item.id.to_string()).collect();
         assert_eq!(ids, ["si_1", "si_2", "si_3", "si_4"]);
-        let page =
-            |after| format!("GET /v1/subscription_items?subscription=sub_1&limit=100&starting_after={after} HTTP/1.1");
+        let page = |after| {
+            let query = format!("subscription=sub_1&limit=100&starting_after={after}&expand%5B%5D=data.price.tiers");
+            format!("GET /v1/subscription_items?{query} HTTP/1.1")
+        };
         assert!(requests[1].starts_with(&page("si_1")) && requests[2].starts_with(&page("si_3")), "{requests:?}");
     }
 

@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::config::{ApiKey, ProviderConfig, ProviderKind};
-use crate::model::{Channel, CustomerId, ItemId};
+use crate::model::{BillingMeter, BillingMeterId, Channel, CustomerId, Formula, ItemId};
 use crate::provider::{Destination, Provider};
 
 pub(super) const KEY: &str = "rk_test_notARealKey1234";
@@ -15,6 +15,18 @@ pub(super) const KEY: &str = "rk_test_notARealKey1234";
 pub(super) fn usage_records(item: &str) -> Destination {
     let (item, customer) = (ItemId::new(item).unwrap(), CustomerId::new("cus_1").unwrap());
     Destination { item, customer, channel: Channel::UsageRecords }
+}
+
+/// An item of `cus_1` on the meter `mtr_1`, whose payload names both fields in its own way.
+pub(super) fn metered(formula: Formula) -> Destination {
+    let meter = BillingMeter {
+        id: BillingMeterId::new("mtr_1").unwrap(),
+        event_name: "compute hours".to_owned(),
+        customer_key: "stripe_customer_id".to_owned(),
+        value_key: "hours".to_owned(),
+        formula,
+    };
+    Destination { channel: Channel::Meter(meter), ..usage_records("si_1") }
 }
 
 /// What one connection gets.
@@ -48,6 +60,12 @@ impl TestServer {
 
     pub(super) fn impatient_provider(&self, timeout: Duration) -> Provider {
         Provider::new(&config(&self.base_url, timeout)).unwrap()
+    }
+
+    /// Speaks to it by meters.
+    pub(super) fn meters(&self) -> Provider {
+        let kind = ProviderKind::StripeMeters;
+        Provider::new(&ProviderConfig { kind, ..config(&self.base_url, Duration::from_mins(1)) }).unwrap()
     }
 
     /// The requests, as they came.

@@ -29,3 +29,10 @@ CREATE TABLE day_share (
     standing        INTEGER NOT NULL DEFAULT 0, -- what does, as far as known
     PRIMARY KEY (usage_record_id, day_s)
 ) STRICT, WITHOUT ROWID;
+
+-- Rule R5: earlier items of a row's period whose links bill on this row now.
+CREATE TABLE segment_item (
+    usage_record_id INTEGER NOT NULL REFERENCES usage_record,
+    item            TEXT    NOT NULL,
+    PRIMARY KEY (usage_record_id, item)
+) STRICT, WITHOUT ROWID;
