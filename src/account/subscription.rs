@@ -62,13 +62,7 @@ pub fn note_read(tx: &Tx<'_>, read: &Subscription, now: Timestamp) -> Result<(),
         "INSERT INTO subscription (subscription, status, paused, ends_s, read_us) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (subscription) DO UPDATE SET status = excluded.status, paused = excluded.paused,
              ends_s = excluded.ends_s, read_us = excluded.read_us",
-        (
-            read.id.as_str(),
-            &read.status,
-            read.collection_paused,
-            read.ends.map(Timestamp::secs),
-            now.micros(),
-        ),
+        (read.id.as_str(), &read.status, read.collection_paused, read.ends.map(Timestamp::secs), now.micros()),
     )?;
     Ok(())
 }

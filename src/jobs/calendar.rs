@@ -109,16 +109,28 @@ mod tests {
 
     #[test]
     fn r2_a_day_at_the_end_of_the_month_comes_back_after_short_months() {
-        for (from, to, day) in [
-            ("2026-12-31", "2027-06-30", ["2026-12-31", "2027-01-31", "2027-02-28", "2027-03-31", "2027-04-30", "2027-05-31"]),
-            ("2026-12-30", "2027-06-30", ["2026-12-30", "2027-01-30", "2027-02-28", "2027-03-30", "2027-04-30", "2027-05-30"]),
-            ("2027-12-29", "2028-06-29", ["2027-12-29", "2028-01-29", "2028-02-29", "2028-03-29", "2028-04-29", "2028-05-29"]),
-            ("2026-12-05", "2027-06-05", ["2026-12-05", "2027-01-05", "2027-02-05", "2027-03-05", "2027-04-05", "2027-05-05"]),
+        let begin = |day: &str, last: &str| {
+            [
+                ("2026-12", day),
+                ("2027-01", day),
+                ("2027-02", last),
+                ("2027-03", day),
+                ("2027-04", "30"),
+                ("2027-05", day),
+            ]
+            .map(|(month, day)| format!("{month}-{day}"))
+        };
+        for (from, to, current, starting) in [
+            ("2026-12-31", "2027-06-30", "2027-07-31", begin("31", "28")),
+            ("2026-12-30", "2027-06-30", "2027-07-30", begin("30", "28")),
         ] {
-            let current = to.replace("06", "07");
-            assert_eq!(starts(from, to, MONTHLY, &[], Some(from)).unwrap(), day);
-            assert_eq!(starts(from, to, MONTHLY, &[&current], None).unwrap(), day, "without an anchor");
+            assert_eq!(starts(from, to, MONTHLY, &[], Some(from)).unwrap(), starting);
+            assert_eq!(starts(from, to, MONTHLY, &[current], None).unwrap(), starting, "without an anchor");
         }
+        let leap = starts("2027-12-29", "2028-04-29", MONTHLY, &[], None);
+        assert_eq!(leap.unwrap(), ["2027-12-29", "2028-01-29", "2028-02-29", "2028-03-29"]);
+        let short = starts("2026-12-29", "2027-04-29", MONTHLY, &[], None);
+        assert_eq!(short.unwrap(), ["2026-12-29", "2027-01-29", "2027-02-28", "2027-03-29"]);
     }
 
     #[test]
@@ -143,10 +155,15 @@ mod tests {
 
     #[test]
     fn r2_what_whole_intervals_do_not_tile_is_not_guessed() {
-        for (from, to) in [("2027-01-05", "2027-03-06"), ("2027-01-31", "2027-03-30"), ("2027-02-05T06:00:01Z", "2027-03-05")] {
+        for (from, to) in
+            [("2027-01-05", "2027-03-06"), ("2027-01-31", "2027-03-30"), ("2027-02-05T06:00:01Z", "2027-03-05")]
+        {
             assert_eq!(starts(from, to, MONTHLY, &[], None), None, "{from} {to}");
         }
-        assert_eq!(starts("2027-01-01", "2027-01-09", Interval { unit: IntervalUnit::Week, count: 1 }, &[], None), None);
+        assert_eq!(
+            starts("2027-01-01", "2027-01-09", Interval { unit: IntervalUnit::Week, count: 1 }, &[], None),
+            None
+        );
         assert_eq!(starts("2027-01-01", "2027-01-09", Interval { unit: IntervalUnit::Day, count: 0 }, &[], None), None);
     }
 

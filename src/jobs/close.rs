@@ -135,11 +135,7 @@ async fn last_invoice(context: &Arc<Context>, record: &UsageRecord, over: Subscr
     }
 }
 
-async fn summary(
-    context: &Arc<Context>,
-    record: &UsageRecord,
-    over: Option<Subscription>,
-) -> Result<Found, JobError> {
+async fn summary(context: &Arc<Context>, record: &UsageRecord, over: Option<Subscription>) -> Result<Found, JobError> {
     let answer = context.settings().provider.read_ended(&destination(record), window(record)).await;
     context.note_date(&answer);
     let standing = match answer.value {

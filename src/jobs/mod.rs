@@ -28,6 +28,9 @@ mod seed;
 mod start;
 mod status;
 mod sync;
+#[cfg(test)]
+mod testing;
+mod unseen;
 mod unsent;
 mod usage;
 

@@ -1,6 +1,6 @@
 //! What a read subscription means for the periods of its items: which are open, which are over, which are held.
 
-use super::{JobError, calendar};
+use super::JobError;
 use crate::account::{self, Item, Link, Subscription};
 use crate::ledger;
 use crate::model::{Formula, MICROS_PER_DAY, MICROS_PER_HOUR, Span, Timestamp};
@@ -15,7 +15,7 @@ const PAUSED_WITHIN_US: i64 = 6 * MICROS_PER_HOUR;
 pub(super) fn apply(tx: &Tx<'_>, view: &SubscriptionView, now: Timestamp) -> Result<(), JobError> {
     let read = state_of(view);
     let before = account::last_read(tx, &view.id)?;
-    account::note_read(tx, &read, now)?;
+    note_read(tx, view, now)?;
     end_old_periods(tx, view, &read, now)?;
     let was_paused = before.is_some_and(|before| before.status == PAUSED);
     for (link, item) in billed(tx, view, now)? {
@@ -45,6 +45,11 @@ fn state_of(view: &SubscriptionView) -> Subscription {
         collection_paused: view.collection_paused,
         ends: view.ends,
     }
+}
+
+/// Keeps what was read of a subscription.
+pub(super) fn note_read(tx: &Tx<'_>, view: &SubscriptionView, now: Timestamp) -> Result<(), JobError> {
+    Ok(account::note_read(tx, &state_of(view), now)?)
 }
 
 /// Rule R6: nothing is carried out of a period that is not billed.
@@ -92,12 +97,7 @@ fn hold_open(tx: &Tx<'_>, item: &Item, why: &Held, now: Timestamp) -> Result<(),
 }
 
 /// Rows of this subscription whose period the provider has left behind stop being sent.
-fn end_old_periods(
-    tx: &Tx<'_>,
-    view: &SubscriptionView,
-    read: &Subscription,
-    now: Timestamp,
-) -> Result<(), JobError> {
+fn end_old_periods(tx: &Tx<'_>, view: &SubscriptionView, read: &Subscription, now: Timestamp) -> Result<(), JobError> {
     for record in outbox::unfinished(tx)? {
         if record.subscription != view.id || record.state != RecordState::Open {
             continue;
@@ -219,74 +219,153 @@ fn newest_before(tx: &Tx<'_>, item: &Item, before: Timestamp) -> Result<Option<T
     Ok(end.map(Timestamp::from_secs))
 }
 
-/// Makes ended rows for the periods in a stretch that came and went unseen: as the provider lists them, else as its
-/// calendar has them. Usage in a stretch that neither tiles is not billed, and stays named.
-pub(super) fn fill(
-    tx: &Tx<'_>,
-    stretch: &Unseen,
-    view: &SubscriptionView,
-    listed: &[Span],
-    now: Timestamp,
-) -> Result<(), JobError> {
-    let Some((link, item)) = linked(tx, stretch)? else { return Ok(()) };
-    let before = cuttable(tx, stretch)?;
-    let found = chain(stretch.span, before.as_ref(), listed).or_else(|| computed(stretch, before.as_ref(), view));
-    let Some(periods) = found else { return Ok(()) };
-    if let (Some(before), Some(first)) = (before, periods.first())
-        && first.from < stretch.span.from
-    {
-        ledger::boundaries::note(tx, first.from, "period")?;
-        outbox::cut_short(tx, before.id, first.from, now)?;
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{at, by, in_store, last, link, rows, span, view};
+    use super::*;
+    use crate::model::Channel;
+    use crate::outbox::Held;
+
+    const NOVEMBER: (&str, &str) = ("2026-11-05T00", "2026-12-05T00");
+    const DECEMBER: (&str, &str) = ("2026-12-05T00", "2027-01-05T00");
+
+    fn november() -> Span {
+        span(NOVEMBER.0, NOVEMBER.1)
     }
-    for period in periods {
-        ledger::boundaries::note(tx, period.from, "period")?;
-        ledger::boundaries::note(tx, period.to, "period")?;
-        let id = outbox::ensure(tx, &new_record(&link, &item, period, stretch.billable))?;
-        outbox::end_period(tx, id, period.to)?;
+
+    fn state(row: &UsageRecord) -> (&'static str, Timestamp, bool, Option<&str>) {
+        (row.state.word(), row.period.to, row.cut, row.held.as_ref().map(|(code, _)| code.as_str()))
     }
-    outbox::forget_unseen(tx, stretch)?;
-    Ok(())
-}
 
-/// The link that bills a stretch, with its item.
-pub(super) fn linked(connection: &rusqlite::Connection, stretch: &Unseen) -> Result<Option<(Link, Item)>, JobError> {
-    let Some(link) = account::all(connection)?.into_iter().find(|link| link.id == stretch.link) else { return Ok(None) };
-    let items = account::items_of(connection, link.id)?;
-    Ok(items.into_iter().find(|item| item.item == stretch.item).map(|item| (link, item)))
-}
-
-/// The row before a stretch, whose period may have ended earlier than was thought.
-fn cuttable(tx: &Tx<'_>, stretch: &Unseen) -> Result<Option<UsageRecord>, JobError> {
-    let mut rows = outbox::unfinished(tx)?.into_iter();
-    Ok(rows.find(|row| row.item == stretch.item && row.period.to == stretch.span.from))
-}
-
-/// The listed periods that lead back from the end of a stretch to its start, or into the period before it, which then
-/// was cut short.
-fn chain(stretch: Span, before: Option<&UsageRecord>, listed: &[Span]) -> Option<Vec<Span>> {
-    let mut periods = Vec::new();
-    let mut to = stretch.to;
-    while to > stretch.from {
-        let period = *listed.iter().find(|period| period.to == to && period.from < to)?;
-        periods.push(period);
-        to = period.from;
+    #[test]
+    fn an_end_that_is_announced_for_the_middle_of_a_period_is_its_last_moment() {
+        in_store(|tx| {
+            link(tx, Channel::UsageRecords, at("2026-11-05T12"));
+            let ends = at("2026-11-20T09");
+            let mut read = view("active", november());
+            read.ends = Some(ends);
+            apply(tx, &read, at("2026-11-06T00")).unwrap();
+            assert_eq!(state(&rows(tx)[0]), ("open", ends, false, None), "the last push is before that");
+            // It is taken back, and announced again.
+            apply(tx, &view("active", november()), at("2026-11-07T00")).unwrap();
+            assert_eq!(rows(tx)[0].period, november());
+            apply(tx, &read, at("2026-11-08T00")).unwrap();
+            read.status = "canceled".to_owned();
+            apply(tx, &read, at("2026-11-20T10")).unwrap();
+            assert_eq!(state(&rows(tx)[0]), ("ending", ends, true, None), "its invoice is not left a draft");
+        });
     }
-    periods.reverse();
-    let cuts = before.is_some_and(|before| before.period.from < to && to < stretch.from);
-    (to == stretch.from || cuts).then_some(periods)
-}
 
-/// The periods that whole intervals make of a stretch; or of one that begins with the anchor, where the billing cycle was
-/// set to begin anew within the period before.
-fn computed(stretch: &Unseen, before: Option<&UsageRecord>, view: &SubscriptionView) -> Option<Vec<Span>> {
-    let found = view.items.iter().find(|found| found.id == stretch.item)?;
-    let (interval, span) = (found.interval?, stretch.span);
-    let known = [found.period.from, found.period.to];
-    calendar::tile(span, interval, &known, view.anchor).or_else(|| {
-        let anchor = view.anchor?;
-        let cuts = before.is_some_and(|before| before.period.from < anchor && anchor < span.from);
-        let anew = Span::new(anchor, span.to);
-        cuts.then(|| calendar::tile(anew, interval, &known, Some(anchor))).flatten()
-    })
-}
+    #[test]
+    fn a_subscription_that_is_ended_at_once_ends_its_period_there_and_says_what_may_be_dropped() {
+        for channel in [Channel::UsageRecords, last()] {
+            in_store(move |tx| {
+                link(tx, channel, at("2026-11-05T12"));
+                apply(tx, &view("active", november()), at("2026-11-06T00")).unwrap();
+                let mut read = view("canceled", november());
+                read.ends = Some(at("2026-11-20T09"));
+                apply(tx, &read, at("2026-11-20T15")).unwrap();
+                let row = rows(tx).remove(0);
+                assert_eq!(state(&row), ("ending", at("2026-11-20T09"), true, Some("subscription_ended")));
+                assert!(row.held.as_ref().unwrap().1.contains("unless it was canceled with invoice_now=true"));
+                assert!(!row.takes_totals());
+                assert!(account::last_read(tx, &read.id).unwrap().unwrap().is_over());
+            });
+        }
+    }
 
+    #[test]
+    fn a_subscription_that_ends_with_its_period_bills_it_as_any_other() {
+        in_store(|tx| {
+            link(tx, last(), at("2026-11-05T12"));
+            apply(tx, &view("active", november()), at("2026-11-06T00")).unwrap();
+            let mut read = view("canceled", november());
+            read.ends = Some(november().to);
+            apply(tx, &read, at("2026-12-05T01")).unwrap();
+            let row = rows(tx).remove(0);
+            assert_eq!(state(&row), ("ending", november().to, false, None));
+            assert!(row.takes_totals(), "its last invoice is a draft for a while (rule S7)");
+        });
+    }
+
+    #[test]
+    fn a_billing_cycle_that_begins_anew_cuts_the_period_and_its_timestamp_follows() {
+        for channel in [Channel::UsageRecords, last()] {
+            in_store(move |tx| {
+                let is_meter = channel.meter().is_some();
+                link(tx, channel, at("2026-11-05T12"));
+                apply(tx, &view("active", november()), at("2026-11-06T00")).unwrap();
+                let anew = span("2026-11-20T09", "2026-12-20T09");
+                apply(tx, &view("active", anew), at("2026-11-20T15")).unwrap();
+                let found = rows(tx);
+                assert_eq!(state(&found[0]), ("ending", anew.from, true, None));
+                assert_eq!((state(&found[1]), found[1].period), (("open", anew.to, false, None), anew));
+                assert_eq!(found[1].timestamp_s, anew.from.secs() + 1, "rule S3");
+                assert_eq!(outbox::unseen(tx).unwrap(), []);
+                assert!(!found[0].takes_totals(), "meter: {is_meter}");
+            });
+        }
+    }
+
+    #[test]
+    fn s10_day_windows_are_held_where_periods_do_not_begin_at_midnight_any_more() {
+        in_store(|tx| {
+            link(tx, by(Formula::SumOfDays), at("2026-11-05T12"));
+            apply(tx, &view("active", november()), at("2026-11-06T00")).unwrap();
+            apply(tx, &view("active", span("2026-11-20T09", "2026-12-20T09")), at("2026-11-20T15")).unwrap();
+            assert_eq!(rows(tx)[0].held, None);
+            assert!(rows(tx)[1].held.as_ref().unwrap().1.contains("its meter has day windows"));
+        });
+    }
+
+    #[test]
+    fn r6_a_pause_that_is_read_right_after_the_end_was_there_at_the_invoice() {
+        for (hours_after, billable) in [(1, false), (7, true)] {
+            in_store(move |tx| {
+                link(tx, Channel::UsageRecords, at("2026-11-05T12"));
+                apply(tx, &view("active", november()), at("2026-11-06T00")).unwrap();
+                let mut read = view("active", span(DECEMBER.0, DECEMBER.1));
+                read.collection_paused = true;
+                apply(tx, &read, november().to.plus(hours_after * MICROS_PER_HOUR)).unwrap();
+                assert_eq!(rows(tx).iter().map(|row| row.billable).collect::<Vec<_>>(), [billable, false]);
+            });
+        }
+    }
+
+    #[test]
+    fn r6_a_trial_stays_unbilled_when_it_is_over() {
+        in_store(|tx| {
+            link(tx, Channel::UsageRecords, at("2026-11-05T12"));
+            apply(tx, &view("trialing", november()), at("2026-11-06T00")).unwrap();
+            apply(tx, &view("active", span(DECEMBER.0, DECEMBER.1)), at("2026-12-05T01")).unwrap();
+            assert_eq!(rows(tx).iter().map(|row| row.billable).collect::<Vec<_>>(), [false, true]);
+        });
+    }
+
+    #[test]
+    fn a_pause_between_two_periods_is_named_as_what_it_was() {
+        in_store(|tx| {
+            link(tx, Channel::UsageRecords, at("2026-11-05T12"));
+            apply(tx, &view("trialing", november()), at("2026-11-06T00")).unwrap();
+            apply(tx, &view("paused", november()), at("2026-12-06T00")).unwrap();
+            assert_eq!(state(&rows(tx)[0]), ("ending", november().to, false, None), "no period follows it");
+            apply(tx, &view("active", span("2026-12-09T10", "2027-01-09T10")), at("2026-12-09T11")).unwrap();
+            let unseen = outbox::unseen(tx).unwrap();
+            assert_eq!((unseen.len(), unseen[0].span), (1, span("2026-12-05T00", "2026-12-09T10")));
+            assert_eq!(unseen[0].because.as_deref(), Some("the subscription sub_1 was paused"));
+        });
+    }
+
+    #[test]
+    fn an_item_that_was_taken_off_is_held_as_such() {
+        in_store(|tx| {
+            link(tx, Channel::UsageRecords, at("2026-11-05T12"));
+            apply(tx, &view("active", november()), at("2026-11-06T00")).unwrap();
+            let mut read = view("active", november());
+            read.items.clear();
+            apply(tx, &read, at("2026-11-07T00")).unwrap();
+            let what = "it is not on the subscription sub_1 any more".to_owned();
+            assert_eq!(rows(tx)[0].held.as_ref().unwrap().1, Held::Missing { what }.because());
+        });
+    }
+}

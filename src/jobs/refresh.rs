@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Context, JobError, deliver, periods};
+use super::{Context, JobError, deliver, periods, unseen};
 use crate::account;
 use crate::model::{SubscriptionId, Timestamp};
 use crate::outbox::{self, Unseen};
@@ -59,7 +59,7 @@ async fn refresh_one(context: &Arc<Context>, subscription: &SubscriptionId) -> R
         .store
         .write(move |tx| {
             periods::apply(tx, &applied, now)?;
-            unseen_on(tx, &applied.id)
+            unseen::unseen_on(tx, &applied.id)
         })
         .await?;
     for stretch in stretches {
@@ -68,25 +68,13 @@ async fn refresh_one(context: &Arc<Context>, subscription: &SubscriptionId) -> R
     Ok(())
 }
 
-/// Stretches of a subscription's items whose periods are still to be found.
-fn unseen_on(connection: &rusqlite::Connection, subscription: &SubscriptionId) -> Result<Vec<Unseen>, JobError> {
-    let mut found = Vec::new();
-    for stretch in outbox::unseen(connection)? {
-        let linked = periods::linked(connection, &stretch)?;
-        if stretch.because.is_none() && linked.is_some_and(|(link, _)| link.subscription == *subscription) {
-            found.push(stretch);
-        }
-    }
-    Ok(found)
-}
-
 async fn fill(context: &Arc<Context>, stretch: Unseen, view: &SubscriptionView) -> Result<(), JobError> {
     let wanted = stretch.clone();
-    let linked = context.store.read(move |c| periods::linked(c, &wanted)).await?;
+    let linked = context.store.read(move |c| unseen::linked(c, &wanted)).await?;
     let Some((link, item)) = linked else { return Ok(()) };
     let of = Destination { item: item.item, customer: link.customer, channel: item.channel };
     let answer = context.settings().provider.read_periods(&of).await;
     context.note_date(&answer);
     let (listed, view, now) = (answer.value?, view.clone(), context.now());
-    context.store.write(move |tx| periods::fill(tx, &stretch, &view, &listed, now)).await
+    context.store.write(move |tx| unseen::fill(tx, &stretch, &view, &listed, now)).await
 }

@@ -370,7 +370,8 @@ fn subscription_problem(connection: &Connection, now: Timestamp) -> Result<Optio
             Some(Problem::note("payment_overdue", format!("the subscription {id} is {status}"), hint))
         }
         (_, Some(ends)) => {
-            let hint = "what is used until then goes on its last invoice; to end it before, cancel with invoice_now=true";
+            let hint =
+                "what is used until then goes on its last invoice; to end it before, cancel with invoice_now=true";
             Some(Problem::note("subscription_ends", format!("the subscription {id} ends at {ends}"), hint))
         }
         _ => None,
@@ -396,7 +397,9 @@ fn unseen_problem(connection: &Connection, settings: &Settings, stretch: &Unseen
         ),
         None => Problem::needs_someone(
             "periods_unknown",
-            format!("neither the provider nor its calendar tells the periods of {item} {between}: {used} in them are not billed"),
+            format!(
+                "neither the provider nor its calendar tells the periods of {item} {between}: {used} in them are not billed"
+            ),
             format!("compare with the invoices; usagectl release {item} --overwrite --because … leaves it at that"),
         ),
     })
@@ -408,8 +411,7 @@ fn closed_problems(closed: &UsageRecord) -> Vec<Problem> {
     let (item, to) = (&closed.item, closed.period.to);
     let because = closed.held.as_ref().map_or_else(String::new, |(_, because)| format!(": {because}"));
     if closed.held_units > 0 {
-        let what =
-            format!("{} units on {item} until {to} were neither billed nor carried{because}", closed.held_units);
+        let what = format!("{} units on {item} until {to} were neither billed nor carried{because}", closed.held_units);
         problems.push(Problem::needs_someone("units_held", what, "bill them by hand, or leave them"));
     }
     let stood = closed.standing.unwrap_or(0);

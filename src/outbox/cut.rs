@@ -20,8 +20,7 @@ pub fn cut_short(tx: &Tx<'_>, id: i64, at: Timestamp, now: Timestamp) -> Result<
     leave_events_behind(tx, &before, at)?;
     record::note_difference(tx, id, now)?;
     let detail = json!({"was_to_end": before.period.to, "ended": at});
-    audit::append(tx, now, "usaged", "period.cut", before.item.as_str(), &detail)
-        .map_err(OutboxError::from)
+    audit::append(tx, now, "usaged", "period.cut", before.item.as_str(), &detail).map_err(OutboxError::from)
 }
 
 /// Rule R6: nothing is carried out of the period, since its invoice is not to be paid.

@@ -304,7 +304,10 @@ mod tests {
             ("mismatch", error("idempotency_error", "", "", "Keys for idempotent requests need the same parameters.")),
             ("bad", error("invalid_request_error", "parameter_invalid_integer", "quantity", "Invalid integer.")),
             ("missing", error("invalid_request_error", "resource_missing", "subscription_item", "No such item.")),
-            ("over", error("invalid_request_error", "", "", "The usage record was refused: the subscription is cancelled.")),
+            (
+                "over",
+                error("invalid_request_error", "", "", "The usage record was refused: the subscription is cancelled."),
+            ),
             (
                 "time",
                 error("invalid_request_error", "", "timestamp", "Cannot create the usage record with this timestamp."),
