@@ -19,7 +19,7 @@ use crate::model::{
     SubscriptionId, Unit,
 };
 use crate::sandbox::lemon_squeezy::{self, LemonSqueezyDemo};
-use crate::sandbox::{self, Demo, Sandbox, SandboxClock, seed_demo};
+use crate::sandbox::{self, Demo, Sandbox, SandboxClock, seed_demo, seed_meter_demo};
 use crate::store::StateLock;
 
 /// Push every five seconds: somebody is watching.
@@ -41,17 +41,21 @@ pub(super) fn run(paths: &Paths, env: &Environment) -> anyhow::Result<Exit> {
         let asked = signals::listen().context("cannot listen for signals")?;
         let books = paths.state.join("stripe");
         let stripe = Sandbox::open(&books, SandboxClock::following(Arc::new(SystemClock)))?;
-        let demo = seed_demo(&stripe)?;
+        let kind = stripe_kind(loaded.config.provider.kind);
+        let demo = match kind {
+            ProviderKind::StripeUsageRecords => seed_demo(&stripe)?,
+            _ => seed_meter_demo(&stripe, "last", None, None)?,
+        };
         let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.context("no free loopback port")?;
         let address = listener.local_addr()?;
         let mut server = JoinSet::new();
         server.spawn(async move { stripe.serve(listener, std::future::pending()).await });
-        let config = billed_by_demo(loaded.config, &demo, address)?;
+        let config = billed_by_demo(loaded.config, kind, &demo, address)?;
         introduce(paths, &demo, address);
         let again = paths.clone();
         let load: Load = Box::new(move || {
             let loaded = config::load(&again, &env).map_err(|faults| faults.to_string())?;
-            let config = billed_by_demo(loaded.config, &demo, address).map_err(|error| error.to_string())?;
+            let config = billed_by_demo(loaded.config, kind, &demo, address).map_err(|error| error.to_string())?;
             Ok(Loaded { config, notes: Vec::new(), problems: Vec::new() })
         });
         run_through(paths, load, Loaded { config, notes: Vec::new(), problems: Vec::new() }, true, asked).await
@@ -103,9 +107,22 @@ fn introduce_lemon_squeezy(address: SocketAddr, demo: &LemonSqueezyDemo) {
     say(&mut std::io::stdout(), &text);
 }
 
+/// The kind that is configured, where it is one of Stripe's; else the one to recommend.
+const fn stripe_kind(configured: ProviderKind) -> ProviderKind {
+    match configured {
+        ProviderKind::StripeUsageRecords => ProviderKind::StripeUsageRecords,
+        _ => ProviderKind::StripeMeters,
+    }
+}
+
 /// Bills on the demo's items, with nothing included, so that every unit shows.
-fn billed_by_demo(mut config: Config, demo: &Demo, address: SocketAddr) -> Result<Config, NameError> {
-    config.provider.kind = ProviderKind::StripeUsageRecords;
+fn billed_by_demo(
+    mut config: Config,
+    kind: ProviderKind,
+    demo: &Demo,
+    address: SocketAddr,
+) -> Result<Config, NameError> {
+    config.provider.kind = kind;
     config.provider.base_url = format!("http://{address}");
     config.provider.key = Some(ApiKey { secret: demo.agent_key.clone().into(), from: "the sandbox's demo".to_owned() });
     config.schedule.sample_every = Duration::from_secs(1);

@@ -116,6 +116,8 @@ async fn exchange(inner: &Inner, request: &Request) -> Outcome {
         parameters: Form::parse(&[request.query.as_bytes(), b"&", &request.body].concat()).fingerprint(),
         key: shown_key,
         idempotency_key: request.idempotency_key().map(str::to_owned),
+        stripe_version: request.header("stripe-version").map(str::to_owned),
+        content_type: request.header("content-type").map(str::to_owned),
         status: done.status,
         replayed: done.replayed.is_some(),
         fault: fault.as_ref().map(|fault| fault.effect.clone()),

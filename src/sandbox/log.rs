@@ -26,6 +26,10 @@ pub struct LoggedRequest {
     pub key: String,
     /// The idempotency key, where there was one.
     pub idempotency_key: Option<String>,
+    /// `Stripe-Version`, where it was sent.
+    pub stripe_version: Option<String>,
+    /// `Content-Type`, where it was sent.
+    pub content_type: Option<String>,
     /// The answer's status, also where it did not arrive.
     pub status: u16,
     /// Whether it was an earlier request's answer again.

@@ -1,16 +1,17 @@
 //! A strict, stateful Stripe on a loopback port: it refuses what Stripe refuses, keeps books, and makes invoices. And a
 //! Lemon Squeezy likewise, in [`lemon_squeezy`].
 //!
-//! Owns: `sandbox.db`, which holds nothing real; a settable clock; faults on request. Speaks HTTP only, so that the
-//! daemon meets it exactly as it meets Stripe.
+//! Owns: `sandbox.db`, which holds nothing real; a settable clock; faults on request; a choice of how to read what
+//! Stripe leaves open. Speaks HTTP only, so that the daemon meets it exactly as it meets Stripe.
 //! After a crash: whatever was answered is on disk, together with the idempotency key that asked for it; so is how far
-//! the clock was moved. Faults that wait, the request log and the rate limit are forgotten.
+//! the clock was moved, and what was chosen. Faults that wait, the request log and the rate limit are forgotten.
 //! Does not know: anything of this program but its clock and its words for time.
 //!
 //! ```text
 //!  server ──> exchange: auth, version, route, form ──> idempotency ──> handler ──> expand ──> books (one transaction)
 //!    │            └ faults                                  │             customers, products, prices, subscriptions,
-//!  control (/_sandbox)                        billing::catch_up           items, usage_records, invoices, payments
+//!  control (/_sandbox)                        billing::catch_up           items, usage_records, invoices, payments,
+//!                                                                         meters, meter_events, meter_totals
 //! ```
 //!
 //! Invariant: an answer leaves after its effects and its key are committed.

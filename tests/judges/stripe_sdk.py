@@ -1,84 +1,24 @@
 #!/usr/bin/env python3
 """The official Stripe SDK judges the sandbox: whether it behaves as the SDK expects of Stripe.
 
-usage: stripe_sdk.py path/to/usaged     (or USAGED=path/to/usaged stripe_sdk.py)
+usage: stripe_sdk.py path/to/usaged [sent.json]
 
 Starts `usaged sandbox` on a free loopback port with an empty directory, goes through what the integration does, kills
 it in the middle, and compares every answer. Needs stripe 11.6.1 (stripe_sdk.requirements.txt). Prints one line and
-exits 0 if all is as expected, and otherwise prints each mismatch and exits 1.
+exits 0 if all is as expected, and otherwise prints each mismatch and exits 1. Adds to sent.json what the SDK sent
+(sent.py).
 """
 
-import json
-import os
 import signal
-import subprocess
-import sys
-import tempfile
-import urllib.error
-import urllib.request
 from datetime import datetime, timezone
 
 import stripe
 
+from sandbox import expect, expect_error, judged
+
 NOVEMBER = int(datetime(2030, 11, 1, tzinfo=timezone.utc).timestamp())
 DECEMBER = int(datetime(2030, 12, 1, tzinfo=timezone.utc).timestamp())
 DAY = 86_400
-
-mismatches = []
-checks = 0
-
-
-def expect(what, found, wanted):
-    global checks
-    checks += 1
-    if found != wanted:
-        mismatches.append(f"{what}: found {found!r}, wanted {wanted!r}")
-
-
-def expect_error(what, kind, call, **fields):
-    """The call raises this class of the SDK, with these fields."""
-    global checks
-    checks += 1
-    try:
-        found = call()
-    except stripe.StripeError as error:
-        if type(error) is not kind:
-            mismatches.append(f"{what}: raised {type(error).__name__} ({error}), wanted {kind.__name__}")
-        for name, wanted in fields.items():
-            # The SDK leaves the code out of some of its classes, but never out of the body it hands on.
-            found = getattr(error.error, "code", None) if name == "code" else getattr(error, name)
-            expect(f"{what}: {name}", found, wanted)
-        return error
-    mismatches.append(f"{what}: not refused, but answered {found!r}")
-    return None
-
-
-class Server:
-    """A sandbox in a process of its own."""
-
-    def __init__(self, usaged, state):
-        self.command = [usaged, "--state-dir", state, "sandbox", "--listen"]
-        self.process = None
-        self.base = None
-
-    def start(self, address="127.0.0.1:0"):
-        self.process = subprocess.Popen([*self.command, address], stdout=subprocess.PIPE, text=True)
-        line = self.process.stdout.readline()
-        if "http://" not in line:
-            raise SystemExit(f"{' '.join(self.command)} did not say where it listens, but {line!r}")
-        self.base = "http://" + line.split("http://", 1)[1].split()[0]
-        stripe.api_base = self.base
-
-    def stop(self, how=signal.SIGTERM):
-        self.process.send_signal(how)
-        self.process.wait(timeout=20)
-        self.process.stdout.close()
-
-    def control(self, name, **order):
-        request = urllib.request.Request(f"{self.base}/_sandbox/{name}", json.dumps(order).encode(), method="POST")
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            return json.load(answer)
-
 
 def judge_keys():
     key = stripe.api_key
@@ -142,6 +82,8 @@ def make_subscription(prices):
     expect("intent after payment", paid.status, "succeeded")
     expect("status after payment", stripe.Subscription.retrieve(subscription.id).status, "active")
     listed = stripe.SubscriptionItem.list(subscription=subscription.id)
+    marked = stripe.SubscriptionItem.modify(listed.data[1].id, metadata={"machine": "vm-1"})
+    expect("a mark on an item", dict(marked.metadata), {"machine": "vm-1"})
     return customer.id, subscription.id, {item.price.lookup_key: item.id for item in listed.auto_paging_iter()}
 
 
@@ -272,33 +214,20 @@ def judge_invoices(server, customer, subscription, items):
     expect_error("nothing upcoming", stripe.InvalidRequestError, nothing, code="invoice_upcoming_none")
 
 
-def main():
-    usaged = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("USAGED")
-    if not usaged:
-        raise SystemExit(__doc__)
-    stripe.api_key = "sk_test_judge"
-    with tempfile.TemporaryDirectory() as state:
-        server = Server(usaged, state)
-        server.start()
-        try:
-            server.control("clock", set=NOVEMBER, frozen=True)
-            judge_keys()
-            prices = make_catalog()
-            customer, subscription, items = make_subscription(prices)
-            server.control("clock", advance=60)
-            judge_usage(items)
-            judge_refusals(items, prices, customer)
-            judge_permissions(server, items, subscription)
-            judge_faults(server, items)
-            judge_restart(server, items)
-            judge_invoices(server, customer, subscription, items)
-        finally:
-            server.stop()
-    for mismatch in mismatches:
-        print(f"mismatch: {mismatch}")
-    print(f"stripe {stripe.VERSION} against {usaged}: {checks} checks, {len(mismatches)} mismatches")
-    sys.exit(1 if mismatches else 0)
+def judge(server):
+    server.control("clock", set=NOVEMBER, frozen=True)
+    judge_keys()
+    prices = make_catalog()
+    customer, subscription, items = make_subscription(prices)
+    server.control("clock", advance=60)
+    judge_usage(items)
+    judge_refusals(items, prices, customer)
+    judge_permissions(server, items, subscription)
+    judge_faults(server, items)
+    server.note_sent()
+    judge_restart(server, items)
+    judge_invoices(server, customer, subscription, items)
 
 
 if __name__ == "__main__":
-    main()
+    judged(__doc__, judge)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use usaged::model::Timestamp;
-use usaged::sandbox::{Behaviour, Effect, Fault, Newest, seed_meter_demo};
+use usaged::sandbox::{Behaviour, Effect, Fault, Newest, Sandbox, seed_meter_demo};
 
 use super::{Answer, DAY, START, World, at, now, wait_until};
 
@@ -417,6 +417,8 @@ fn within_a_window_the_newest_event_stands_and_windows_add_up() {
         world.behave(|behaviour| behaviour.window = Newest::Timestamp);
         assert_eq!(world.standing_on_meter(), 130, "that with the highest timestamp");
         assert_eq!(world.values(today - DAY, today + DAY, Some("day")).await, [30.0, 100.0]);
+        world.event("d", "7", today + 2 * HOUR).await;
+        assert_eq!(world.standing_on_meter(), 107, "of equal timestamps the one that arrived last");
     });
     on("sum", Some("hour"), |world| async move {
         let today = at("2026-11-10T00:00:00Z").secs();
@@ -490,5 +492,36 @@ fn behaviour_is_chosen_over_http_and_remembered_over_a_restart() {
         );
         let expected = Behaviour { last: Newest::Arrival, summary_lag_s: 90, ..Behaviour::default() };
         assert_eq!(again.unwrap().behaviour().unwrap(), expected);
+    });
+}
+
+#[test]
+fn the_demo_on_meters_has_its_anchor_and_its_agent_may_do_what_an_agent_does() {
+    let anchor = at("2026-11-20T07:30:00Z").secs();
+    let seed = |sandbox: &Sandbox| seed_meter_demo(sandbox, "last", None, Some(anchor)).unwrap();
+    super::run_with(seed, |world| async move {
+        assert_eq!(seed(&world.sandbox), world.demo, "the same again");
+        assert!(usaged::sandbox::seed_demo(&world.sandbox).is_err(), "one catalog, one demo");
+        let agent = |request: reqwest::RequestBuilder| world.send(request.bearer_auth(&world.demo.agent_key));
+        let url = |path: &str| format!("http://{}{path}", world.address);
+        let path = url(&format!("/v1/subscriptions/{}", world.demo.subscription));
+        let read = agent(world.client.get(path).header("stripe-version", BASIL)).await.json;
+        let item = &read["items"]["data"][2];
+        assert_eq!(
+            (item["id"].as_str(), item["current_period_end"].as_i64()),
+            (Some(world.demo.item_api.as_str()), Some(anchor))
+        );
+        assert_eq!(item["price"]["recurring"]["meter"].as_str(), Some(world.meter()));
+        let body = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs([("event_name", "api_credits"), ("payload[stripe_customer_id]", &world.demo.customer)])
+            .append_pair("payload[value]", "5")
+            .finish();
+        let event = world.client.post(url(EVENTS)).header("content-type", "application/x-www-form-urlencoded");
+        assert_eq!(agent(event.body(body)).await.status, 200);
+        let span = format!("customer={}&start_time={}&end_time={}", world.demo.customer, minute(), minute() + MINUTE);
+        let path = format!("/v1/billing/meters/{}/event_summaries?{span}", world.meter());
+        assert_eq!(agent(world.client.get(url(&path))).await.json["data"][0]["aggregated_value"], 5.0);
+        let off = agent(world.client.post(url(&format!("/v1/billing/meters/{}/deactivate", world.meter())))).await;
+        assert_eq!(off.status, 403);
     });
 }

@@ -145,6 +145,24 @@ fn usage_before_a_swap_is_not_billed_where_the_caller_wants_no_proration() {
 }
 
 #[test]
+fn what_is_billed_at_the_old_price_is_what_was_there_at_the_swap() {
+    on("sum", None, |world| async move {
+        world.behave(|behaviour| behaviour.swapped = SwappedUsage::AtOldPrice);
+        world.compute("a", "100").await;
+        world.sandbox.advance(60_000_000).unwrap();
+        world.swap(&[]).await;
+        let pairs = [
+            ("event_name", "compute_hours"),
+            ("payload[stripe_customer_id]", world.demo.customer.as_str()),
+            ("payload[value]", "9"),
+            ("timestamp", &now().to_string()),
+        ];
+        assert_eq!(world.post(super::meters::EVENTS, &pairs).await.status, 200);
+        assert_eq!(world.billed(), (vec![(100, 400)], vec![(0, 0)]), "an event of before it comes too late");
+    });
+}
+
+#[test]
 fn an_item_taken_off_its_meter_is_billed_or_not_as_chosen() {
     for (removed, query, billed) in [
         (RemovedUsage::Dropped, "", vec![]),

@@ -69,6 +69,8 @@ async fn exchange(inner: &Inner, request: &Request) -> Outcome {
         parameters: if body.is_empty() { request.query.clone() } else { body.into_owned() },
         key: key.map(redact).unwrap_or_default(),
         idempotency_key: request.header("idempotency-key").map(str::to_owned),
+        stripe_version: None,
+        content_type: request.header("content-type").map(str::to_owned),
         status: done.status,
         replayed: false,
         fault: fault.as_ref().map(|fault| fault.effect.clone()),
