@@ -113,3 +113,135 @@ fn placed_before(
     let found = connection.prepare_cached(sql)?.query_row((record, day_s, at.secs()), |row| row.get(0));
     Ok(found.optional()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{BillingMeter, Channel, Span};
+    use crate::outbox::{Generation, NewRecord, ReadVerdict, Reader, Stands, draw, ensure, note_read};
+    use crate::store::{Store, StoreError};
+
+    fn at(day: u32, hour: u32) -> Timestamp {
+        Timestamp::parse(&format!("2026-11-{day:02}T{hour:02}:00:00Z")).unwrap()
+    }
+
+    fn in_outbox(formula: Formula, test: impl FnOnce(&Tx<'_>, &Generation, i64) + Send + 'static) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("usage.db")).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let done: Result<(), StoreError> = runtime.block_on(store.write(move |tx| {
+            let generation = draw(tx, 1, "a test", at(5, 0)).unwrap();
+            let id = ensure(tx, &new(formula, Span::new(at(5, 0), at(30, 0)))).unwrap();
+            test(tx, &generation, id);
+            Ok(())
+        }));
+        done.unwrap();
+    }
+
+    fn new(formula: Formula, period: Span) -> NewRecord {
+        let meter = BillingMeter {
+            id: "mtr_1".parse().unwrap(),
+            event_name: "e".to_owned(),
+            customer_key: "stripe_customer_id".to_owned(),
+            value_key: "value".to_owned(),
+            formula,
+        };
+        NewRecord {
+            customer: "cus_1".parse().unwrap(),
+            subscription: "sub_1".parse().unwrap(),
+            item: "si_1".parse().unwrap(),
+            item_created_s: 0,
+            channel: Channel::Meter(meter),
+            shared: false,
+            meter: "api_credits".parse().unwrap(),
+            period,
+            price: "price_1".parse().unwrap(),
+            unit_amount: None,
+            billable: true,
+        }
+    }
+
+    /// An event that was answered.
+    fn sent(tx: &Tx<'_>, id: i64, revision: i64, quantity: i64, at: Timestamp, day: Option<Timestamp>) {
+        tx.execute(
+            "INSERT INTO delivery (usage_record_id, revision, generation_id, idempotency_key, quantity, timestamp_s,
+                                   state, first_sent_us, settled_us, day_s)
+             SELECT ?1, ?2, id, ?3, ?4, ?5, 'accepted', ?6, ?6, ?7 FROM generation",
+            (id, revision, format!("key-{revision}"), quantity, at.secs(), at.micros(), day.map(Timestamp::secs)),
+        )
+        .unwrap();
+    }
+
+    fn noted(tx: &Tx<'_>, id: i64, standing: i64) {
+        tx.execute("UPDATE usage_record SET standing = ?2 WHERE id = ?1", (id, standing)).unwrap();
+    }
+
+    /// Cuts at noon of the tenth; returns what stands on the old row, and what a read of the new one means.
+    fn cut_and_read(tx: &Tx<'_>, generation: &Generation, formula: Formula, id: i64, found: i64) -> (i64, ReadVerdict) {
+        cut_short(tx, id, at(10, 12), at(10, 18)).unwrap();
+        let next = ensure(tx, &new(formula, Span::new(at(10, 12), at(30, 12)))).unwrap();
+        let reader = Reader { generation, is_single_writer: false, now: at(10, 18) };
+        let verdict = note_read(tx, next, &Stands { total: found, days: None }, &reader).unwrap();
+        (record::by_id(tx, id).unwrap().standing.unwrap(), verdict)
+    }
+
+    #[test]
+    fn s7_a_total_that_was_sent_after_the_cut_stands_in_the_next_period_and_is_our_own() {
+        in_outbox(Formula::Last, |tx, generation, id| {
+            sent(tx, id, 1, 40, at(10, 11), None);
+            sent(tx, id, 2, 50, at(10, 13), None);
+            noted(tx, id, 50);
+            let (stands, verdict) = cut_and_read(tx, generation, Formula::Last, id, 50);
+            assert_eq!((stands, verdict), (40, ReadVerdict::OursLate));
+        });
+    }
+
+    #[test]
+    fn s8_increments_that_were_sent_after_the_cut_stand_in_the_next_period() {
+        in_outbox(Formula::Sum, |tx, generation, id| {
+            sent(tx, id, 1, 40, at(10, 11), None);
+            sent(tx, id, 2, 6, at(10, 13), None);
+            sent(tx, id, 3, 4, at(10, 14), None);
+            noted(tx, id, 50);
+            let (stands, verdict) = cut_and_read(tx, generation, Formula::Sum, id, 10);
+            assert_eq!((stands, verdict), (40, ReadVerdict::OursLate));
+        });
+    }
+
+    #[test]
+    fn s8_a_days_share_that_was_sent_after_the_cut_does_not_stand_in_the_old_period() {
+        in_outbox(Formula::SumOfDays, |tx, _, id| {
+            for (revision, quantity, day, hour) in [(1, 30, 9, 11), (2, 5, 10, 11), (3, 9, 10, 13), (4, 7, 11, 1)] {
+                sent(tx, id, revision, quantity, at(day, hour), Some(at(day, 0)));
+                day_share::set_standing(tx, id, at(day, 0).secs(), quantity).unwrap();
+            }
+            noted(tx, id, 46);
+            cut_short(tx, id, at(10, 12), at(11, 18)).unwrap();
+            assert_eq!(record::by_id(tx, id).unwrap().standing, Some(35));
+        });
+    }
+
+    #[test]
+    fn s4_what_another_sent_into_the_next_period_is_held_all_the_same() {
+        in_outbox(Formula::Last, |tx, generation, id| {
+            sent(tx, id, 1, 40, at(10, 11), None);
+            noted(tx, id, 40);
+            let (stands, verdict) = cut_and_read(tx, generation, Formula::Last, id, 41);
+            assert_eq!(stands, 40);
+            assert!(matches!(verdict, ReadVerdict::Held(_)), "{verdict:?}");
+        });
+    }
+
+    #[test]
+    fn a_period_that_is_cut_is_read_anew() {
+        in_outbox(Formula::Last, |tx, _, id| {
+            noted(tx, id, 4);
+            tx.execute("UPDATE usage_record SET state = 'ending', close_read = 4, close_read_us = 1", []).unwrap();
+            cut_short(tx, id, at(10, 12), at(10, 18)).unwrap();
+            let row = record::by_id(tx, id).unwrap();
+            assert_eq!((row.period.to, row.close_read, row.cut), (at(10, 12), None, true));
+            end_unbilled(tx, id).unwrap();
+            assert!(!record::by_id(tx, id).unwrap().billable);
+        });
+    }
+}

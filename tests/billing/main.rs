@@ -17,4 +17,5 @@ mod hostile;
 mod identity;
 mod meters;
 mod month;
+mod periods;
 mod vm;

@@ -15,16 +15,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use usaged::clock::{Clock, ManualClock};
 use usaged::config::{self, ApiKey, Environment, Paths, Reading};
-use usaged::jobs::{self, Context, JobError, Parts, Pushed, Settings, Which};
+use usaged::jobs::{self, Context, JobError, Parts, Pushed, Running, Settings, Which};
 use usaged::ledger::credits::{NewCredit, Verdict};
 use usaged::ledger::voids::Void;
-use usaged::model::{Channel, CustomerId, ItemId, MeterName, Micros, SourceName, Timestamp};
+use usaged::model::{Channel, CustomerId, ItemId, MeterName, Micros, Problem, SourceName, Timestamp};
 use usaged::outbox;
 use usaged::provider::{Destination, Outcome, Provider, SetUsage};
 use usaged::sandbox::{Demo, Sandbox, SandboxClock, seed_demo, seed_meter_demo};
 use usaged::sources::Machine;
 use usaged::store::{self, Store, StoreError};
-use usaged::wire::{LinkRequest, SyncRequest};
+use usaged::wire::{LinkRequest, Status, SyncRequest};
 
 pub(crate) const SECOND: i64 = 1_000_000;
 pub(crate) const MINUTE: i64 = 60 * SECOND;
@@ -64,6 +64,8 @@ pub(crate) struct Vm {
     pub(crate) demo: Demo,
     pub(crate) dir: TempDir,
     base_url: String,
+    /// More settings of the provider's.
+    pub(crate) provider_toml: String,
     plan_toml: String,
     billing: Billing,
     context: Option<Arc<Context>>,
@@ -138,6 +140,7 @@ impl Vm {
             demo,
             dir,
             base_url,
+            provider_toml: String::new(),
             plan_toml,
             billing,
             context: None,
@@ -170,10 +173,11 @@ impl Vm {
         self.starts += 1;
         let config_file = self.dir.path().join("usaged.toml");
         let text = format!(
-            "clock = \"auto\"\n[provider]\nkind = \"{}\"\nbase_url = \"{}\"\ntimeout = \"5s\"\n\
+            "clock = \"auto\"\n[provider]\nkind = \"{}\"\nbase_url = \"{}\"\ntimeout = \"5s\"\n{}\
              [schedule]\nspread = \"0s\"\n{}",
             self.kind(),
             self.base_url,
+            self.provider_toml,
             self.plan_toml
         );
         std::fs::write(&config_file, text).unwrap();
@@ -281,6 +285,23 @@ impl Vm {
     /// The operator deletes something at the provider.
     pub(crate) async fn take_away(&self, path: &str) {
         stripe(&self.base_url, &self.demo.secret_key, "DELETE", path, &[]).await;
+    }
+
+    /// The operator ends the subscription at once.
+    pub(crate) async fn cancel(&self, form: &[(&str, &str)]) {
+        let path = format!("/v1/subscriptions/{}", self.demo.subscription);
+        stripe(&self.base_url, &self.demo.secret_key, "DELETE", &path, form).await;
+    }
+
+    /// What status says.
+    pub(crate) async fn status(&self) -> Status {
+        let running = Running { since: self.now(), sandbox: false, next_push: None, next_compact: None };
+        jobs::status(self.context(), running).await.unwrap()
+    }
+
+    /// What status says of a problem, if it stands.
+    pub(crate) async fn problem(&self, code: &str) -> Option<Problem> {
+        self.status().await.problems.into_iter().find(|problem| problem.code == code)
     }
 
     /// A copy of the disk as it is now.
