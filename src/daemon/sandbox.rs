@@ -43,8 +43,8 @@ pub(super) fn run(paths: &Paths, env: &Environment) -> anyhow::Result<Exit> {
         let stripe = Sandbox::open(&books, SandboxClock::following(Arc::new(SystemClock)))?;
         let kind = stripe_kind(loaded.config.provider.kind);
         let demo = match kind {
-            ProviderKind::StripeUsageRecords => seed_demo(&stripe)?,
-            _ => seed_meter_demo(&stripe, "last", None, None)?,
+            ProviderKind::StripeMeters => seed_meter_demo(&stripe, "last", None, None)?,
+            _ => seed_demo(&stripe)?,
         };
         let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.context("no free loopback port")?;
         let address = listener.local_addr()?;
@@ -107,11 +107,12 @@ fn introduce_lemon_squeezy(address: SocketAddr, demo: &LemonSqueezyDemo) {
     say(&mut std::io::stdout(), &text);
 }
 
-/// The kind that is configured, where it is one of Stripe's; else the one to recommend.
+/// Meters where they are configured. A usage record may lie one second after a period's start, an event only in a whole
+/// minute of it: so those have something to show in the first minute.
 const fn stripe_kind(configured: ProviderKind) -> ProviderKind {
     match configured {
-        ProviderKind::StripeUsageRecords => ProviderKind::StripeUsageRecords,
-        _ => ProviderKind::StripeMeters,
+        ProviderKind::StripeMeters => ProviderKind::StripeMeters,
+        _ => ProviderKind::StripeUsageRecords,
     }
 }
 

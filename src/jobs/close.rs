@@ -65,7 +65,7 @@ async fn billed_at_least(context: &Arc<Context>, record: &UsageRecord) -> Result
     Ok(invoiced(context, record).await?.map_or(noted, |billed| billed.min(noted)))
 }
 
-/// Units on invoices; `None` where they may not be read.
+/// Units on invoices; `None` where the key may not read them, or they do not tell.
 async fn invoiced(context: &Arc<Context>, record: &UsageRecord) -> Result<Option<i64>, JobError> {
     let at = BilledAt {
         subscription: record.subscription.clone(),
@@ -77,7 +77,7 @@ async fn invoiced(context: &Arc<Context>, record: &UsageRecord) -> Result<Option
     context.note_date(&answer);
     match answer.value {
         Ok(billed) => Ok(Some(billed)),
-        Err(error) if matches!(error.refusal.kind, RefusalKind::NotPermitted | RefusalKind::Missing) => Ok(None),
+        Err(error) if !error.passing => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

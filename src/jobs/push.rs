@@ -162,10 +162,12 @@ fn sendable(records: &[UsageRecord]) -> impl Iterator<Item = &UsageRecord> {
     records.iter().filter(|record| record.takes_totals())
 }
 
-/// When the last push of a row's period starts.
+/// When the last push of a row's period starts. A whole second, as the provider tells its time: woken at it, a read that
+/// brings the provider's date does not put the clock before it again.
 fn final_push(context: &Context, record: &UsageRecord) -> Timestamp {
     let offset = micros_of(context.steady_offset(FINAL_SPREAD));
-    record.last_send(context.limits()).minus(FINAL_LEAD_US).minus(offset)
+    let at = record.last_send(context.limits()).minus(FINAL_LEAD_US).minus(offset);
+    Timestamp::from_secs(at.secs())
 }
 
 /// The earliest of retries, last pushes and ends of periods that lie ahead.

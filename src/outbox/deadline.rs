@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{RecordState, UsageRecord};
-use crate::model::{Channel, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, Timestamp, micros_of};
+use crate::model::{Channel, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_SECOND, Timestamp, micros_of};
 
 /// Rule S6: by the provider's clock nothing is sent later than this before a period's end, time-out included.
 const SPARE_BEFORE_END: Duration = Duration::from_mins(2);
@@ -33,7 +33,7 @@ impl UsageRecord {
     pub fn first_send(&self) -> Timestamp {
         match &self.channel {
             Channel::UsageRecords => Timestamp::from_secs(self.timestamp_s),
-            Channel::Meter(_) => self.period.whole_minutes().from.plus(MICROS_PER_MINUTE),
+            Channel::Meter(_) => self.period.whole_minutes().from.plus(MICROS_PER_SECOND),
             Channel::CurrentUsage => self.period.from,
         }
     }

@@ -20,8 +20,28 @@ pub enum ProviderError {
         /// What is wrong with it, in words that do not repeat it.
         why: &'static str,
     },
+    /// Lemon Squeezy is configured, and there is no key.
+    #[error(
+        "no Lemon Squeezy API key was found\nhint: pass it as the systemd credential lemonsqueezy_api_key, as a file \
+         that others cannot read, or in LEMONSQUEEZY_API_KEY; until then usage is measured and nothing is billed"
+    )]
+    LemonSqueezyKeyMissing,
+    /// What was found is not a key of Lemon Squeezy's.
+    #[error(
+        "the Lemon Squeezy API key from {from} is not usable: {why}\nhint: make one in Lemon Squeezy's settings, under \
+         API; it is long and has three parts with dots between them"
+    )]
+    LemonSqueezyKeyUnusable {
+        /// Where it came from.
+        from: String,
+        /// What is wrong with it, in words that do not repeat it.
+        why: &'static str,
+    },
     /// The base address is not one we can use.
-    #[error("the provider's base_url is not usable: {why}\nhint: leave it out, or write it as https://api.stripe.com")]
+    #[error(
+        "the provider's base_url is not usable: {why}\nhint: leave it out, or write it as \
+         https://api.stripe.com or https://api.lemonsqueezy.com"
+    )]
     BaseUrl {
         /// What is wrong with it.
         why: &'static str,

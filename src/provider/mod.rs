@@ -6,10 +6,18 @@
 //! Invariant: a lost answer is [`Outcome::Unknown`], neither success nor failure.
 //! Invariant: no error, log line or `Debug` output holds the key.
 
+mod endpoint;
 mod error;
+mod head;
+mod http;
+mod judge;
+pub mod lemon_squeezy;
 mod outcome;
+mod secret;
 mod standing;
 pub mod stripe;
+#[cfg(test)]
+mod test_server;
 mod view;
 
 pub use error::ProviderError;
@@ -27,6 +35,8 @@ pub enum Provider {
     None,
     /// Stripe, by meters or by legacy usage records.
     Stripe(stripe::Stripe),
+    /// Lemon Squeezy, by the current usage of its items.
+    LemonSqueezy(lemon_squeezy::LemonSqueezy),
 }
 
 impl Provider {
@@ -42,11 +52,11 @@ impl Provider {
         }
     }
 
-    /// Whether the key moves real money; `None` without a provider.
+    /// Whether the key moves real money; `None` without a provider, and where a key does not tell.
     #[must_use]
     pub fn livemode(&self) -> Option<bool> {
         match self {
-            Self::None => None,
+            Self::None | Self::LemonSqueezy(_) => None,
             Self::Stripe(stripe) => Some(stripe.livemode()),
         }
     }
@@ -57,6 +67,7 @@ impl Provider {
         match self {
             Self::None => None,
             Self::Stripe(stripe) => Some(stripe.key_kind()),
+            Self::LemonSqueezy(lemon) => Some(lemon.key_kind()),
         }
     }
 
@@ -65,6 +76,7 @@ impl Provider {
         match self {
             Self::None => Answer::unanswered(Err(ReadError::not_configured())),
             Self::Stripe(stripe) => stripe.read_subscription(id).await,
+            Self::LemonSqueezy(lemon) => lemon.read_subscription(id).await,
         }
     }
 
@@ -73,6 +85,7 @@ impl Provider {
         match self {
             Self::None => Answer::unanswered(Err(ReadError::not_configured())),
             Self::Stripe(stripe) => stripe.read_meter(id).await,
+            Self::LemonSqueezy(lemon) => lemon.read_meter(id),
         }
     }
 
@@ -81,6 +94,7 @@ impl Provider {
         match self {
             Self::None => Answer::unanswered(Err(ReadError::not_configured())),
             Self::Stripe(stripe) => stripe.read_current(of, window).await,
+            Self::LemonSqueezy(lemon) => lemon.read_current(of, window).await,
         }
     }
 
@@ -89,6 +103,7 @@ impl Provider {
         match self {
             Self::None => Answer::unanswered(Err(ReadError::not_configured())),
             Self::Stripe(stripe) => stripe.read_ended(of, window).await,
+            Self::LemonSqueezy(lemon) => lemon.read_ended(of, window).await,
         }
     }
 
@@ -97,6 +112,7 @@ impl Provider {
         match self {
             Self::None => Answer::unanswered(Err(ReadError::not_configured())),
             Self::Stripe(stripe) => stripe.read_periods(of).await,
+            Self::LemonSqueezy(lemon) => lemon.read_periods(of).await,
         }
     }
 
@@ -105,6 +121,7 @@ impl Provider {
         match self {
             Self::None => Answer::unanswered(Err(ReadError::not_configured())),
             Self::Stripe(stripe) => stripe.read_billed(billed).await,
+            Self::LemonSqueezy(lemon) => lemon.read_billed(billed),
         }
     }
 
@@ -113,6 +130,7 @@ impl Provider {
         match self {
             Self::None => Answer::unanswered(Outcome::Refused(Refusal::not_configured())),
             Self::Stripe(stripe) => stripe.set_usage(set).await,
+            Self::LemonSqueezy(lemon) => lemon.set_usage(set).await,
         }
     }
 
@@ -121,6 +139,7 @@ impl Provider {
         match self {
             Self::None => Answer::unanswered(Outcome::Refused(Refusal::not_configured())),
             Self::Stripe(stripe) => stripe.claim_item(item, machine, idempotency_key).await,
+            Self::LemonSqueezy(lemon) => lemon.claim_item(item),
         }
     }
 }

@@ -11,7 +11,7 @@ pub struct SubscriptionView {
     pub id: SubscriptionId,
     /// Whose it is.
     pub customer: CustomerId,
-    /// The provider's word: `active`, `trialing`, `past_due`, `canceled`, `paused`, …
+    /// In Stripe's words, whoever says it: `active`, `trialing`, `past_due`, `canceled`, `paused`, …
     pub status: String,
     /// Whether it collects: `pause_collection` is set.
     pub collection_paused: bool,

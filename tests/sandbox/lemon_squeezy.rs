@@ -95,7 +95,7 @@ impl World {
     fn behave(&self, change: impl FnOnce(&mut Behaviour)) {
         let mut behaviour = self.sandbox.behaviour().unwrap();
         change(&mut behaviour);
-        self.sandbox.behave(&behaviour).unwrap();
+        self.sandbox.behave(behaviour).unwrap();
     }
 
     fn invoiced(&self, subscription: &str) -> Vec<(String, i64)> {
@@ -673,7 +673,7 @@ fn everything_that_was_answered_survives_a_restart() {
         let demo = seed_lemon_squeezy_demo(&sandbox).unwrap();
         sandbox.advance(3 * DAY * 1_000_000).unwrap();
         let behaviour = Behaviour { zero: Zero::Accepted, ..Behaviour::default() };
-        sandbox.behave(&behaviour).unwrap();
+        sandbox.behave(behaviour).unwrap();
         let (address, serving) = serve(&sandbox).await;
         let dir = tempfile::tempdir().unwrap();
         let item = demo.item_api.clone();

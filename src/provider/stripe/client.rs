@@ -1,15 +1,14 @@
-//! One HTTPS client, one idle connection, and what became of each request on the wire.
+//! Stripe's headers and bodies around the wire.
 
-use std::error::Error;
 use std::time::Duration;
 
+use reqwest::RequestBuilder;
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{RequestBuilder, redirect};
 
 use crate::provider::ProviderError;
+use crate::provider::endpoint::Endpoint;
+use crate::provider::http::{Exchange, Http};
 
-use super::endpoint::Endpoint;
-use super::head::Head;
 use super::key::Key;
 
 /// The last version with usage records; `2025-03-31.basil` removed them.
@@ -20,38 +19,12 @@ pub(super) const ACACIA: &str = "2025-02-24.acacia";
 /// <https://docs.stripe.com/changelog>
 pub(super) const NEWEST: &str = "2026-10-28.endive";
 
-/// A subscription with its items is some ten KiB; what is longer is not the provider's answer.
-const BODY_BYTES_MAX: usize = 1024 * 1024;
-
-const USER_AGENT: &str = concat!("usaged/", env!("CARGO_PKG_VERSION"));
-
 /// Speaks to one account.
 #[derive(Debug)]
 pub(super) struct Client {
-    http: reqwest::Client,
-    endpoint: Endpoint,
-    key: Key,
+    http: Http,
+    livemode: bool,
     version: &'static str,
-}
-
-/// What became of a request.
-#[derive(Debug)]
-pub(super) enum Exchange {
-    /// No connection came about, so the request never left.
-    NotSent(String),
-    /// It may have left, and no answer arrived.
-    Lost(String),
-    /// An answer arrived, at least its head.
-    Answered(Response),
-}
-
-/// An answer off the wire.
-#[derive(Debug)]
-pub(super) struct Response {
-    pub(super) status: u16,
-    pub(super) head: Head,
-    /// The body, or why there is none, as the end of a sentence.
-    pub(super) body: Result<Vec<u8>, String>,
 }
 
 impl Client {
@@ -61,30 +34,18 @@ impl Client {
         version: &'static str,
         timeout: Duration,
     ) -> Result<Self, ProviderError> {
-        // Fails only if a provider is installed already, and any will do.
-        let _already_installed = rustls::crypto::ring::default_provider().install_default().is_err();
-        let mut builder = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
-            .timeout(timeout)
-            // Earlier than the whole, so that a connection that never came about is told from a lost answer.
-            .connect_timeout(timeout / 2)
-            // A redirect would carry the key somewhere else.
-            .redirect(redirect::Policy::none())
-            // Whether to send again is the outbox's decision.
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .pool_max_idle_per_host(1)
-            .pool_idle_timeout(Duration::from_secs(30));
-        if endpoint.is_plain() {
-            // Loopback: no proxy may see the key in the clear, and no CA certificates need to be held in memory.
-            builder = builder.no_proxy().tls_certs_only([]);
-        }
-        let http = builder.build().map_err(|error| ProviderError::Tls { why: innermost(&error) })?;
-        Ok(Self { http, endpoint, key, version })
+        let livemode = key.livemode();
+        Ok(Self { http: Http::new(endpoint, key.into_secret(), timeout)?, livemode, version })
     }
 
-    pub(super) fn key(&self) -> &Key {
-        &self.key
+    /// Whether the key moves real money.
+    pub(super) fn livemode(&self) -> bool {
+        self.livemode
+    }
+
+    /// The key as people may see it.
+    pub(super) fn key_label(&self) -> &str {
+        self.http.key_label()
     }
 
     /// Whether it speaks a version from before `2025-03-31.basil`, which changed previews, invoice lines and more.
@@ -94,12 +55,12 @@ impl Client {
 
     /// Host and port, for messages.
     pub(super) fn host(&self) -> &str {
-        self.endpoint.host()
+        self.http.host()
     }
 
     /// Reads. `path` is made of ids, which hold no character with a meaning in a URL.
     pub(super) async fn get(&self, path: &str) -> Exchange {
-        self.send(self.http.get(self.endpoint.url(path))).await
+        self.send(self.http.get(path)).await
     }
 
     /// Reads, with a query.
@@ -109,28 +70,17 @@ impl Client {
 
     /// Reads by a POST that changes nothing. It takes no idempotency key: under one, an old answer would come again.
     pub(super) async fn ask(&self, path: &str, form: &[(&str, &str)]) -> Exchange {
-        self.send(with_form(self.http.post(self.endpoint.url(path)), form)).await
+        self.send(with_form(self.http.post(path), form)).await
     }
 
     /// Changes something, under a key that is on disk already (rule S2).
     pub(super) async fn post(&self, path: &str, form: &[(&str, &str)], idempotency_key: &str) -> Exchange {
-        let request = self.http.post(self.endpoint.url(path)).header("Idempotency-Key", idempotency_key);
+        let request = self.http.post(path).header("Idempotency-Key", idempotency_key);
         self.send(with_form(request, form)).await
     }
 
     async fn send(&self, request: RequestBuilder) -> Exchange {
-        let request = request.bearer_auth(self.key.expose()).header("Stripe-Version", self.version);
-        match request.send().await {
-            Ok(response) => {
-                let status = response.status().as_u16();
-                let head = Head::read(response.headers());
-                let body = read_body(response).await.map(|body| self.key.redact(body));
-                Exchange::Answered(Response { status, head, body })
-            }
-            Err(error) if error.is_connect() || error.is_builder() => Exchange::NotSent(innermost(&error)),
-            Err(error) if error.is_timeout() => Exchange::Lost("it took too long".to_owned()),
-            Err(error) => Exchange::Lost(innermost(&error)),
-        }
+        self.http.send(request.header("Stripe-Version", self.version)).await
     }
 }
 
@@ -140,33 +90,6 @@ fn with_form(request: RequestBuilder, form: &[(&str, &str)]) -> RequestBuilder {
 
 fn encoded(pairs: &[(&str, &str)]) -> String {
     form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
-}
-
-async fn read_body(mut response: reqwest::Response) -> Result<Vec<u8>, String> {
-    let mut body = Vec::new();
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) if body.len().saturating_add(chunk.len()) > BODY_BYTES_MAX => {
-                return Err("its body is longer than 1 MiB".to_owned());
-            }
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Ok(None) => return Ok(body),
-            Err(error) if error.is_timeout() => return Err("its body took too long".to_owned()),
-            Err(error) => return Err(format!("its body was cut off: {}", innermost(&error))),
-        }
-    }
-}
-
-/// The cause at the bottom of the chain. The layers above repeat each other, and the topmost names the whole URL.
-fn innermost(error: &reqwest::Error) -> String {
-    let mut cause: &dyn Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    match cause.downcast_ref::<reqwest::Error>() {
-        Some(_) => "the request could not be made".to_owned(),
-        None => cause.to_string(),
-    }
 }
 
 #[cfg(test)]

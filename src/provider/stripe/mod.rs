@@ -4,8 +4,6 @@ mod answer;
 mod billed;
 mod claim;
 mod client;
-mod endpoint;
-mod head;
 mod key;
 mod list;
 mod meter;
@@ -21,6 +19,7 @@ use std::sync::Arc;
 use crate::config::{ProviderConfig, ProviderKind};
 use crate::model::{BillingMeterId, Channel, ItemId, Span, SubscriptionId};
 
+use super::endpoint::Endpoint;
 use super::{
     Answer, BilledAt, Destination, MeterView, Outcome, ProviderError, ReadAnswer, ReadError, Refusal, SetUsage,
     Standing, SubscriptionView, Window,
@@ -36,7 +35,7 @@ impl Stripe {
     /// Checks key and address, and loads the system's CA certificates; nothing is sent.
     pub fn new(config: &ProviderConfig) -> Result<Self, ProviderError> {
         let key = key::Key::check(config.key.as_ref().ok_or(ProviderError::KeyMissing)?)?;
-        let endpoint = endpoint::Endpoint::check(&config.base_url)?;
+        let endpoint = Endpoint::check(&config.base_url)?;
         let version = match config.kind {
             ProviderKind::StripeUsageRecords => client::ACACIA,
             _ => client::NEWEST,
@@ -47,13 +46,13 @@ impl Stripe {
     /// Whether the key moves real money.
     #[must_use]
     pub fn livemode(&self) -> bool {
-        self.client.key().livemode()
+        self.client.livemode()
     }
 
     /// The key as people may see it, `rk_test_…1234`.
     #[must_use]
     pub fn key_kind(&self) -> &str {
-        self.client.key().label()
+        self.client.key_label()
     }
 
     /// Reads a subscription with all its items, however many pages they take.

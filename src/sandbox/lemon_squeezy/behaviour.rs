@@ -10,7 +10,7 @@ use super::errors::ApiError;
 const NAME: &str = "behaviour";
 
 /// How the sandbox reads what Lemon Squeezy leaves open. By default as its documents say, where they say anything.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Behaviour {
     /// Whether a quantity of 0 is taken. Documented is "a positive integer".
@@ -74,9 +74,9 @@ pub(super) fn of(books: &Connection) -> Result<Behaviour, ApiError> {
 }
 
 /// Puts another in force.
-pub(super) fn choose(books: &Connection, behaviour: &Behaviour) -> Result<(), ApiError> {
+pub(super) fn choose(books: &Connection, behaviour: Behaviour) -> Result<(), ApiError> {
     if behaviour.straggles_after_s < 0 {
         return Err(ApiError::order("straggles_after_s is a number of seconds, zero or more"));
     }
-    Ok(books::remember(books, NAME, behaviour)?)
+    Ok(books::remember(books, NAME, &behaviour)?)
 }

@@ -74,7 +74,7 @@ fn in_arrears(books: &Connection, subscription: &Subscription, ended: Stretch, i
     for item in items::of_subscription(books, &subscription.id, ended.start)? {
         let price = prices::get(books, &item.price)?;
         let Some(aggregation) = price.aggregation else { continue };
-        let total = usage_records::total(books, &item.id, aggregation, &behaviour, ended)?;
+        let total = usage_records::total(books, &item.id, aggregation, behaviour, ended)?;
         sum = sum.saturating_add(price.amount(total).unwrap_or(i64::MAX));
         let invoice = (!dropped).then_some(invoice);
         books.execute(
@@ -112,7 +112,7 @@ pub(super) fn totals(books: &Connection, item: &str, now: i64) -> Result<Vec<Ite
     let mut found = Vec::new();
     if subscription.status != Status::Expired {
         let period = subscription.period();
-        let total = usage_records::total(books, &item.id, aggregation, &behaviour::of(books)?, period)?;
+        let total = usage_records::total(books, &item.id, aggregation, behaviour::of(books)?, period)?;
         found.push(shown(period, total, None));
     }
     let sql = "SELECT start, end, total, invoice FROM item_periods WHERE item = ?1 ORDER BY start DESC";

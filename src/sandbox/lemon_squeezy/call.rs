@@ -14,7 +14,7 @@ pub(super) struct Call<'a> {
     pub(super) books: &'a Connection,
     /// The sandbox's time, unix seconds.
     pub(super) now: i64,
-    pub(super) behaviour: &'a Behaviour,
+    pub(super) behaviour: Behaviour,
     pub(super) query: &'a Query,
     pub(super) body: &'a [u8],
     /// The object that the path names; empty where it names none.

@@ -1,7 +1,7 @@
 //! `/_sandbox/…`: this sandbox's own controls. Those that both sandboxes have do the same.
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::super::control::{clock, conclude, faults, read};
 use super::super::exchange::{Reply, Request};
@@ -47,10 +47,10 @@ fn shown(inner: &Inner) -> Result<Value, String> {
 }
 
 /// What the order leaves out stays as it is.
-fn behave(inner: &Inner, order: Value) -> Result<Value, String> {
-    let chosen: Behaviour =
-        serde_json::from_value(merged(shown(inner)?, order)).map_err(|error| format!("no such behaviour: {error}"))?;
-    inner.within(|tx, _| behaviour::choose(tx, &chosen)).map_err(|error| error.to_string())?;
+fn behave(inner: &Inner, order: Map<String, Value>) -> Result<Value, String> {
+    let chosen: Behaviour = serde_json::from_value(merged(shown(inner)?, Value::Object(order)))
+        .map_err(|error| format!("no such behaviour: {error}"))?;
+    inner.within(|tx, _| behaviour::choose(tx, chosen)).map_err(|error| error.to_string())?;
     shown(inner)
 }
 

@@ -165,7 +165,7 @@ fn transact(inner: &Inner, request: &Request, route: &Route<'_>, effect: &Effect
     let query = Query::parse(&request.query);
     // What the handler stored stays only where it succeeded; what was due before it stays in any case.
     let savepoint = tx.savepoint()?;
-    let call = Call { books: &savepoint, now, behaviour: &behaviour, query: &query, body: &request.body, id: route.id };
+    let call = Call { books: &savepoint, now, behaviour, query: &query, body: &request.body, id: route.id };
     let result = if *effect == Effect::CutBeforeCommit {
         if request.method == "POST" { usage_records::straggle(&call).map(|()| Value::Null) } else { Ok(Value::Null) }
     } else {

@@ -132,7 +132,7 @@ impl LemonSqueezy {
     ///
     /// # Errors
     /// A number is out of its range, or the books cannot be written.
-    pub fn behave(&self, behaviour: &Behaviour) -> Result<(), SandboxError> {
+    pub fn behave(&self, behaviour: Behaviour) -> Result<(), SandboxError> {
         self.0.within(|tx, _| behaviour::choose(tx, behaviour))
     }
 

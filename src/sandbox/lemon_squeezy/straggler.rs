@@ -35,7 +35,7 @@ pub(super) fn keep(books: &Connection, body: &[u8], arrives: i64) -> Result<(), 
 /// Carries it out. Nobody hears of it where it is refused.
 pub(super) fn arrive(books: &Connection, mut straggler: Straggler, now: i64) -> Result<(), ApiError> {
     let behaviour = behaviour::of(books)?;
-    match usage_records::store(books, straggler.body.as_bytes(), &behaviour, now) {
+    match usage_records::store(books, straggler.body.as_bytes(), behaviour, now) {
         Err(error) if error.status >= 500 => return Err(error),
         _ => {}
     }

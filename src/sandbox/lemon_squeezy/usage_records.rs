@@ -56,7 +56,7 @@ pub(super) fn create(call: &Call<'_>) -> Result<Value, ApiError> {
 }
 
 /// Takes a request for a usage record that arrives now.
-pub(super) fn store(books: &Connection, body: &[u8], behaviour: &Behaviour, now: i64) -> Result<UsageRecord, ApiError> {
+pub(super) fn store(books: &Connection, body: &[u8], behaviour: Behaviour, now: i64) -> Result<UsageRecord, ApiError> {
     let (quantity, action, item) = read(body, behaviour)?;
     let item: Item = items::find(books, &item, now)?.ok_or_else(|| ApiError::no_related(ITEM))?;
     let price = prices::get(books, &item.price)?;
@@ -81,7 +81,7 @@ pub(super) fn store(books: &Connection, body: &[u8], behaviour: &Behaviour, now:
     Ok(record)
 }
 
-fn read(body: &[u8], behaviour: &Behaviour) -> Result<(i64, Action, String), ApiError> {
+fn read(body: &[u8], behaviour: Behaviour) -> Result<(i64, Action, String), ApiError> {
     let body: Value = serde_json::from_slice(body).map_err(|_| ApiError::document("", "The body is not JSON."))?;
     let required = |pointer: &str, at: &str, name: &str| {
         let missing = || ApiError::document(at, format!("The member {name} is required."));
@@ -159,14 +159,14 @@ pub(super) fn total(
     books: &Connection,
     item: &str,
     aggregation: Aggregation,
-    behaviour: &Behaviour,
+    behaviour: Behaviour,
     period: Stretch,
 ) -> Result<i64, ApiError> {
     let records: Vec<UsageRecord> = books::all(books, Some(item))?;
     Ok(aggregate(&records, aggregation, behaviour, period))
 }
 
-fn aggregate(records: &[UsageRecord], aggregation: Aggregation, behaviour: &Behaviour, period: Stretch) -> i64 {
+fn aggregate(records: &[UsageRecord], aggregation: Aggregation, behaviour: Behaviour, period: Stretch) -> i64 {
     let (mut value, mut highest) = (0_i64, 0_i64);
     let adds = aggregation == Aggregation::Sum && behaviour.set_on_sum == SetOnSum::Adds;
     for record in records.iter().filter(|record| record.created < period.end) {

@@ -1,6 +1,7 @@
 //! What an answer's headers tell us.
 //!
-//! Header names and meanings: <https://docs.stripe.com/error-low-level> and Stripe's own client libraries.
+//! Header names and meanings: <https://docs.stripe.com/error-low-level> and Stripe's own client libraries; Lemon Squeezy
+//! sends none of its own that mean anything here.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +12,10 @@ use crate::model::Timestamp;
 /// A wait beyond this is taken for a mistake: a record must not sleep through its period's end on one header's word.
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
 
-/// An answer's headers, read.
+/// What providers answer in: Stripe, Lemon Squeezy.
+const JSON: [&str; 2] = ["application/json", "application/vnd.api+json"];
+
+/// An answer's headers, read. Those that a provider does not send are not there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Head {
     /// `Date`, if the answer looks like the provider's: a box on the way that answers in HTML has a clock of its own.
@@ -30,7 +34,7 @@ impl Head {
     pub(super) fn read(headers: &HeaderMap) -> Self {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
         let request_id = text("request-id").map(|id| id.chars().filter(char::is_ascii_graphic).take(100).collect());
-        let is_json = text(CONTENT_TYPE.as_str()).is_some_and(|kind| kind.starts_with("application/json"));
+        let is_json = text(CONTENT_TYPE.as_str()).is_some_and(|kind| JSON.iter().any(|json| kind.starts_with(json)));
         let sent_at = text(DATE.as_str()).and_then(|date| httpdate::parse_http_date(date).ok());
         Self {
             date: sent_at.filter(|_| is_json || request_id.is_some()).and_then(timestamp),
@@ -73,6 +77,7 @@ mod tests {
     #[test]
     fn m5_the_date_counts_only_on_an_answer_of_the_provider() {
         assert_eq!(head(&[DATE_LINE, ("content-type", "application/json; charset=utf-8")]).date, Some(NOON));
+        assert_eq!(head(&[DATE_LINE, ("content-type", "application/vnd.api+json")]).date, Some(NOON));
         assert_eq!(head(&[DATE_LINE, ("request-id", "req_1")]).date, Some(NOON));
         assert_eq!(head(&[DATE_LINE, ("content-type", "text/html")]).date, None);
         assert_eq!(head(&[("date", "soon"), ("request-id", "req_1")]).date, None);

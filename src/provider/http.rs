@@ -1,0 +1,131 @@
+//! One HTTPS client, one idle connection, and what became of each request on the wire.
+
+use std::error::Error;
+use std::time::Duration;
+
+use reqwest::{RequestBuilder, redirect};
+
+use super::ProviderError;
+use super::endpoint::Endpoint;
+use super::head::Head;
+use super::secret::Secret;
+
+/// A subscription with its items is some ten KiB; what is longer is not the provider's answer.
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+const USER_AGENT: &str = concat!("usaged/", env!("CARGO_PKG_VERSION"));
+
+/// Speaks to one account at one address.
+#[derive(Debug)]
+pub(super) struct Http {
+    client: reqwest::Client,
+    endpoint: Endpoint,
+    key: Secret,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub(super) enum Exchange {
+    /// No connection came about, so the request never left.
+    NotSent(String),
+    /// It may have left, and no answer arrived.
+    Lost(String),
+    /// An answer arrived, at least its head.
+    Answered(Response),
+}
+
+/// An answer off the wire.
+#[derive(Debug)]
+pub(super) struct Response {
+    pub(super) status: u16,
+    pub(super) head: Head,
+    /// The body, or why there is none, as the end of a sentence.
+    pub(super) body: Result<Vec<u8>, String>,
+}
+
+impl Http {
+    pub(super) fn new(endpoint: Endpoint, key: Secret, timeout: Duration) -> Result<Self, ProviderError> {
+        // Fails only if a provider is installed already, and any will do.
+        let _already_installed = rustls::crypto::ring::default_provider().install_default().is_err();
+        let mut builder = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .timeout(timeout)
+            // Earlier than the whole, so that a connection that never came about is told from a lost answer.
+            .connect_timeout(timeout / 2)
+            // A redirect would carry the key somewhere else.
+            .redirect(redirect::Policy::none())
+            // Whether to send again is the outbox's decision.
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .pool_max_idle_per_host(1)
+            .pool_idle_timeout(Duration::from_secs(30));
+        if endpoint.is_plain() {
+            // Loopback: no proxy may see the key in the clear, and no CA certificates need to be held in memory.
+            builder = builder.no_proxy().tls_certs_only([]);
+        }
+        let client = builder.build().map_err(|error| ProviderError::Tls { why: innermost(&error) })?;
+        Ok(Self { client, endpoint, key })
+    }
+
+    /// The key as people may see it.
+    pub(super) fn key_label(&self) -> &str {
+        self.key.label()
+    }
+
+    /// Host and port, for messages.
+    pub(super) fn host(&self) -> &str {
+        self.endpoint.host()
+    }
+
+    /// A request to read. `path` is made of ids, which hold no character with a meaning in a URL.
+    pub(super) fn get(&self, path: &str) -> RequestBuilder {
+        self.client.get(self.endpoint.url(path))
+    }
+
+    /// A request to change something.
+    pub(super) fn post(&self, path: &str) -> RequestBuilder {
+        self.client.post(self.endpoint.url(path))
+    }
+
+    /// Sends it with the key, once.
+    pub(super) async fn send(&self, request: RequestBuilder) -> Exchange {
+        match request.bearer_auth(self.key.expose()).send().await {
+            Ok(response) => {
+                let status = response.status().as_u16();
+                let head = Head::read(response.headers());
+                let body = read_body(response).await.map(|body| self.key.redact(body));
+                Exchange::Answered(Response { status, head, body })
+            }
+            Err(error) if error.is_connect() || error.is_builder() => Exchange::NotSent(innermost(&error)),
+            Err(error) if error.is_timeout() => Exchange::Lost("it took too long".to_owned()),
+            Err(error) => Exchange::Lost(innermost(&error)),
+        }
+    }
+}
+
+async fn read_body(mut response: reqwest::Response) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len().saturating_add(chunk.len()) > BODY_BYTES_MAX => {
+                return Err("its body is longer than 1 MiB".to_owned());
+            }
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => return Ok(body),
+            Err(error) if error.is_timeout() => return Err("its body took too long".to_owned()),
+            Err(error) => return Err(format!("its body was cut off: {}", innermost(&error))),
+        }
+    }
+}
+
+/// The cause at the bottom of the chain. The layers above repeat each other, and the topmost names the whole URL.
+fn innermost(error: &reqwest::Error) -> String {
+    let mut cause: &dyn Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    match cause.downcast_ref::<reqwest::Error>() {
+        Some(_) => "the request could not be made".to_owned(),
+        None => cause.to_string(),
+    }
+}
