@@ -56,7 +56,8 @@ impl Environment {
     #[must_use]
     pub fn without_billing(mut self) -> Self {
         self.variables.retain(|name, _| {
-            name != "CREDENTIALS_DIRECTORY" && !name.to_str().is_some_and(|name| name.starts_with("STRIPE_"))
+            name != "CREDENTIALS_DIRECTORY"
+                && !name.to_str().is_some_and(|name| name.starts_with("STRIPE_") || name.starts_with("LEMONSQUEEZY_"))
         });
         self
     }

@@ -70,7 +70,7 @@ fn read(text: &str, env: &Environment) -> Result<Loaded, Vec<Fault>> {
     let root = Section::root(&own, &shipped);
     let (mut config, key_file) = read_root(root, &mut findings);
     let mut faults = findings.into_faults();
-    config.provider.key = secrets::find(env, key_file.as_deref(), &mut faults);
+    config.provider.key = secrets::find(env, config.provider.kind, key_file.as_deref(), &mut faults);
     config.provider.webhook_secret = secrets::webhook_secret(env, &mut faults);
     config.seed = seed::read(env, config.seed.plan.take(), &mut faults);
     if !faults.is_empty() {

@@ -114,6 +114,8 @@ pub enum ProviderKind {
     StripeMeters,
     /// Stripe's legacy usage records, pinned version.
     StripeUsageRecords,
+    /// Lemon Squeezy's current usage.
+    LemonSqueezy,
 }
 
 impl ProviderKind {
@@ -124,6 +126,7 @@ impl ProviderKind {
             Self::None => "none",
             Self::StripeMeters => "stripe-meters",
             Self::StripeUsageRecords => "stripe-usage-records",
+            Self::LemonSqueezy => "lemon-squeezy",
         }
     }
 }

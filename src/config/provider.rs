@@ -8,7 +8,7 @@ use toml::de::DeValue;
 
 use super::section::{Findings, Section};
 use super::values::{Read, choice, duration, refuse, text};
-use super::{ApiKey, Periods, ProviderKind};
+use super::{ApiKey, Periods, ProviderKind, secrets};
 
 /// The section, without what comes from elsewhere.
 #[derive(Debug, Default)]
@@ -27,10 +27,11 @@ pub(super) fn read(mut section: Section<'_>, findings: &mut Findings<'_>) -> Set
         ("none", ProviderKind::None),
         ("stripe-meters", ProviderKind::StripeMeters),
         ("stripe-usage-records", ProviderKind::StripeUsageRecords),
+        ("lemon-squeezy", ProviderKind::LemonSqueezy),
     ];
     let periods = [("provider", Periods::Provider), ("utc-months", Periods::UtcMonths)];
     let bounds = Duration::from_secs(1)..=Duration::from_mins(2);
-    let settings = Settings {
+    let mut settings = Settings {
         kind: section.get("kind", choice(kinds), findings).unwrap_or_default(),
         base_url: section.get("base_url", base_url, findings).unwrap_or_default(),
         timeout: section.get("timeout", duration(bounds), findings).unwrap_or_default(),
@@ -40,8 +41,16 @@ pub(super) fn read(mut section: Section<'_>, findings: &mut Findings<'_>) -> Set
         key_file: section.get("key_file", key_file, findings),
     };
     section.close(findings);
+    if settings.kind == ProviderKind::LemonSqueezy && settings.base_url == STRIPE {
+        LEMON_SQUEEZY.clone_into(&mut settings.base_url);
+    }
     settings
 }
+
+/// The shipped default, which only means something for Stripe.
+const STRIPE: &str = "https://api.stripe.com";
+/// <https://docs.lemonsqueezy.com/api/getting-started/requests>
+const LEMON_SQUEEZY: &str = "https://api.lemonsqueezy.com";
 
 /// Stripe's own bounds for the time between a draft invoice and its finalization.
 /// <https://docs.stripe.com/billing/subscriptions/usage-based/configure-grace-period>
@@ -64,9 +73,10 @@ pub(super) fn note(kind: ProviderKind, key: Option<&ApiKey>) -> Option<String> {
         (_, Some(_)) => None,
         (kind, None) => Some(format!(
             "Nothing is billed: provider.kind is \"{}\", but there is no key. Usage is measured. \
-             Provide the key as systemd credential stripe_api_key, in the file that provider.key_file names, or as \
-             STRIPE_API_KEY.",
-            kind.word()
+             Provide the key as systemd credential {}, in the file that provider.key_file names, or as {}.",
+            kind.word(),
+            secrets::credential(kind),
+            secrets::variable(kind)
         )),
     }
 }

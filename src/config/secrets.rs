@@ -7,20 +7,45 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use secrecy::SecretString;
 
-use super::{ApiKey, Environment, Fault};
+use super::{ApiKey, Environment, Fault, ProviderKind};
 
-const CREDENTIAL: &str = "stripe_api_key";
-const VARIABLE: &str = "STRIPE_API_KEY";
+/// The credential that holds a provider's key.
+pub(super) const fn credential(kind: ProviderKind) -> &'static str {
+    match kind {
+        ProviderKind::LemonSqueezy => "lemon_squeezy_api_key",
+        _ => "stripe_api_key",
+    }
+}
+
+/// The environment's variable for a provider's key.
+pub(super) const fn variable(kind: ProviderKind) -> &'static str {
+    match kind {
+        ProviderKind::LemonSqueezy => "LEMONSQUEEZY_API_KEY",
+        _ => "STRIPE_API_KEY",
+    }
+}
+
 /// Longer than any key, so that a wrong file is not read to its end.
 const LONGEST: u64 = 4_096;
 
 /// The first that holds a key: the systemd credential, the file, the environment.
-pub(super) fn find(env: &Environment, key_file: Option<&Path>, faults: &mut Vec<Fault>) -> Option<ApiKey> {
-    let (key, from) = from_credential(env, faults)
+pub(super) fn find(
+    env: &Environment,
+    kind: ProviderKind,
+    key_file: Option<&Path>,
+    faults: &mut Vec<Fault>,
+) -> Option<ApiKey> {
+    let variable = variable(kind);
+    let (key, from) = from_credential(env, credential(kind), faults)
         .or_else(|| from_file(key_file?, faults))
-        .or_else(|| Some((env.text(VARIABLE, faults)?, format!("environment {VARIABLE}"))))?;
-    if let Some(trouble) = trouble_with(&key) {
-        faults.push(Fault::outside(&from, trouble, "copy the secret or restricted key from the Stripe dashboard"));
+        .or_else(|| Some((env.text(variable, faults)?, format!("environment {variable}"))))?;
+    let (trouble, hint) = if kind == ProviderKind::LemonSqueezy {
+        (trouble_with_lemon_squeezy(&key), "make a key in Lemon Squeezy's settings, under API")
+    } else {
+        (trouble_with(&key), "copy the secret or restricted key from the Stripe dashboard")
+    };
+    if let Some(trouble) = trouble {
+        faults.push(Fault::outside(&from, trouble, hint));
         return None;
     }
     Some(ApiKey { secret: SecretString::from(key), from })
@@ -32,9 +57,9 @@ pub(super) fn webhook_secret(env: &Environment, faults: &mut Vec<Fault>) -> Opti
 }
 
 /// systemd itself keeps others out of that directory, and shows an access list as group bits: the mode says nothing.
-fn from_credential(env: &Environment, faults: &mut Vec<Fault>) -> Option<(String, String)> {
-    let path = env.path("CREDENTIALS_DIRECTORY")?.join(CREDENTIAL);
-    let from = format!("credential {CREDENTIAL}");
+fn from_credential(env: &Environment, name: &str, faults: &mut Vec<Fault>) -> Option<(String, String)> {
+    let path = env.path("CREDENTIALS_DIRECTORY")?.join(name);
+    let from = format!("credential {name}");
     let file = match open(&path) {
         Ok(file) => file,
         Err(why) if why.kind() == ErrorKind::NotFound => return None,
@@ -91,6 +116,12 @@ fn unreadable(from: &str, why: &str) -> Fault {
     Fault::outside(from, format!("cannot be read: {why}"), "make it readable for the user that usaged runs as")
 }
 
+/// The provider looks closer; this tells another one's key, the most likely mistake, before the start.
+fn trouble_with_lemon_squeezy(key: &str) -> Option<&'static str> {
+    let is_stripes = ["sk_", "rk_", "pk_", "whsec_"].iter().any(|prefix| key.starts_with(prefix));
+    is_stripes.then_some("holds one of Stripe's keys, and provider.kind is \"lemon-squeezy\"")
+}
+
 /// What is wrong with the key, without a character of it.
 fn trouble_with(key: &str) -> Option<&'static str> {
     let rest = ["sk_test_", "sk_live_", "rk_test_", "rk_live_"].iter().find_map(|prefix| key.strip_prefix(prefix));
@@ -121,7 +152,7 @@ mod tests {
 
     fn found(env: &Environment, file: Option<&Path>) -> Result<Option<(String, String)>, Vec<Fault>> {
         let mut faults = Vec::new();
-        let key = find(env, file, &mut faults);
+        let key = find(env, ProviderKind::StripeMeters, file, &mut faults);
         let key = key.map(|key| (key.secret.expose_secret().to_owned(), key.from));
         if faults.is_empty() { Ok(key) } else { Err(faults) }
     }
@@ -131,22 +162,36 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = write(&dir, "key", "sk_test_file\n", 0o600);
         let home = dir.path().to_str().unwrap();
-        let env = Environment::of(&[("CREDENTIALS_DIRECTORY", home), (VARIABLE, "sk_test_env")], None);
+        let env = Environment::of(&[("CREDENTIALS_DIRECTORY", home), ("STRIPE_API_KEY", "sk_test_env")], None);
         let from = |key: &str, from: &str| Ok(Some((key.to_owned(), from.to_owned())));
 
         assert_eq!(found(&env, None), from("sk_test_env", "environment STRIPE_API_KEY"));
         assert_eq!(found(&env, Some(&file)), from("sk_test_file", &format!("file {}", file.display())));
-        write(&dir, CREDENTIAL, "  rk_live_cred \n", 0o440);
+        write(&dir, "stripe_api_key", "  rk_live_cred \n", 0o440);
         assert_eq!(found(&env, Some(&file)), from("rk_live_cred", "credential stripe_api_key"));
-        write(&dir, CREDENTIAL, "\n", 0o440);
+        write(&dir, "stripe_api_key", "\n", 0o440);
         assert_eq!(found(&env, Some(&file)), from("sk_test_file", &format!("file {}", file.display())));
+    }
+
+    #[test]
+    fn each_provider_has_a_place_of_its_own_and_refuses_the_others_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().to_str().unwrap();
+        let env = Environment::of(&[("CREDENTIALS_DIRECTORY", home), ("LEMONSQUEEZY_API_KEY", "a.b.c")], None);
+        let find = |faults: &mut Vec<Fault>| find(&env, ProviderKind::LemonSqueezy, None, faults);
+        write(&dir, "stripe_api_key", "sk_test_1", 0o440);
+        assert_eq!(find(&mut Vec::new()).unwrap().from, "environment LEMONSQUEEZY_API_KEY");
+        write(&dir, "lemon_squeezy_api_key", "sk_test_1", 0o440);
+        let mut faults = Vec::new();
+        assert!(find(&mut faults).is_none());
+        assert!(faults[0].what.contains("one of Stripe's keys"), "{faults:?}");
     }
 
     #[test]
     fn an_empty_key_is_no_key() {
         let dir = tempfile::tempdir().unwrap();
         let file = write(&dir, "key", " \n", 0o600);
-        let env = Environment::of(&[(VARIABLE, "")], None);
+        let env = Environment::of(&[("STRIPE_API_KEY", "")], None);
         assert_eq!(found(&env, Some(&file)), Ok(None));
         assert_eq!(found(&Environment::default(), None), Ok(None));
     }
@@ -177,7 +222,7 @@ mod tests {
     fn what_is_not_a_secret_key_is_refused_without_being_shown() {
         for bad in ["pk_live_hush", "whsec_hush", "hush", "sk_live_", "sk_live_hush\r\nX-Evil: 1", "sk_live_hush hush"]
         {
-            let faults = found(&Environment::of(&[(VARIABLE, bad)], None), None).unwrap_err();
+            let faults = found(&Environment::of(&[("STRIPE_API_KEY", bad)], None), None).unwrap_err();
             assert_eq!((faults.len(), faults[0].key.as_str()), (1, "environment STRIPE_API_KEY"), "{bad}");
             assert!(!format!("{faults:?}").contains("hush"), "{faults:?}");
         }
@@ -185,7 +230,8 @@ mod tests {
 
     #[test]
     fn debug_output_never_holds_the_key() {
-        let key = find(&Environment::of(&[(VARIABLE, "sk_live_hush")], None), None, &mut Vec::new()).unwrap();
+        let env = Environment::of(&[("STRIPE_API_KEY", "sk_live_hush")], None);
+        let key = find(&env, ProviderKind::StripeMeters, None, &mut Vec::new()).unwrap();
         assert!(!format!("{key:?}").contains("hush"));
     }
 }

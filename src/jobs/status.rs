@@ -104,7 +104,9 @@ fn mode(settings: &Settings, sandbox: bool) -> &'static str {
         (true, _) => "sandbox",
         (false, Some(true)) => "live",
         (false, Some(false)) => "test",
-        (false, None) => "unbilled",
+        (false, None) if matches!(settings.provider, Provider::None) => "unbilled",
+        // Its key does not tell test from live.
+        (false, None) => "billed",
     }
 }
 

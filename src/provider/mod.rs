@@ -46,6 +46,7 @@ impl Provider {
     pub fn new(config: &ProviderConfig) -> Result<Self, ProviderError> {
         match config.kind {
             ProviderKind::None => Ok(Self::None),
+            ProviderKind::LemonSqueezy => lemon_squeezy::LemonSqueezy::new(config).map(Self::LemonSqueezy),
             ProviderKind::StripeMeters | ProviderKind::StripeUsageRecords => {
                 stripe::Stripe::new(config).map(Self::Stripe)
             }

@@ -26,6 +26,8 @@ pub struct Behaviour {
     pub removed: RemovedUsage,
     /// Which usage an item on a meter is billed for that was put on within a period.
     pub added: AddedUsage,
+    /// What becomes of the usage of a period that an anchor set to now cuts short.
+    pub reset: ResetUsage,
     /// So many seconds pass before summaries and previews see an event, or that it was cancelled. Invoices see all.
     pub summary_lag_s: i64,
     /// So many seconds a draft invoice waits, and takes meter events of the period that ended. 72 hours at most.
@@ -44,6 +46,7 @@ impl Default for Behaviour {
             swapped: SwappedUsage::AtNewPrice,
             removed: RemovedUsage::Dropped,
             added: AddedUsage::SinceAdded,
+            reset: ResetUsage::Billed,
             summary_lag_s: 0,
             draft_grace_s: 3_600,
             negative_values: true,
@@ -93,6 +96,16 @@ pub enum AddedUsage {
     SinceAdded,
     /// All of the period.
     WholePeriod,
+}
+
+/// What becomes of the usage of a period that ends early by a new anchor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResetUsage {
+    /// It is billed on the invoice that the reset makes.
+    Billed,
+    /// It is never billed.
+    Dropped,
 }
 
 /// What is in force.

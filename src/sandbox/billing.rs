@@ -7,28 +7,50 @@ use rusqlite::Connection;
 
 use super::behaviour;
 use super::books::{self, Record};
+use super::collection;
 use super::errors::ApiError;
 use super::invoices::{self, Invoice, Status as InvoiceStatus};
+use super::item_periods;
 use super::items;
 use super::lines::{self, Line, Stretch};
 use super::payments;
 use super::subscriptions::{Status, Subscription};
+use super::test_clocks::{self, TestClock};
+use super::trials;
 use super::usage_records;
 
-/// Does everything that was due by now.
+/// The name under which the books remember the last invoice number.
+const LAST_NUMBER: &str = "last_invoice_number";
+
+/// Does everything that was due by now, by the sandbox's own time.
 pub(super) fn catch_up(books: &Connection, now: i64) -> Result<(), ApiError> {
-    while let Some((kind, id, due)) = books::first_due(books, now)? {
-        if kind == Subscription::KIND {
-            end_stage(books, books::get(books, &id)?, due)?;
-        } else {
-            let mut invoice: Invoice = books::get(books, &id)?;
-            finalize(books, &mut invoice, due)?;
+    catch_up_on(books, None, now)
+}
+
+/// Does everything that was due by now on a test clock, or on none.
+pub(super) fn catch_up_on(books: &Connection, clock: Option<&str>, now: i64) -> Result<(), ApiError> {
+    while let Some((kind, id, due)) = books::first_due(books, clock, now)? {
+        match kind.as_str() {
+            Subscription::KIND => end_stage(books, books::get(books, &id)?, due)?,
+            TestClock::KIND => test_clocks::remove(books, &id)?,
+            _ => end_wait(books, books::get(books, &id)?, due)?,
         }
     }
     Ok(())
 }
 
+fn end_wait(books: &Connection, mut invoice: Invoice, due: i64) -> Result<(), ApiError> {
+    match invoice.status {
+        InvoiceStatus::Draft => finalize(books, &mut invoice, due),
+        _ => collection::retry(books, &mut invoice, due),
+    }
+}
+
 fn end_stage(books: &Connection, mut subscription: Subscription, due: i64) -> Result<(), ApiError> {
+    if subscription.pause.is_some_and(|pause| pause.resumes_at.is_some_and(|at| at <= due)) {
+        subscription.pause = None;
+        return books::put(books, &subscription);
+    }
     if subscription.status != Status::Incomplete {
         return end_period(books, subscription);
     }
@@ -45,7 +67,10 @@ fn end_stage(books: &Connection, mut subscription: Subscription, due: i64) -> Re
 }
 
 fn end_period(books: &Connection, mut subscription: Subscription) -> Result<(), ApiError> {
-    let (ended, next) = stretches(&subscription);
+    let (ended, _) = stretches(&subscription);
+    if trials::ends_unpayable(books, &mut subscription)? {
+        return books::put(books, &subscription);
+    }
     let (metered, lines) = period_lines(books, &subscription, None)?;
     subscription.pending.clear();
     if subscription.cancel_at_period_end {
@@ -55,7 +80,7 @@ fn end_period(books: &Connection, mut subscription: Subscription) -> Result<(), 
         if subscription.status == Status::Trialing {
             subscription.status = Status::Active;
         }
-        (subscription.period_start, subscription.period_end) = (next.start, next.end);
+        item_periods::move_on(books, &mut subscription)?;
     }
     let mut invoice = promised(&mut subscription, "subscription_cycle", ended, lines, ended.end);
     invoice.finalize_at = Some(final_at(books, ended.end)?);
@@ -63,6 +88,7 @@ fn end_period(books: &Connection, mut subscription: Subscription) -> Result<(), 
         usage_records::close(books, line, &invoice.id)?;
     }
     subscription.latest_invoice = Some(invoice.id.clone());
+    collection::decide(books, &subscription, &mut invoice, ended.end)?;
     books::put(books, &invoice)?;
     books::put(books, &subscription)
 }
@@ -86,24 +112,31 @@ fn period_lines(
     subscription: &Subscription,
     seen_at: Option<i64>,
 ) -> Result<(Vec<Line>, Vec<Line>), ApiError> {
-    let (ended, next) = stretches(subscription);
-    let goes_on = Subscription { status: Status::Active, ..subscription.clone() };
     let mut metered = Vec::new();
     let mut licensed = Vec::new();
     for item in items::live(books, &subscription.id)? {
-        metered.extend(lines::in_arrears(books, subscription, &item, ended, seen_at)?);
-        if !subscription.cancel_at_period_end {
-            licensed.extend(lines::in_advance(books, &goes_on, &item, next)?);
+        let seen = subscription.seen_by(&item);
+        // Nothing goes on after the last period, and what does not end yet is billed then.
+        let (ends_now, goes_on) = (seen.period_end == subscription.period_end, !subscription.cancel_at_period_end);
+        let (ended, next) = stretches(&seen);
+        if ends_now || !goes_on {
+            let ended = Stretch { end: subscription.period_end, ..ended };
+            metered.extend(lines::in_arrears(books, &seen, &item, ended, seen_at)?);
+        }
+        if ends_now && goes_on {
+            let active = Subscription { status: Status::Active, ..seen };
+            licensed.extend(lines::in_advance(books, &active, &item, next)?);
         }
     }
     let all = subscription.pending.iter().chain(&metered).chain(&licensed).cloned().collect();
     Ok((metered, all))
 }
 
-/// The invoice that would be made if the period ended as it stands. Not stored.
-pub(super) fn preview(books: &Connection, subscription: &Subscription, now: i64) -> Result<Invoice, ApiError> {
+/// The invoice that would be made if the period ended as it stands, with the events of meters that are seen at a moment
+/// of the sandbox's time. Not stored.
+pub(super) fn preview(books: &Connection, subscription: &Subscription, seen_at: i64) -> Result<Invoice, ApiError> {
     let (ended, _) = stretches(subscription);
-    let (_, lines) = period_lines(books, subscription, Some(now))?;
+    let (_, lines) = period_lines(books, subscription, Some(seen_at))?;
     let mut invoice = draft(subscription, "upcoming", ended, lines, ended.end);
     invoice.finalize_at = Some(final_at(books, ended.end)?);
     Ok(invoice)
@@ -114,7 +147,9 @@ pub(super) fn invoice_now(books: &Connection, subscription: &mut Subscription, n
     let period = Stretch { start: subscription.period_start, end: now };
     let mut metered = Vec::new();
     for item in items::live(books, &subscription.id)? {
-        metered.extend(lines::in_arrears(books, subscription, &item, period, None)?);
+        let seen = subscription.seen_by(&item);
+        let so_far = Stretch { start: seen.period_start, end: now };
+        metered.extend(lines::in_arrears(books, &seen, &item, so_far, None)?);
     }
     let lines = subscription.pending.drain(..).chain(metered.iter().cloned()).collect();
     let mut invoice = promised(subscription, "manual", period, lines, now);
@@ -122,11 +157,18 @@ pub(super) fn invoice_now(books: &Connection, subscription: &mut Subscription, n
         usage_records::close(books, line, &invoice.id)?;
     }
     subscription.latest_invoice = Some(invoice.id.clone());
-    finalize(books, &mut invoice, now)
+    books::put(books, subscription)?;
+    collection::issue(books, subscription, &mut invoice, now)
 }
 
 /// As [`draft`], under the id that was promised where usage was closed before.
-fn promised(subscription: &mut Subscription, reason: &str, period: Stretch, lines: Vec<Line>, now: i64) -> Invoice {
+pub(super) fn promised(
+    subscription: &mut Subscription,
+    reason: &str,
+    period: Stretch,
+    lines: Vec<Line>,
+    now: i64,
+) -> Invoice {
     let mut invoice = draft(subscription, reason, period, lines, now);
     if let Some(id) = subscription.promised_invoice.take() {
         invoice.id = id;
@@ -155,6 +197,9 @@ pub(super) fn draft(subscription: &Subscription, reason: &str, period: Stretch, 
         voided_at: None,
         payment_intent: None,
         days_until_due: subscription.days_until_due,
+        uncollectible_at: None,
+        attempts: 0,
+        next_attempt: None,
     }
 }
 
@@ -164,24 +209,23 @@ pub(super) fn finalize(books: &Connection, invoice: &mut Invoice, now: i64) -> R
     let subscription: Option<Subscription> = books::find(books, &invoice.subscription)?;
     let Some(mut subscription) = subscription else { return Ok(()) };
     let payer = if invoice.days_until_due.is_none() { payments::payer(books, &subscription)? } else { None };
+    let payer = payer.filter(|method| payments::pays(method));
     if invoice.amount_due() == 0 || payer.is_some() {
-        return payments::settle(books, invoice, payer.as_deref(), now);
+        payments::settle(books, invoice, payer.as_deref(), now)?;
+        return collection::revive(books, &mut subscription, invoice);
     }
-    if invoice.days_until_due.is_none() && subscription.status == Status::Active {
-        subscription.status = Status::PastDue;
-        books::put(books, &subscription)?;
+    if invoice.days_until_due.is_none() {
+        collection::fail(books, &mut subscription, invoice, now)?;
     }
     Ok(())
 }
 
 /// A draft becomes final and waits to be paid.
 pub(super) fn open(books: &Connection, invoice: &mut Invoice, now: i64) -> Result<(), ApiError> {
-    let sql = "SELECT count(*) FROM objects WHERE kind = 'invoice'";
-    let count: i64 = books.query_row(sql, [], |row| row.get(0))?;
     for line in &mut invoice.lines {
         line.settle(books, &invoice.customer)?;
     }
-    invoice.number = Some(format!("USAGED-{count:04}"));
+    invoice.number = Some(next_number(books)?);
     invoice.status = InvoiceStatus::Open;
     invoice.finalized_at = Some(now);
     invoice.finalize_at = None;
@@ -189,4 +233,11 @@ pub(super) fn open(books: &Connection, invoice: &mut Invoice, now: i64) -> Resul
         invoice.payment_intent = Some(payments::intend(books, invoice, now)?);
     }
     books::put(books, invoice)
+}
+
+/// Counted, so that no number comes back when the invoices of a test clock go.
+fn next_number(books: &Connection) -> Result<String, ApiError> {
+    let number = books::recall::<u64>(books, LAST_NUMBER)?.unwrap_or(0).saturating_add(1);
+    books::remember(books, LAST_NUMBER, &number)?;
+    Ok(format!("USAGED-{number:04}"))
 }

@@ -11,7 +11,7 @@ use super::errors::{ApiError, SandboxError};
 
 /// `usgs`, in the file's header.
 const APPLICATION_ID: i64 = 0x7573_6773;
-const SCHEMA: i64 = 2;
+const SCHEMA: i64 = 3;
 
 const TABLES: &str = "
 CREATE TABLE objects (
@@ -20,10 +20,11 @@ CREATE TABLE objects (
     kind  TEXT NOT NULL,
     owner TEXT,              -- what lists of it are filtered by: a customer, a subscription
     due   INTEGER,           -- unix seconds at which time alone changes it
+    clock TEXT,              -- the test clock whose time it lives in; NULL: the sandbox's
     body  TEXT NOT NULL
 );
 CREATE INDEX objects_kind ON objects (kind, owner);
-CREATE INDEX objects_due ON objects (due) WHERE due IS NOT NULL;
+CREATE INDEX objects_due ON objects (clock, due) WHERE due IS NOT NULL;
 CREATE TABLE usage_records (
     item      TEXT NOT NULL,
     timestamp INTEGER NOT NULL,
@@ -50,15 +51,6 @@ CREATE TABLE meter_events (
 );
 CREATE INDEX meter_events_counted ON meter_events (meter, customer, timestamp);
 CREATE INDEX meter_events_identifier ON meter_events (identifier, created);
-CREATE TABLE meter_errors (  -- found after an event was accepted
-    seq             INTEGER PRIMARY KEY AUTOINCREMENT,
-    at              INTEGER NOT NULL,
-    meter           TEXT NOT NULL,
-    identifier      TEXT NOT NULL,
-    idempotency_key TEXT,    -- of the request that brought the event
-    code            TEXT NOT NULL,
-    message         TEXT NOT NULL
-);
 CREATE TABLE idempotency (
     key         TEXT PRIMARY KEY,
     path        TEXT NOT NULL,
@@ -81,8 +73,12 @@ pub(super) trait Record: Serialize + DeserializeOwned {
     const NOUN: &'static str;
     /// Its id.
     fn id(&self) -> &str;
-    /// What lists of it are filtered by.
+    /// What lists of it are filtered by. Stored before it: an object lives on the test clock of its owner.
     fn owner(&self) -> Option<&str> {
+        None
+    }
+    /// The test clock it was put on; the owner's where it names none.
+    fn clock(&self) -> Option<&str> {
         None
     }
     /// Unix seconds at which time alone changes it.
@@ -136,9 +132,10 @@ pub(super) fn new_id(prefix: &str) -> String {
 pub(super) fn put<R: Record>(books: &Connection, record: &R) -> Result<(), ApiError> {
     let body = serde_json::to_string(record)?;
     books.execute(
-        "INSERT INTO objects (id, kind, owner, due, body) VALUES (?1, ?2, ?3, ?4, ?5)
+        "INSERT INTO objects (id, kind, owner, due, body, clock)
+         VALUES (?1, ?2, ?3, ?4, ?5, coalesce(?6, (SELECT clock FROM objects WHERE id = ?3)))
          ON CONFLICT (id) DO UPDATE SET owner = excluded.owner, due = excluded.due, body = excluded.body",
-        params![record.id(), R::KIND, record.owner(), record.due(), body],
+        params![record.id(), R::KIND, record.owner(), record.due(), body, record.clock()],
     )?;
     Ok(())
 }
@@ -168,10 +165,20 @@ pub(super) fn all<R: Record>(books: &Connection, owner: Option<&str>) -> Result<
     bodies.map(|body| Ok(serde_json::from_str(&body?)?)).collect()
 }
 
-/// The first thing that time alone changes by now: its kind, its id and the moment.
-pub(super) fn first_due(books: &Connection, now: i64) -> Result<Option<(String, String, i64)>, ApiError> {
-    let sql = "SELECT kind, id, due FROM objects WHERE due <= ?1 ORDER BY due, seq LIMIT 1";
-    Ok(books.query_row(sql, [now], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?)
+/// The first thing that time alone changes by now, on this test clock or on none: its kind, its id and the moment.
+pub(super) fn first_due(
+    books: &Connection,
+    clock: Option<&str>,
+    now: i64,
+) -> Result<Option<(String, String, i64)>, ApiError> {
+    let sql = "SELECT kind, id, due FROM objects WHERE clock IS ?1 AND due <= ?2 ORDER BY due, seq LIMIT 1";
+    Ok(books.query_row(sql, params![clock, now], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?)
+}
+
+/// The test clock that an object lives on.
+pub(super) fn clock_of(books: &Connection, id: &str) -> Result<Option<String>, ApiError> {
+    let sql = "SELECT clock FROM objects WHERE id = ?1";
+    Ok(books.query_row(sql, [id], |row| row.get(0)).optional()?.flatten())
 }
 
 /// A remembered value.

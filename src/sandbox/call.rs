@@ -11,8 +11,10 @@ use super::version::Version;
 pub(super) struct Call<'a> {
     /// Inside the request's transaction.
     pub(super) books: &'a Connection,
-    /// The sandbox's time, unix seconds.
+    /// The time of the test clock that the object lives on, otherwise the sandbox's; unix seconds.
     pub(super) now: i64,
+    /// The sandbox's time, unix seconds.
+    pub(super) sandbox_now: i64,
     pub(super) version: &'a Version,
     pub(super) form: &'a Form,
     /// The object that the path names; empty where it names none.

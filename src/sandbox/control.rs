@@ -3,11 +3,13 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::account::{self, Account};
 use super::clock::{SandboxClock, Setting};
 use super::exchange::{Reply, Request};
 use super::faults::Faults;
+use super::limits::Limits;
 use super::shapes::merged;
-use super::{Behaviour, Inner, SandboxError, auth, behaviour};
+use super::{Behaviour, Inner, SandboxError, auth, behaviour, meter_errors};
 use crate::model::Timestamp;
 
 #[derive(Deserialize)]
@@ -30,9 +32,23 @@ struct KeyOrder {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct MeterErrorOrder {
+    /// `mtr_…`; none where there was no meter for the event.
+    #[serde(default)]
+    meter: Option<String>,
+    /// The event's.
+    identifier: String,
+    /// The request's.
+    #[serde(default)]
+    idempotency_key: Option<String>,
+    code: meter_errors::Code,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct LimitOrder {
-    /// Requests a second; none where null.
-    per_second: Option<u32>,
+    /// `sandbox` or `live`: what such an account may do.
+    preset: String,
 }
 
 /// Answers, where the path is one of the sandbox's own.
@@ -42,10 +58,13 @@ pub(super) fn answer(inner: &Inner, request: &Request) -> Option<Reply> {
         (_, "clock") => clock(&inner.clock, |to| inner.move_clock(to), request),
         (_, "faults") => faults(&inner.faults, request),
         ("POST", "keys") => Some(read(request).and_then(|order| register(inner, &order))),
-        ("POST", "limit") => Some(read::<LimitOrder>(request).map(|order| {
-            inner.limit_rate(order.per_second);
-            json!({ "per_second": order.per_second })
+        ("POST", "limit") => Some(limits(request).map(|limits| {
+            inner.limiter.set(limits);
+            json!(limits)
         })),
+        ("POST", "meter_errors") => Some(read(request).and_then(|order| note_meter_error(inner, &order))),
+        ("GET", "account") => Some(account(inner)),
+        ("POST", "account") => Some(read(request).and_then(|chosen| set_account(inner, &chosen))),
         ("GET", "behaviour") => Some(behaviour(inner)),
         ("POST", "behaviour") => Some(read(request).and_then(|order| behave(inner, order))),
         ("GET", "books") => Some(inner.report().map_err(|error| error.to_string())),
@@ -125,6 +144,32 @@ pub(super) fn faults(faults: &Faults, request: &Request) -> Option<Result<Value,
 fn register(inner: &Inner, order: &KeyOrder) -> Result<Value, String> {
     auth::register(&inner.books(), &order.key, &order.permissions).map_err(|error| error.message)?;
     Ok(json!({ "permissions": order.permissions }))
+}
+
+fn note_meter_error(inner: &Inner, order: &MeterErrorOrder) -> Result<Value, String> {
+    let (meter, key) = (order.meter.as_deref(), order.idempotency_key.as_deref());
+    let noted = inner.within(|tx, now| meter_errors::note(tx, meter, &order.identifier, key, order.code, now));
+    noted.map_err(|error| error.to_string())?;
+    Ok(json!({ "code": order.code }))
+}
+
+/// Each limit by its name, or all of one kind of account.
+fn limits(request: &Request) -> Result<Limits, String> {
+    let Ok(LimitOrder { preset }) = serde_json::from_slice(&request.body) else { return read(request) };
+    match preset.as_str() {
+        "sandbox" => Ok(Limits::SANDBOX),
+        "live" => Ok(Limits::LIVE),
+        other => Err(format!("no such preset of limits: {other}; there are sandbox and live")),
+    }
+}
+
+fn account(inner: &Inner) -> Result<Value, String> {
+    inner.within(|tx, _| Ok(json!(account::of(tx)?))).map_err(|error| error.to_string())
+}
+
+fn set_account(inner: &Inner, chosen: &Account) -> Result<Value, String> {
+    inner.within(|tx, _| account::set(tx, chosen)).map_err(|error| error.to_string())?;
+    account(inner)
 }
 
 fn behaviour(inner: &Inner) -> Result<Value, String> {

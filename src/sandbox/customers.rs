@@ -10,6 +10,7 @@ use super::call::Call;
 use super::errors::ApiError;
 use super::form::Form;
 use super::lists;
+use super::test_clocks;
 
 /// Names and values a caller may attach.
 pub(super) type Metadata = BTreeMap<String, String>;
@@ -27,6 +28,8 @@ pub(super) struct Customer {
     pub(super) payment_method: Option<String>,
     /// That of its first subscription.
     pub(super) currency: Option<String>,
+    /// Whose time it lives in.
+    pub(super) test_clock: Option<String>,
 }
 
 impl Record for Customer {
@@ -34,6 +37,9 @@ impl Record for Customer {
     const NOUN: &'static str = "customer";
     fn id(&self) -> &str {
         &self.id
+    }
+    fn clock(&self) -> Option<&str> {
+        self.test_clock.as_deref()
     }
 }
 
@@ -50,8 +56,9 @@ const FIELDS: [&str; 9] = [
 ];
 
 pub(super) fn create(call: &Call<'_>) -> Result<Value, ApiError> {
-    call.form.allow(&FIELDS)?;
-    let mut customer = Customer { id: books::new_id("cus_"), created: call.now, ..Customer::default() };
+    call.form.allow(&[&FIELDS[..], &["test_clock"]].concat())?;
+    let test_clock = test_clocks::named(call)?;
+    let mut customer = Customer { id: books::new_id("cus_"), created: call.now, test_clock, ..Customer::default() };
     change(&mut customer, call.form)?;
     books::put(call.books, &customer)?;
     Ok(render(&customer))
@@ -71,10 +78,11 @@ pub(super) fn retrieve(call: &Call<'_>) -> Result<Value, ApiError> {
 }
 
 pub(super) fn list(call: &Call<'_>) -> Result<Value, ApiError> {
-    call.form.allow(&["email", "limit", "starting_after", "ending_before"])?;
-    let email = call.form.text("email")?;
+    call.form.allow(&["email", "test_clock", "limit", "starting_after", "ending_before"])?;
+    let (email, clock) = (call.form.text("email")?, test_clocks::named(call)?);
     let customers: Vec<Customer> = books::all(call.books, None)?;
-    let kept = customers.iter().filter(|one| email.is_none() || one.email.as_deref() == email);
+    let fits = |one: &&Customer| one.test_clock == clock && (email.is_none() || one.email.as_deref() == email);
+    let kept = customers.iter().filter(fits);
     lists::page(call, "/v1/customers", kept.map(render).collect())
 }
 
@@ -100,10 +108,11 @@ fn change(customer: &mut Customer, form: &Form) -> Result<(), ApiError> {
     update_metadata(&mut customer.metadata, form)
 }
 
-/// Stripe's test payment methods that always pay.
+/// Stripe's test payment methods: they always pay, but for those that can be kept and never pay.
 pub(super) fn payment_method(param: &str, method: &str) -> Result<String, ApiError> {
-    let known = ["pm_card_visa", "pm_card_mastercard", "pm_card_amex", "tok_visa", "tok_mastercard"];
-    if known.contains(&method) {
+    let pay = ["pm_card_visa", "pm_card_mastercard", "pm_card_amex", "tok_visa", "tok_mastercard"];
+    let never = ["pm_card_chargeCustomerFail", "tok_chargeCustomerFail"];
+    if pay.contains(&method) || never.contains(&method) {
         Ok(method.to_owned())
     } else {
         Err(ApiError::no_such_at(param, "PaymentMethod", method))
@@ -166,6 +175,6 @@ pub(super) fn render(customer: &Customer) -> Value {
         "preferred_locales": [],
         "shipping": null,
         "tax_exempt": "none",
-        "test_clock": null,
+        "test_clock": customer.test_clock,
     })
 }

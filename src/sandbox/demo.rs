@@ -183,7 +183,15 @@ impl Seed<'_> {
         })?;
         let owned = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let form = Form::from_pairs(owned);
-        handler(&Call { books: self.tx, now: self.now, version: &version, form: &form, id: "", key: None })
+        handler(&Call {
+            books: self.tx,
+            now: self.now,
+            sandbox_now: self.now,
+            version: &version,
+            form: &form,
+            id: "",
+            key: None,
+        })
     }
 
     /// Ids by the name of their events; none where usage comes in records.

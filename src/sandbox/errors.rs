@@ -75,6 +75,8 @@ pub(super) struct ApiError {
     pub(super) param: Option<String>,
     /// Whether the request had begun to run, so that its idempotency key keeps this answer.
     pub(super) ran: bool,
+    /// Which limit stood against it, as `Stripe-Rate-Limited-Reason` says it.
+    pub(super) limited: Option<&'static str>,
     /// Whether it says of itself that the same again changes nothing.
     pub(super) is_final: bool,
 }
@@ -83,7 +85,8 @@ const INVALID: &str = "invalid_request_error";
 
 impl ApiError {
     fn new(status: u16, kind: &'static str, message: impl Into<String>) -> Self {
-        Self { status, kind, code: None, message: message.into(), param: None, ran: false, is_final: false }
+        let message = message.into();
+        Self { status, kind, code: None, message, param: None, ran: false, limited: None, is_final: false }
     }
 
     fn at(mut self, param: &str) -> Self {
@@ -187,10 +190,11 @@ impl ApiError {
         Self::new(409, INVALID, message).coded("idempotency_key_in_use")
     }
 
-    pub(super) fn rate_limited() -> Self {
+    /// Too much is asked for: `reason` as `global-rate`.
+    pub(super) fn rate_limited(reason: &'static str) -> Self {
         let message = "Testmode request rate limit exceeded, the rate limits in testmode are lower than livemode. You \
                        can learn more about rate limits here https://stripe.com/docs/rate-limits.";
-        Self::new(429, INVALID, message).coded("rate_limit")
+        Self { limited: Some(reason), ..Self::new(429, INVALID, message).coded("rate_limit") }
     }
 
     pub(super) fn locked() -> Self {
@@ -257,7 +261,9 @@ mod tests {
 
     #[test]
     fn only_what_ran_is_kept_by_a_key() {
-        assert!(!ApiError::missing("x").ran && !ApiError::rate_limited().ran && !ApiError::key_in_use("k").ran);
+        assert!(
+            !ApiError::missing("x").ran && !ApiError::rate_limited("global-rate").ran && !ApiError::key_in_use("k").ran
+        );
         assert!(ApiError::refused("x").ran && ApiError::internal().ran && ApiError::no_such("customer", "c").ran);
     }
 }

@@ -16,10 +16,11 @@ use super::errors::ApiError;
 use super::faults::{Effect, Fault};
 use super::form::Form;
 use super::idempotency::{self, Stored};
+use super::limits::Running;
 use super::routes::{self, Route};
 use super::server::Answers;
 use super::version::{PINNED_VERSION, Version};
-use super::{InFlight, Inner, LoggedRequest, billing, control, expand, meter_events};
+use super::{InFlight, Inner, LoggedRequest, billing, control, expand, meter_events, test_clocks};
 use crate::model::Timestamp;
 
 /// A request as it came over the wire.
@@ -50,12 +51,13 @@ pub(super) struct Reply {
 }
 
 /// A request that is let in and understood.
-struct Admitted {
+struct Admitted<'a> {
     key: Key,
     version: Version,
     route: Route,
     form: Form,
     idempotency_key: Option<String>,
+    _running: Running<'a>,
 }
 
 /// What the work came to.
@@ -64,13 +66,16 @@ struct Done {
     body: String,
     /// The first request's id, where this is its answer again.
     replayed: Option<String>,
+    /// Which limit stood against it.
+    limited: Option<&'static str>,
     /// As [`ApiError::is_final`].
     is_final: bool,
 }
 
 impl Done {
     fn refused(error: &ApiError) -> Self {
-        Self { status: error.status, body: pretty(&error.body()), replayed: None, is_final: error.is_final }
+        let (status, body) = (error.status, pretty(&error.body()));
+        Self { status, body, replayed: None, limited: error.limited, is_final: error.is_final }
     }
 }
 
@@ -135,17 +140,18 @@ pub(super) async fn wait(fault: Option<&Fault>) {
     }
 }
 
-fn admit(inner: &Inner, request: &Request) -> Result<Admitted, ApiError> {
+fn admit<'a>(inner: &'a Inner, request: &Request) -> Result<Admitted<'a>, ApiError> {
     let key = auth::authenticate(&inner.books(), request.header("authorization"))?;
-    inner.count_against_limit()?;
     let version = Version::parse(request.header("stripe-version").unwrap_or(PINNED_VERSION))?;
     let route = routes::find(&request.method, &request.path, &version);
     let route = route.ok_or_else(|| ApiError::unknown_url(&request.method, &request.path))?;
+    let endpoint = route.endpoint(&request.method, &request.path);
+    let running = inner.limiter.admit(endpoint, &route.id, inner.clock.now().secs())?;
     key.require(route.permission)?;
     let form = form(request)?;
     let idempotency_key = request.idempotency_key().map(str::to_owned);
     idempotency_key.as_deref().map_or(Ok(()), idempotency::check)?;
-    Ok(Admitted { key, version, route, form, idempotency_key })
+    Ok(Admitted { key, version, route, form, idempotency_key, _running: running })
 }
 
 fn form(request: &Request) -> Result<Form, ApiError> {
@@ -173,9 +179,9 @@ fn hold<'a>(inner: &'a Inner, request: &Request, admitted: &Admitted) -> Result<
 }
 
 /// Does the work, unless the fault stands before it.
-fn work(inner: &Inner, request: &Request, admitted: &Admitted, effect: &Effect) -> Done {
+fn work(inner: &Inner, request: &Request, admitted: &Admitted<'_>, effect: &Effect) -> Done {
     let in_the_way = match effect {
-        Effect::RateLimited { .. } => Some(ApiError::rate_limited()),
+        Effect::RateLimited { .. } => Some(ApiError { limited: None, ..ApiError::rate_limited("") }),
         Effect::LockTimeout => Some(ApiError::locked()),
         Effect::KeyInUse => Some(ApiError::key_in_use(admitted.idempotency_key.as_deref().unwrap_or_default())),
         Effect::Unauthorized => {
@@ -187,12 +193,12 @@ fn work(inner: &Inner, request: &Request, admitted: &Admitted, effect: &Effect) 
         return Done::refused(&error);
     }
     if matches!(effect, Effect::CutBeforeCommit | Effect::Html) {
-        return Done { status: 502, body: String::new(), replayed: None, is_final: false };
+        return Done { status: 502, body: String::new(), replayed: None, limited: None, is_final: false };
     }
     transact(inner, request, admitted, effect).unwrap_or_else(|error| Done::refused(&error))
 }
 
-fn transact(inner: &Inner, request: &Request, admitted: &Admitted, effect: &Effect) -> Result<Done, ApiError> {
+fn transact(inner: &Inner, request: &Request, admitted: &Admitted<'_>, effect: &Effect) -> Result<Done, ApiError> {
     let now = inner.clock.now().secs();
     let mut connection = inner.books();
     let mut tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -205,7 +211,7 @@ fn transact(inner: &Inner, request: &Request, admitted: &Admitted, effect: &Effe
             Ok(Some(stored)) => {
                 tx.commit()?;
                 let Stored { status, body, request, is_final } = stored;
-                return Ok(Done { status, body, replayed: Some(request), is_final });
+                return Ok(Done { status, body, replayed: Some(request), limited: None, is_final });
             }
             Err(error) => {
                 tx.commit()?;
@@ -223,13 +229,13 @@ fn transact(inner: &Inner, request: &Request, admitted: &Admitted, effect: &Effe
         idempotency::keep(&tx, key, &request.path, &fingerprint, &stored, now)?;
     }
     tx.commit()?;
-    Ok(Done { status, body, replayed: None, is_final })
+    Ok(Done { status, body, replayed: None, limited: None, is_final })
 }
 
 /// Runs the handler. What it stored stays only where it succeeded.
 fn attempt(
     tx: &mut rusqlite::Transaction<'_>,
-    admitted: &Admitted,
+    admitted: &Admitted<'_>,
     effect: &Effect,
     now: i64,
 ) -> Result<Value, ApiError> {
@@ -238,7 +244,15 @@ fn attempt(
     }
     let savepoint = tx.savepoint()?;
     let Admitted { version, route, form, idempotency_key, .. } = admitted;
-    let call = Call { books: &savepoint, now, version, form, id: &route.id, key: idempotency_key.as_deref() };
+    let call = Call {
+        books: &savepoint,
+        now: test_clocks::time_of(&savepoint, &route.id, form, now)?,
+        sandbox_now: now,
+        version,
+        form,
+        id: &route.id,
+        key: idempotency_key.as_deref(),
+    };
     let value = (admitted.route.handler)(&call).and_then(|value| expand::apply(&call, value))?;
     savepoint.commit()?;
     if *effect == Effect::ErrorAfterCommit { Err(ApiError::internal()) } else { Ok(value) }
@@ -259,6 +273,7 @@ fn reply(inner: &Inner, request: &Request, done: Done, fault: Option<&Fault>) ->
     if done.replayed.is_some() {
         headers.push(("idempotent-replayed", "true".to_owned()));
     }
+    headers.extend(done.limited.map(|reason| ("stripe-rate-limited-reason", reason.to_owned())));
     if done.is_final {
         headers.push(("stripe-should-retry", "false".to_owned()));
     }

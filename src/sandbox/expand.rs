@@ -10,6 +10,7 @@ use super::invoices;
 use super::payments;
 use super::prices;
 use super::subscriptions;
+use super::test_clocks;
 
 /// Replaces what the request asks for.
 pub(super) fn apply(call: &Call<'_>, mut value: Value) -> Result<Value, ApiError> {
@@ -52,8 +53,8 @@ fn walk(call: &Call<'_>, value: &mut Value, segments: &[&str], path: &str) -> Re
 }
 
 fn expandable(name: &str) -> bool {
-    ["customer", "latest_invoice", "invoice", "payment_intent", "subscription", "product", "default_payment_method"]
-        .contains(&name)
+    let names = ["customer", "latest_invoice", "invoice", "payment_intent", "subscription", "product", "test_clock"];
+    names.contains(&name) || name == "default_payment_method"
 }
 
 /// The object that a field of this name refers to.
@@ -64,6 +65,7 @@ fn object(call: &Call<'_>, name: &str, id: &str) -> Result<Option<Value>, ApiErr
         "payment_intent" => payments::render(&books::get(call.books, id)?),
         "subscription" => subscriptions::render(call.books, &books::get(call.books, id)?, call.version)?,
         "product" => prices::expanded_product(call.books, id)?,
+        "test_clock" => test_clocks::render(&books::get(call.books, id)?),
         _ => return Ok(None),
     }))
 }

@@ -38,6 +38,11 @@ pub(super) struct Invoice {
     pub(super) payment_intent: Option<String>,
     /// Days until it is due where it is sent; `None` where it is charged by itself.
     pub(super) days_until_due: Option<i64>,
+    pub(super) uncollectible_at: Option<i64>,
+    /// Payments that failed.
+    pub(super) attempts: u32,
+    /// When an open one is tried again.
+    pub(super) next_attempt: Option<i64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +51,7 @@ pub(super) enum Status {
     Draft,
     Open,
     Paid,
+    Uncollectible,
     Void,
 }
 
@@ -55,6 +61,7 @@ impl Status {
             Self::Draft => "draft",
             Self::Open => "open",
             Self::Paid => "paid",
+            Self::Uncollectible => "uncollectible",
             Self::Void => "void",
         }
     }
@@ -70,7 +77,11 @@ impl Record for Invoice {
         Some(&self.subscription)
     }
     fn due(&self) -> Option<i64> {
-        self.finalize_at.filter(|_| self.status == Status::Draft)
+        match self.status {
+            Status::Draft => self.finalize_at,
+            Status::Open => self.next_attempt,
+            Status::Paid | Status::Uncollectible | Status::Void => None,
+        }
     }
 }
 
@@ -136,7 +147,7 @@ pub(super) fn upcoming(call: &Call<'_>) -> Result<Value, ApiError> {
     if subscription.status.is_over() || subscription.status == SubscriptionStatus::Incomplete {
         return Err(ApiError::nothing_upcoming(&subscription.customer));
     }
-    let preview = billing::preview(call.books, &subscription, call.now)?;
+    let preview = billing::preview(call.books, &subscription, call.sandbox_now)?;
     let mut value = render(&preview, call.version);
     if let Some(fields) = value.as_object_mut() {
         fields.remove("id");
@@ -199,12 +210,12 @@ fn render_amounts(invoice: &Invoice, version: &Version) -> Value {
 
 fn render_state(invoice: &Invoice) -> Value {
     let finalized = invoice.finalized_at;
-    let charged = finalized.is_some() && invoice.amount_due() > 0 && invoice.days_until_due.is_none();
+    let paid = invoice.status == Status::Paid && invoice.amount_due() > 0 && invoice.days_until_due.is_none();
     let due_date = invoice.days_until_due.and_then(|days| Some(finalized?.saturating_add(days.saturating_mul(86_400))));
     json!({
-        "attempt_count": i64::from(charged),
+        "attempt_count": i64::from(invoice.attempts).saturating_add(i64::from(paid)),
         "attempted": finalized.is_some(),
-        "auto_advance": invoice.status == Status::Draft,
+        "auto_advance": invoice.due().is_some(),
         "automatic_tax": { "enabled": false, "liability": null, "status": null },
         "billing_reason": invoice.billing_reason,
         "collection_method": if invoice.days_until_due.is_some() { "send_invoice" } else { "charge_automatically" },
@@ -226,7 +237,7 @@ fn render_state(invoice: &Invoice) -> Value {
         "status": invoice.status.word(),
         "status_transitions": {
             "finalized_at": finalized,
-            "marked_uncollectible_at": null,
+            "marked_uncollectible_at": invoice.uncollectible_at,
             "paid_at": invoice.paid_at,
             "voided_at": invoice.voided_at,
         },

@@ -9,6 +9,7 @@ use super::call::Call;
 use super::customers::{Metadata, update_metadata};
 use super::errors::ApiError;
 use super::form::Form;
+use super::item_periods::OwnPeriod;
 use super::lines::Stretch;
 use super::lists;
 use super::prices::{self, Price, Usage};
@@ -27,6 +28,8 @@ pub(super) struct Item {
     pub(super) metadata: Metadata,
     /// Taken off its subscription.
     pub(super) removed: bool,
+    /// Where its subscription is flexible.
+    pub(super) period: Option<OwnPeriod>,
     /// Usage up to here is no longer its own: it was billed or dropped, or came before it was put on a meter.
     pub(super) since: Option<i64>,
 }
@@ -74,6 +77,7 @@ pub(super) fn read(books: &Connection, form: &Form, subscription: &str, now: i64
         quantity: licensed.then(|| quantity.unwrap_or(1)),
         metadata: Metadata::new(),
         removed: false,
+        period: None,
         since: None,
     };
     update_metadata(&mut item.metadata, form)?;
@@ -168,6 +172,7 @@ pub(super) fn render(
     version: &Version,
 ) -> Result<Value, ApiError> {
     let price: Price = books::get(books, &item.price)?;
+    let subscription = subscription.seen_by(item);
     let mut value = json!({
         "id": item.id,
         "object": "subscription_item",

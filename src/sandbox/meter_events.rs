@@ -1,7 +1,8 @@
 //! Meter events as they arrive, and their cancelling. What they come to is in `meter_totals.rs`.
 //!
 //! An event is accepted by its own form. Whose it is is found out later at Stripe, so one of an unknown customer is
-//! accepted, counts nowhere, and is noted in the table `meter_errors` with the idempotency key that brought it.
+//! accepted, counts nowhere, and is noted in `meter_errors.rs`. `timestamp` is of the customer's time, which may be a test
+//! clock's; when an event came, was cancelled, and is forgotten is of the sandbox's.
 
 use rusqlite::{Connection, OptionalExtension, params};
 use rust_decimal::Decimal;
@@ -13,6 +14,7 @@ use super::call::Call;
 use super::customers::Customer;
 use super::errors::ApiError;
 use super::form::Form;
+use super::meter_errors::{self, Code};
 use super::meters::{self, Meter};
 
 // <https://docs.stripe.com/api/billing/meter-event/create>
@@ -50,14 +52,14 @@ pub(super) fn create(call: &Call<'_>) -> Result<Value, ApiError> {
     refuse_repeated(call, &identifier)?;
     call.books.execute(
         "INSERT INTO meter_events (identifier, meter, customer, value, timestamp, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        params![identifier, meter.id, customer, value.to_string(), timestamp, call.now],
+        params![identifier, meter.id, customer, value.to_string(), timestamp, call.sandbox_now],
     )?;
     note_unknown_customer(call, &meter, customer, &identifier)?;
     let payload: Map<String, Value> =
         form.map("payload").into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect();
     Ok(json!({
         "object": "billing.meter_event",
-        "created": call.now,
+        "created": call.sandbox_now,
         "event_name": event_name,
         "identifier": identifier,
         "livemode": false,
@@ -85,14 +87,14 @@ pub(super) fn adjust(call: &Call<'_>) -> Result<Value, ApiError> {
         Some((_, _, Some(_))) => {
             return refused(format!("The event with identifier {identifier} is already cancelled."));
         }
-        Some((_, created, None)) if created <= call.now.saturating_sub(REMEMBERED) => {
+        Some((_, created, None)) if created <= call.sandbox_now.saturating_sub(REMEMBERED) => {
             return refused(format!(
                 "The event with identifier {identifier} cannot be cancelled because it is older than 24 hours."
             ));
         }
         Some((seq, _, None)) => seq,
     };
-    call.books.execute("UPDATE meter_events SET cancelled = ?1 WHERE seq = ?2", params![call.now, seq])?;
+    call.books.execute("UPDATE meter_events SET cancelled = ?1 WHERE seq = ?2", params![call.sandbox_now, seq])?;
     Ok(json!({
         "object": "billing.meter_event_adjustment",
         "cancel": { "identifier": identifier },
@@ -111,23 +113,6 @@ pub(super) fn object(books: &Connection, form: &Form) -> Result<Option<String>, 
     };
     let customer = form.raw(&format!("payload[{}]", meter.customer_key));
     Ok(customer.map(|customer| format!("{OBJECT}{} {customer}", meter.id)))
-}
-
-/// Errors that Stripe finds after it has accepted an event, oldest first.
-pub(super) fn errors(books: &Connection) -> Result<Vec<Value>, ApiError> {
-    let sql = "SELECT at, meter, identifier, idempotency_key, code, message FROM meter_errors ORDER BY seq";
-    let mut statement = books.prepare(sql)?;
-    let rows = statement.query_map([], |row| {
-        Ok(json!({
-            "at": row.get::<_, i64>(0)?,
-            "meter": row.get::<_, String>(1)?,
-            "identifier": row.get::<_, String>(2)?,
-            "idempotency_key": row.get::<_, Option<String>>(3)?,
-            "code": row.get::<_, String>(4)?,
-            "message": row.get::<_, String>(5)?,
-        }))
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn no_meter(event_name: &str) -> ApiError {
@@ -182,7 +167,7 @@ fn value(form: &Form, meter: &Meter, behaviour: Behaviour) -> Result<Decimal, Ap
 
 fn refuse_repeated(call: &Call<'_>, identifier: &str) -> Result<(), ApiError> {
     let sql = "SELECT EXISTS (SELECT 1 FROM meter_events WHERE identifier = ?1 AND created > ?2)";
-    let since = call.now.saturating_sub(REMEMBERED);
+    let since = call.sandbox_now.saturating_sub(REMEMBERED);
     let is_known: bool = call.books.query_row(sql, params![identifier, since], |row| row.get(0))?;
     if !is_known {
         return Ok(());
@@ -194,10 +179,6 @@ fn note_unknown_customer(call: &Call<'_>, meter: &Meter, customer: &str, identif
     if books::find::<Customer>(call.books, customer)?.is_some() {
         return Ok(());
     }
-    let message = format!("No customer exists with ID `{customer}`");
-    call.books.execute(
-        "INSERT INTO meter_errors (at, meter, identifier, idempotency_key, code, message) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        params![call.now, meter.id, identifier, call.key, "meter_event_customer_not_found", message],
-    )?;
-    Ok(())
+    let code = Code::MeterEventCustomerNotFound;
+    meter_errors::note(call.books, Some(&meter.id), identifier, call.key, code, call.sandbox_now)
 }

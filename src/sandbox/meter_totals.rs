@@ -149,7 +149,7 @@ pub(super) fn list_summaries(call: &Call<'_>) -> Result<Value, ApiError> {
     let customer = books::get_at::<Customer>(call.books, "customer", customer)?.id;
     let mut rendered = Vec::new();
     for window in windows(call, &meter, &customer, asked, grouping)? {
-        if let Some(value) = seen(call.books, &meter, &customer, window, call.now)? {
+        if let Some(value) = seen(call.books, &meter, &customer, window, call.sandbox_now)? {
             rendered.push(render(&meter, &customer, window, value));
         }
     }

@@ -4,25 +4,29 @@
 //! Owns: `sandbox.db`, which holds nothing real; a settable clock; faults on request; a choice of how to read what
 //! Stripe leaves open. Speaks HTTP only, so that the daemon meets it exactly as it meets Stripe.
 //! After a crash: whatever was answered is on disk, together with the idempotency key that asked for it; so is how far
-//! the clock was moved, and what was chosen. Faults that wait, the request log and the rate limit are forgotten.
+//! the clock was moved, and what was chosen. Faults that wait, the request log and the limits are forgotten.
 //! Does not know: anything of this program but its clock and its words for time.
 //!
 //! ```text
 //!  server ──> exchange: auth, version, route, form ──> idempotency ──> handler ──> expand ──> books (one transaction)
-//!    │            └ faults                                  │             customers, products, prices, subscriptions,
+//!    │            └ faults, limits                          │             customers, products, prices, subscriptions,
 //!  control (/_sandbox)                        billing::catch_up           items, usage_records, invoices, payments,
-//!                                                                         meters, meter_events, meter_totals
+//!                                                                         meters, meter_events, meter_totals,
+//!                                                                         meter_errors, test_clocks
 //! ```
 //!
 //! Invariant: an answer leaves after its effects and its key are committed.
-//! Invariant: time is the sandbox's clock, read once per request.
+//! Invariant: time is the sandbox's clock, read once per request; or the test clock's that an object lives on.
 
+mod account;
+mod anchors;
 mod auth;
 mod behaviour;
 mod billing;
 mod books;
 mod call;
 mod clock;
+mod collection;
 mod control;
 mod customers;
 mod demo;
@@ -33,11 +37,14 @@ mod faults;
 mod form;
 mod idempotency;
 mod invoices;
+mod item_periods;
 mod items;
 pub mod lemon_squeezy;
+mod limits;
 mod lines;
 mod lists;
 mod log;
+mod meter_errors;
 mod meter_events;
 mod meter_totals;
 mod meters;
@@ -51,6 +58,8 @@ mod shapes;
 mod subscribe;
 mod subscription_changes;
 mod subscriptions;
+mod test_clocks;
+mod trials;
 mod usage_records;
 mod version;
 
@@ -61,11 +70,13 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-pub use behaviour::{AddedUsage, Behaviour, Newest, RemovedUsage, SwappedUsage};
+pub use account::{Account, WhenRetriesFail};
+pub use behaviour::{AddedUsage, Behaviour, Newest, RemovedUsage, ResetUsage, SwappedUsage};
 pub use clock::SandboxClock;
 pub use demo::{Demo, SECONDS_PRICE, seed_demo, seed_meter_demo};
 pub use errors::SandboxError;
 pub use faults::{Effect, Fault};
+pub use limits::Limits;
 pub use log::LoggedRequest;
 use rusqlite::{Connection, TransactionBehavior};
 use rust_decimal::prelude::ToPrimitive;
@@ -94,7 +105,7 @@ struct Inner {
     faults: faults::Faults,
     in_flight: Mutex<BTreeSet<String>>,
     log: RequestLog,
-    limit: Mutex<Limit>,
+    limiter: limits::Limiter,
 }
 
 /// A metered item's total in one period.
@@ -110,13 +121,6 @@ pub struct ItemTotal {
     pub invoice: Option<String>,
 }
 
-#[derive(Default)]
-struct Limit {
-    per_second: Option<u32>,
-    second: i64,
-    count: u32,
-}
-
 impl Sandbox {
     /// Opens or creates `sandbox.db` in this directory. A following clock takes up where it was moved to before.
     ///
@@ -130,7 +134,7 @@ impl Sandbox {
             faults: faults::Faults::default(),
             in_flight: Mutex::default(),
             log: RequestLog::default(),
-            limit: Mutex::default(),
+            limiter: limits::Limiter::default(),
         })))
     }
 
@@ -188,7 +192,20 @@ impl Sandbox {
 
     /// Refuses more than this many requests in one second of the sandbox's time; `None` lifts the limit.
     pub fn limit_rate(&self, per_second: Option<u32>) {
-        self.0.limit_rate(per_second);
+        self.limit(Limits { per_second, ..Limits::default() });
+    }
+
+    /// Refuses what goes beyond these.
+    pub fn limit(&self, limits: Limits) {
+        self.0.limiter.set(limits);
+    }
+
+    /// Chooses what an account's owner chooses, and what is not settled about Stripe.
+    ///
+    /// # Errors
+    /// The books cannot be written.
+    pub fn set_account(&self, account: &Account) -> Result<(), SandboxError> {
+        self.0.within(|tx, _| account::set(tx, account))
     }
 
     /// The metered item's totals, newest period first.
@@ -302,21 +319,6 @@ impl Inner {
         Ok(InFlight { inner: self, name })
     }
 
-    fn limit_rate(&self, per_second: Option<u32>) {
-        *self.limit.lock().unwrap_or_else(PoisonError::into_inner) = Limit { per_second, ..Limit::default() };
-    }
-
-    fn count_against_limit(&self) -> Result<(), ApiError> {
-        let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
-        let second = self.clock.now().secs();
-        if limit.second != second {
-            (limit.second, limit.count) = (second, 0);
-        }
-        limit.count = limit.count.saturating_add(1);
-        let is_over = limit.per_second.is_some_and(|most| limit.count > most);
-        if is_over { Err(ApiError::rate_limited()) } else { Ok(()) }
-    }
-
     /// All totals and invoices, for `GET /_sandbox/books`.
     fn report(&self) -> Result<Value, SandboxError> {
         self.within(|tx, _| {
@@ -334,7 +336,7 @@ impl Inner {
                 "subscriptions": rendered.collect::<Result<Vec<_>, _>>()?,
                 "totals": items,
                 "invoices": invoices,
-                "meter_errors": meter_events::errors(tx)?,
+                "meter_errors": meter_errors::all(tx)?,
             }))
         })
     }

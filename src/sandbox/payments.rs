@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 
 use super::books::{self, Record};
 use super::call::Call;
+use super::collection;
 use super::customers;
 use super::errors::ApiError;
 use super::invoices::{Invoice, Status as InvoiceStatus};
-use super::subscriptions::{Status, Subscription};
+use super::subscriptions::Subscription;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct PaymentIntent {
@@ -29,6 +30,9 @@ impl Record for PaymentIntent {
     const NOUN: &'static str = "payment_intent";
     fn id(&self) -> &str {
         &self.id
+    }
+    fn owner(&self) -> Option<&str> {
+        Some(&self.customer)
     }
 }
 
@@ -60,6 +64,7 @@ pub(super) fn settle(
     invoice.status = InvoiceStatus::Paid;
     invoice.amount_paid = invoice.amount_due();
     invoice.paid_at = Some(now);
+    invoice.next_attempt = None;
     if let Some(id) = &invoice.payment_intent {
         let mut intent: PaymentIntent = books::get(books, id)?;
         intent.succeeded = true;
@@ -72,13 +77,13 @@ pub(super) fn settle(
 /// As [`settle`], by the customer's own act.
 pub(super) fn pay(call: &Call<'_>, invoice: &mut Invoice) -> Result<(), ApiError> {
     match invoice.status {
-        InvoiceStatus::Open => {}
+        InvoiceStatus::Open | InvoiceStatus::Uncollectible => {}
         InvoiceStatus::Paid => return Err(ApiError::refused("Invoice is already paid")),
         InvoiceStatus::Draft => super::billing::finalize(call.books, invoice, call.now)?,
         InvoiceStatus::Void => return Err(ApiError::refused("This invoice can no longer be paid.")),
     }
     let form = call.form;
-    let mut subscription: Subscription = books::get(call.books, &invoice.subscription)?;
+    let subscription: Subscription = books::get(call.books, &invoice.subscription)?;
     let out_of_band = form.boolean("paid_out_of_band")?.unwrap_or(false);
     let method = match form.text("payment_method")? {
         Some("pm_card_chargeDeclined") => return Err(ApiError::declined()),
@@ -88,15 +93,20 @@ pub(super) fn pay(call: &Call<'_>, invoice: &mut Invoice) -> Result<(), ApiError
     if method.is_none() && !out_of_band {
         return Err(no_payment_method());
     }
+    if method.as_deref().is_some_and(|method| !pays(method)) && !out_of_band {
+        return Err(ApiError::declined());
+    }
     if invoice.status != InvoiceStatus::Paid {
         settle(call.books, invoice, method.as_deref(), call.now)?;
     }
+    let mut subscription: Subscription = books::get(call.books, &invoice.subscription)?;
     subscription.payment_method = method.or(subscription.payment_method);
-    if matches!(subscription.status, Status::Incomplete | Status::PastDue) {
-        subscription.status = Status::Active;
-        subscription.incomplete_until = None;
-    }
-    books::put(call.books, &subscription)
+    collection::revive(call.books, &mut subscription, invoice)
+}
+
+/// Whether a payment method pays. The others can be kept and are declined when they are charged.
+pub(super) fn pays(method: &str) -> bool {
+    !method.ends_with("_chargeCustomerFail")
 }
 
 /// What a subscription's invoices are paid with.

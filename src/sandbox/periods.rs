@@ -88,6 +88,11 @@ impl Anchor {
         moved.map_or(i64::MAX, |moved| on_day(moved, self.day).timestamp())
     }
 
+    /// This many months on from the anchor.
+    pub(super) fn months_after(self, months: u32) -> i64 {
+        self.months_on(i64::from(months))
+    }
+
     /// The first boundary after a moment.
     pub(super) fn next_after(self, interval: Interval, moment: i64) -> i64 {
         let mut steps = self.steps_near(interval, moment);

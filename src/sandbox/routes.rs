@@ -5,9 +5,11 @@ use serde_json::{Value, json};
 use super::call::{Call, Handler};
 use super::errors::ApiError;
 use super::version::Version;
-use super::{customers, invoices, items, meter_events, meter_totals, meters};
-use super::{payments, prices, products, subscribe, usage_records};
-use super::{subscription_changes, subscriptions};
+use super::{
+    anchors, collection, customers, invoices, items, meter_errors, meter_events, meter_totals, meters, payments,
+    prices, products, subscribe, usage_records,
+};
+use super::{subscription_changes, subscriptions, test_clocks};
 
 /// Where a request goes.
 pub(super) struct Route {
@@ -18,20 +20,43 @@ pub(super) struct Route {
     pub(super) id: String,
 }
 
+impl Route {
+    /// The method and the path without the object's id, as limits count them.
+    pub(super) fn endpoint(&self, method: &str, path: &str) -> String {
+        let named = |segment: &str| !self.id.is_empty() && segment == self.id;
+        let segments: Vec<&str> = path.split('/').map(|one| if named(one) { "*" } else { one }).collect();
+        format!("{method} {}", segments.join("/"))
+    }
+}
+
 /// Finds the route, if this version of the API has it.
 pub(super) fn find(method: &str, path: &str, version: &Version) -> Option<Route> {
+    if let Some(path) = path.strip_prefix("/v2/") {
+        return second_api(method, path, version);
+    }
     let segments: Vec<&str> = path.strip_prefix("/v1/")?.split('/').collect();
     let (handler, permission) = of_version(method, &segments, version)
         .or_else(|| catalog(method, &segments))
         .or_else(|| metering(method, &segments))
-        .or_else(|| billing(method, &segments))?;
+        .or_else(|| billing(method, &segments))
+        .or_else(|| test_helpers(method, &segments))?;
     let id = match segments.as_slice() {
-        ["billing", "meters", id, ..] => id,
-        ["billing", ..] | [_, "upcoming" | "create_preview"] => "",
+        ["billing", "meters", id, ..] | ["test_helpers", "test_clocks", id, ..] => id,
+        ["billing" | "test_helpers", ..] | [_, "upcoming" | "create_preview"] => "",
         [_, id, ..] => id,
         _ => "",
     };
     Some(Route { handler, permission, id: id.to_owned() })
+}
+
+/// What there is below `/v2/`.
+fn second_api(method: &str, path: &str, version: &Version) -> Option<Route> {
+    let (handler, id): (Handler, &str) = match (method, path.split('/').collect::<Vec<_>>().as_slice()) {
+        ("GET", ["core", "events"]) => (meter_errors::list, ""),
+        ("GET", ["core", "events", id]) => (meter_errors::retrieve, id),
+        _ => return None,
+    };
+    version.has_thin_events().then(|| Route { handler, permission: "event_read", id: id.to_owned() })
 }
 
 type Found = Option<(Handler, &'static str)>;
@@ -100,6 +125,7 @@ fn billing(method: &str, segments: &[&str]) -> Found {
         ("GET", ["subscriptions"]) => (subscriptions::list, "subscription_read"),
         ("GET", ["subscriptions", _]) => (subscriptions::retrieve, "subscription_read"),
         ("POST", ["subscriptions", _]) => (subscription_changes::update, "subscription_write"),
+        ("POST", ["subscriptions", _, "resume"]) => (anchors::resume, "subscription_write"),
         ("DELETE", ["subscriptions", _]) => (subscription_changes::cancel, "subscription_write"),
         ("POST", ["subscription_items"]) => (items::create, "subscription_write"),
         ("GET", ["subscription_items"]) => (items::list, "subscription_read"),
@@ -111,9 +137,22 @@ fn billing(method: &str, segments: &[&str]) -> Found {
         ("GET", ["invoices", _, "lines"]) => (invoices::list_lines, "invoice_read"),
         ("POST", ["invoices", _, "pay"]) => (invoices::pay, "invoice_write"),
         ("POST", ["invoices", _, "finalize"]) => (invoices::finalize, "invoice_write"),
+        ("POST", ["invoices", _, "void"]) => (collection::void, "invoice_write"),
+        ("POST", ["invoices", _, "mark_uncollectible"]) => (collection::mark_uncollectible, "invoice_write"),
         ("GET", ["payment_intents", _]) => (payments::retrieve, "payment_intent_read"),
         ("POST", ["payment_intents", _, "confirm"]) => (payments::confirm, "payment_intent_write"),
         ("GET", ["balance"]) => (balance, "balance_read"),
+        _ => return None,
+    })
+}
+
+fn test_helpers(method: &str, segments: &[&str]) -> Found {
+    Some(match (method, segments) {
+        ("POST", ["test_helpers", "test_clocks"]) => (test_clocks::create, "billing_clock_write"),
+        ("GET", ["test_helpers", "test_clocks"]) => (test_clocks::list, "billing_clock_read"),
+        ("GET", ["test_helpers", "test_clocks", _]) => (test_clocks::retrieve, "billing_clock_read"),
+        ("DELETE", ["test_helpers", "test_clocks", _]) => (test_clocks::delete, "billing_clock_write"),
+        ("POST", ["test_helpers", "test_clocks", _, "advance"]) => (test_clocks::advance, "billing_clock_write"),
         _ => return None,
     })
 }

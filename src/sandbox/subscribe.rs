@@ -8,17 +8,19 @@ use super::call::Call;
 use super::customers::{Customer, Metadata, payment_method, update_metadata};
 use super::errors::ApiError;
 use super::form::Form;
+use super::item_periods::OwnPeriod;
 use super::items::{self, Item};
 use super::lines::{self, Line, Stretch};
 use super::payments;
 use super::periods::{self, Anchor, Interval};
 use super::prices::Price;
 use super::subscriptions::{self, Status, Subscription};
+use super::trials::{self, TrialWithoutMethod};
 
 /// The first invoice of an incomplete subscription can be paid this long, seconds.
 const INCOMPLETE: i64 = 23 * 3_600;
 
-const FIELDS: [&str; 30] = [
+const FIELDS: [&str; 31] = [
     "customer",
     "items[][price]",
     "items[][quantity]",
@@ -43,6 +45,7 @@ const FIELDS: [&str; 30] = [
     "billing_thresholds[reset_billing_cycle_anchor]",
     "trial_end",
     "trial_period_days",
+    "trial_settings[end_behavior][missing_payment_method]",
     "cancel_at_period_end",
     "off_session",
     "payment_settings[save_default_payment_method]",
@@ -61,15 +64,25 @@ pub(super) fn create(call: &Call<'_>) -> Result<Value, ApiError> {
     form.allow(&FIELDS)?;
     let mut customer: Customer = books::get_at(call.books, "customer", form.required("customer")?)?;
     let id = books::new_id("sub_");
-    let ordered = read_items(call, &id)?;
+    let mut ordered = read_items(call, &id)?;
     let first = ordered.first().ok_or_else(|| ApiError::missing("items"))?;
-    let (interval, currency) = (interval_of(&first.1), first.1.currency.clone());
-    refuse_mismatch(&ordered, interval, &currency)?;
+    let currency = first.1.currency.clone();
+    let flexible = is_flexible(call)?;
+    let shortest = ordered.iter().map(|(_, price)| interval_of(price));
+    let shortest = shortest.min_by_key(|interval| Anchor::at(call.now).next_after(*interval, call.now));
+    let interval = if flexible { shortest.unwrap_or_else(|| interval_of(&first.1)) } else { interval_of(&first.1) };
+    refuse_mismatch(&ordered, interval, &currency, flexible && call.version.mixes_intervals())?;
     refuse_currency(form, &customer, &currency)?;
     let mut subscription = begin(call, id, &customer, interval, currency)?;
+    subscription.flexible = flexible;
+    for (item, price) in ordered.iter_mut().filter(|_| flexible) {
+        let (anchor, trial_end) = (subscription.anchor, subscription.trial_end);
+        item.period = Some(OwnPeriod::begin(interval_of(price), anchor, call.now, trial_end));
+    }
     update_metadata(&mut subscription.metadata, form)?;
     customer.currency = Some(subscription.currency.clone());
     books::put(call.books, &customer)?;
+    books::put(call.books, &subscription)?;
     for (item, _) in &ordered {
         books::put(call.books, item)?;
     }
@@ -93,10 +106,7 @@ fn refuse_not_kept(call: &Call<'_>) -> Result<(), ApiError> {
             return Err(ApiError::not_kept(param, what));
         }
     }
-    if call.version.is_basil() && form.word("billing_mode[type]", &["classic", "flexible"])? == Some("flexible") {
-        return Err(ApiError::not_kept("billing_mode[type]", "the flexible billing mode"));
-    }
-    if !call.version.is_basil() && form.has("billing_mode") {
+    if !call.version.has_billing_mode() && form.has("billing_mode") {
         let message = "Received unknown parameter: billing_mode";
         return Err(ApiError::parameter("billing_mode", "parameter_unknown", message));
     }
@@ -104,6 +114,12 @@ fn refuse_not_kept(call: &Call<'_>) -> Result<(), ApiError> {
         return Err(ApiError::not_kept("automatic_tax[enabled]", "tax"));
     }
     Ok(())
+}
+
+/// Whether its items are to have periods of their own.
+fn is_flexible(call: &Call<'_>) -> Result<bool, ApiError> {
+    let named = call.form.word("billing_mode[type]", &["classic", "flexible"])?;
+    Ok(named.map_or(call.version.is_flexible(), |mode| mode == "flexible"))
 }
 
 fn read_items(call: &Call<'_>, subscription: &str) -> Result<Vec<(Item, Price)>, ApiError> {
@@ -132,9 +148,16 @@ pub(super) fn interval_of(price: &Price) -> Interval {
     price.recurring.as_ref().map_or(monthly, |recurring| recurring.interval)
 }
 
-/// All items of a subscription are paid in one currency and at one interval.
-fn refuse_mismatch(ordered: &[(Item, Price)], interval: Interval, currency: &str) -> Result<(), ApiError> {
-    ordered.iter().try_for_each(|(_, price)| refuse_other_terms(price, interval, currency))
+/// All items of a subscription are paid in one currency and, but for mixed ones, at one interval.
+fn refuse_mismatch(
+    ordered: &[(Item, Price)],
+    interval: Interval,
+    currency: &str,
+    is_mixed: bool,
+) -> Result<(), ApiError> {
+    ordered.iter().try_for_each(|(_, price)| {
+        refuse_other_terms(price, if is_mixed { interval_of(price) } else { interval }, currency)
+    })
 }
 
 pub(super) fn refuse_other_terms(price: &Price, interval: Interval, currency: &str) -> Result<(), ApiError> {
@@ -173,7 +196,7 @@ fn begin(
     currency: String,
 ) -> Result<Subscription, ApiError> {
     let form = call.form;
-    let trial_end = trial_end(call)?;
+    let trial_end = trials::end(call)?;
     let configured = form.has("billing_cycle_anchor_config");
     let anchor = match (configured, form.text("billing_cycle_anchor")?) {
         (true, Some(_)) => {
@@ -195,6 +218,7 @@ fn begin(
         id,
         created: call.now,
         customer: customer.id.clone(),
+        test_clock: customer.test_clock.clone(),
         status: if trial_end.is_some() { Status::Trialing } else { Status::Active },
         currency,
         interval,
@@ -214,23 +238,11 @@ fn begin(
         trial_end,
         incomplete_until: None,
         pending: Vec::new(),
+        pause: None,
+        trial_without_method: TrialWithoutMethod::read(form)?.unwrap_or_default(),
+        flexible: false,
         promised_invoice: None,
     })
-}
-
-fn trial_end(call: &Call<'_>) -> Result<Option<i64>, ApiError> {
-    let days = call.form.natural("trial_period_days")?.filter(|days| *days > 0);
-    let end = match (call.form.raw("trial_end"), days) {
-        (Some("now") | None, None) => return Ok(None),
-        (Some("now") | None, Some(days)) => call.now.saturating_add(days.saturating_mul(86_400)),
-        (Some(_), _) => call.form.integer("trial_end")?.unwrap_or(call.now),
-    };
-    let latest = call.now.saturating_add(730 * 86_400);
-    if end <= call.now || end > latest {
-        let message = "Invalid timestamp: must be an integer Unix timestamp in the future, at most two years from now.";
-        return Err(ApiError::uncoded("trial_end", message));
-    }
-    Ok(Some(end))
 }
 
 fn given_anchor(call: &Call<'_>, interval: Interval) -> Result<Anchor, ApiError> {
@@ -264,15 +276,16 @@ fn first_lines(
     ordered: &[(Item, Price)],
     prorates: bool,
 ) -> Result<Vec<Line>, ApiError> {
-    let period = subscription.period();
-    let is_whole = subscription.anchor.last_before(subscription.interval, period.end) == period.start;
     let mut first = Vec::new();
     for (item, _) in ordered {
+        let seen = subscription.seen_by(item);
+        let period = seen.period();
+        let is_whole = seen.anchor.last_before(seen.interval, period.end) == period.start;
         if prorates || is_whole || subscription.status == Status::Trialing {
-            first.extend(lines::in_advance(call.books, subscription, item, period)?);
+            first.extend(lines::in_advance(call.books, &seen, item, period)?);
         }
         let nothing_yet = Stretch { start: call.now, end: call.now };
-        first.extend(lines::in_arrears(call.books, subscription, item, nothing_yet, None)?);
+        first.extend(lines::in_arrears(call.books, &seen, item, nothing_yet, None)?);
     }
     Ok(first)
 }
@@ -283,7 +296,11 @@ fn invoice_first(call: &Call<'_>, subscription: &mut Subscription, lines: Vec<Li
     let mut invoice = billing::draft(subscription, "subscription_create", now, lines, call.now);
     let owes = invoice.amount_due() > 0 && subscription.days_until_due.is_none();
     let payer = payments::payer(call.books, subscription)?;
-    let waits = owes && behavior == Some("default_incomplete");
+    let is_declined = payer.as_deref().is_some_and(|method| !payments::pays(method));
+    if owes && is_declined && behavior == Some("error_if_incomplete") {
+        return Err(ApiError::declined());
+    }
+    let waits = owes && (behavior == Some("default_incomplete") || is_declined);
     if owes && !waits && payer.is_none() {
         return Err(payments::no_payment_method());
     }

@@ -2,21 +2,25 @@
 
 use serde_json::Value;
 
+use super::anchors;
 use super::behaviour::{self, AddedUsage, RemovedUsage, SwappedUsage};
 use super::billing;
 use super::books;
 use super::call::Call;
+use super::collection;
 use super::customers::{payment_method, update_metadata};
 use super::errors::ApiError;
 use super::form::Form;
+use super::item_periods::{self, OwnPeriod};
 use super::items::{self, Item};
 use super::lines::{self, Stretch};
 use super::prices::{Price, Usage};
-use super::subscribe::{PAYMENT_BEHAVIORS, PRORATION_BEHAVIORS, refuse_other_terms};
+use super::subscribe::{PAYMENT_BEHAVIORS, PRORATION_BEHAVIORS, interval_of, refuse_other_terms};
 use super::subscriptions::{self, Status, Subscription};
+use super::trials;
 use super::usage_records;
 
-const FIELDS: [&str; 16] = [
+const FIELDS: [&str; 23] = [
     "items[][id]",
     "items[][price]",
     "items[][quantity]",
@@ -33,6 +37,13 @@ const FIELDS: [&str; 16] = [
     "billing_thresholds[amount_gte]",
     "billing_thresholds[reset_billing_cycle_anchor]",
     "off_session",
+    "pause_collection",
+    "pause_collection[behavior]",
+    "pause_collection[resumes_at]",
+    "trial_end",
+    "trial_settings[end_behavior][missing_payment_method]",
+    "billing_cycle_anchor",
+    "billing_cycle_anchor[type]",
 ];
 
 pub(super) fn update(call: &Call<'_>) -> Result<Value, ApiError> {
@@ -57,9 +68,12 @@ pub(super) fn update(call: &Call<'_>) -> Result<Value, ApiError> {
     if let Some(amount) = form.natural("billing_thresholds[amount_gte]")? {
         subscription.threshold = Some(amount);
     }
+    collection::update_pause(&mut subscription, form, call.now)?;
     for part in form.list("items") {
         change_part(call, &mut subscription, &part)?;
     }
+    trials::update(call, &mut subscription)?;
+    anchors::update(call, &mut subscription)?;
     books::put(call.books, &subscription)?;
     subscriptions::render(call.books, &subscription, call.version)
 }
@@ -81,6 +95,10 @@ fn change_part(call: &Call<'_>, subscription: &mut Subscription, part: &Form) ->
 /// Puts a new item on a subscription.
 pub(super) fn add_item(call: &Call<'_>, subscription: &mut Subscription, form: &Form) -> Result<Item, ApiError> {
     let (mut item, price) = items::read(call.books, form, &subscription.id, call.now)?;
+    if subscription.flexible {
+        let trial_end = subscription.trial_end.filter(|_| subscription.status == Status::Trialing);
+        item.period = Some(OwnPeriod::begin(interval_of(&price), subscription.anchor, call.now, trial_end));
+    }
     if matches!(price.usage(), Usage::OnMeter(_)) && behaviour::of(call.books)?.added == AddedUsage::SinceAdded {
         item.since = Some(call.now);
     }
@@ -88,6 +106,7 @@ pub(super) fn add_item(call: &Call<'_>, subscription: &mut Subscription, form: &
     refuse_twice(call, subscription, &item)?;
     books::put(call.books, &item)?;
     prorate(call, subscription, &item, 1)?;
+    item_periods::show_first(call.books, subscription)?;
     Ok(item)
 }
 
@@ -114,11 +133,15 @@ pub(super) fn change_item(
             refuse_usage(call, subscription, item)?;
         }
         prorate(call, subscription, item, -1)?;
+        if subscription.flexible && interval_of(&new) != interval_of(&old) {
+            item.period = Some(OwnPeriod::begin(interval_of(&new), subscription.anchor, call.now, None));
+        }
         (item.price, item.quantity) = (new.id, quantity);
         refuse_twice(call, subscription, item)?;
         prorate(call, subscription, item, 1)?;
     }
-    books::put(call.books, item)
+    books::put(call.books, item)?;
+    item_periods::show_first(call.books, subscription)
 }
 
 /// Takes an item off its subscription. Usage on it has to be given up in so many words.
@@ -129,7 +152,7 @@ pub(super) fn remove_item(
     form: &Form,
 ) -> Result<(), ApiError> {
     if form.boolean("clear_usage")? == Some(true) {
-        usage_records::clear(call.books, item, item.counts_within(subscription.period()))?;
+        usage_records::clear(call.books, item, counted(subscription, item))?;
     }
     match behaviour::of(call.books)?.removed {
         RemovedUsage::Dropped => refuse_usage(call, subscription, item)?,
@@ -141,7 +164,8 @@ pub(super) fn remove_item(
     }
     prorate(call, subscription, item, -1)?;
     item.removed = true;
-    books::put(call.books, item)
+    books::put(call.books, item)?;
+    item_periods::show_first(call.books, subscription)
 }
 
 /// Usage up to now is no longer the item's. It is billed on the next invoice or dropped; also dropped where the caller
@@ -152,8 +176,9 @@ fn leave_usage(
     item: &mut Item,
     is_billed: bool,
 ) -> Result<(), ApiError> {
-    let so_far = Stretch { start: subscription.period_start, end: call.now };
-    let line = lines::in_arrears(call.books, subscription, item, so_far, None)?;
+    let seen = subscription.seen_by(item);
+    let so_far = Stretch { start: seen.period_start, end: call.now };
+    let line = lines::in_arrears(call.books, &seen, item, so_far, None)?;
     item.since = Some(call.now);
     let is_billed = is_billed && proration(call)? != Some("none");
     let Some(line) = line.filter(|line| is_billed && (line.quantity, line.amount) != (0, 0)) else { return Ok(()) };
@@ -165,6 +190,11 @@ fn leave_usage(
     Ok(())
 }
 
+/// The part of the open period whose usage counts on the item.
+fn counted(subscription: &Subscription, item: &Item) -> Stretch {
+    item.counts_within(subscription.seen_by(item).period())
+}
+
 fn proration(call: &Call<'_>) -> Result<Option<&'static str>, ApiError> {
     call.form.word("proration_behavior", &PRORATION_BEHAVIORS)
 }
@@ -173,7 +203,8 @@ fn refuse_change(subscription: &Subscription, price: &Price) -> Result<(), ApiEr
     if subscription.status.is_over() {
         return Err(ApiError::refused("The subscription has been canceled; its items cannot change any more."));
     }
-    refuse_other_terms(price, subscription.interval, &subscription.currency)
+    let interval = if subscription.flexible { interval_of(price) } else { subscription.interval };
+    refuse_other_terms(price, interval, &subscription.currency)
 }
 
 fn refuse_twice(call: &Call<'_>, subscription: &Subscription, item: &Item) -> Result<(), ApiError> {
@@ -186,8 +217,7 @@ fn refuse_twice(call: &Call<'_>, subscription: &Subscription, item: &Item) -> Re
 }
 
 fn refuse_usage(call: &Call<'_>, subscription: &Subscription, item: &Item) -> Result<(), ApiError> {
-    if item.quantity.is_none() && usage_records::has_usage(call.books, item, item.counts_within(subscription.period()))?
-    {
+    if item.quantity.is_none() && usage_records::has_usage(call.books, item, counted(subscription, item))? {
         let message = format!(
             "Subscription item {} cannot be removed because it has usage in the current period. Pass `clear_usage=true` \
              to delete it without billing that usage.",
@@ -207,7 +237,7 @@ fn prorate(call: &Call<'_>, subscription: &mut Subscription, item: &Item, sign: 
             Err(ApiError::not_kept("proration_behavior", "an invoice made at once for a proration"))
         }
         _ => {
-            let line = lines::proration(call.books, subscription, item, sign, call.now)?;
+            let line = lines::proration(call.books, &subscription.seen_by(item), item, sign, call.now)?;
             subscription.pending.extend(line.filter(|line| line.amount != 0));
             Ok(())
         }
@@ -225,16 +255,14 @@ pub(super) fn cancel(call: &Call<'_>) -> Result<Value, ApiError> {
     let invoices_now = form.boolean("invoice_now")?.unwrap_or(false);
     if form.boolean("prorate")?.unwrap_or(false) {
         for item in items::live(call.books, &subscription.id)? {
-            let line = lines::proration(call.books, &subscription, &item, -1, call.now)?;
+            let line = lines::proration(call.books, &subscription.seen_by(&item), &item, -1, call.now)?;
             subscription.pending.extend(line.filter(|line| line.amount != 0));
         }
     }
     if invoices_now {
         billing::invoice_now(call.books, &mut subscription, call.now)?;
     }
-    if let Some(invoice) = subscription.promised_invoice.take() {
-        usage_records::take_back(call.books, &invoice)?;
-    }
+    collection::stop(call.books, &mut subscription)?;
     subscription.status = Status::Canceled;
     subscription.canceled_at = Some(call.now);
     subscription.ended_at = Some(call.now);

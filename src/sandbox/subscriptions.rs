@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::books::{self, Record};
 use super::call::Call;
+use super::collection::Pause;
 use super::customers::Metadata;
 use super::errors::ApiError;
 use super::items::{self, Item};
@@ -14,6 +15,8 @@ use super::lines::{Line, Stretch};
 use super::lists;
 use super::periods::{Anchor, Interval};
 use super::shapes::merged;
+use super::test_clocks;
+use super::trials::TrialWithoutMethod;
 use super::version::Version;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -21,6 +24,8 @@ pub(super) struct Subscription {
     pub(super) id: String,
     pub(super) created: i64,
     pub(super) customer: String,
+    /// The customer's.
+    pub(super) test_clock: Option<String>,
     pub(super) status: Status,
     pub(super) currency: String,
     pub(super) interval: Interval,
@@ -45,6 +50,10 @@ pub(super) struct Subscription {
     pub(super) incomplete_until: Option<i64>,
     /// Prorations, and usage of prices that were left, that the next invoice will carry.
     pub(super) pending: Vec<Line>,
+    pub(super) pause: Option<Pause>,
+    pub(super) trial_without_method: TrialWithoutMethod,
+    /// Whether its items have periods of their own.
+    pub(super) flexible: bool,
     /// The id that the next invoice will have, where usage was closed with it already.
     pub(super) promised_invoice: Option<String>,
 }
@@ -57,6 +66,8 @@ pub(super) enum Status {
     Trialing,
     Active,
     PastDue,
+    Unpaid,
+    Paused,
     Canceled,
 }
 
@@ -68,6 +79,8 @@ impl Status {
             Self::Trialing => "trialing",
             Self::Active => "active",
             Self::PastDue => "past_due",
+            Self::Unpaid => "unpaid",
+            Self::Paused => "paused",
             Self::Canceled => "canceled",
         }
     }
@@ -95,11 +108,13 @@ impl Record for Subscription {
         Some(&self.customer)
     }
     fn due(&self) -> Option<i64> {
-        match self.status {
+        let stage = match self.status {
             Status::Incomplete => self.incomplete_until,
-            Status::Trialing | Status::Active | Status::PastDue => Some(self.period_end),
-            Status::IncompleteExpired | Status::Canceled => None,
-        }
+            Status::Trialing | Status::Active | Status::PastDue | Status::Unpaid => Some(self.period_end),
+            Status::IncompleteExpired | Status::Paused | Status::Canceled => None,
+        };
+        let resumes = self.pause.and_then(|pause| pause.resumes_at).filter(|_| !self.status.is_over());
+        stage.into_iter().chain(resumes).min()
     }
 }
 
@@ -110,8 +125,20 @@ pub(super) fn retrieve(call: &Call<'_>) -> Result<Value, ApiError> {
 
 pub(super) fn list(call: &Call<'_>) -> Result<Value, ApiError> {
     let form = call.form;
-    form.allow(&["customer", "status", "price", "limit", "starting_after", "ending_before"])?;
-    let words = ["incomplete", "incomplete_expired", "trialing", "active", "past_due", "canceled", "ended", "all"];
+    form.allow(&["customer", "status", "price", "test_clock", "limit", "starting_after", "ending_before"])?;
+    let (clock, of_any_clock) = (test_clocks::named(call)?, form.has("customer") && !form.has("test_clock"));
+    let words = [
+        "incomplete",
+        "incomplete_expired",
+        "trialing",
+        "active",
+        "past_due",
+        "unpaid",
+        "paused",
+        "canceled",
+        "ended",
+        "all",
+    ];
     let status = form.word("status", &words)?;
     let price = form.text("price")?;
     let mut rendered = Vec::new();
@@ -126,7 +153,7 @@ pub(super) fn list(call: &Call<'_>) -> Result<Value, ApiError> {
             None => true,
             Some(price) => items::live(call.books, &one.id)?.iter().any(|item| item.price == price),
         };
-        if wanted && has_price {
+        if wanted && has_price && (of_any_clock || one.test_clock == clock) {
             rendered.push(render(call.books, &one, call.version)?);
         }
     }
@@ -164,7 +191,13 @@ pub(super) fn render(books: &Connection, one: &Subscription, version: &Version) 
         "trial_end": one.trial_end,
         "trial_start": one.trial_end.map(|_| one.created),
     });
-    let value = merged(state, render_constants(one));
+    let mut value = merged(state, render_constants(one));
+    if version.has_billing_mode()
+        && let Some(fields) = value.as_object_mut()
+    {
+        let mode = if one.flexible { "flexible" } else { "classic" };
+        fields.insert("billing_mode".to_owned(), json!({ "type": mode }));
+    }
     if version.is_basil() {
         return Ok(value);
     }
@@ -186,7 +219,7 @@ fn render_constants(one: &Subscription) -> Value {
         "discounts": [],
         "next_pending_invoice_item_invoice": null,
         "on_behalf_of": null,
-        "pause_collection": null,
+        "pause_collection": one.pause.map(Pause::render),
         "payment_settings": {
             "payment_method_options": null,
             "payment_method_types": null,
@@ -196,9 +229,9 @@ fn render_constants(one: &Subscription) -> Value {
         "pending_setup_intent": null,
         "pending_update": null,
         "schedule": null,
-        "test_clock": null,
+        "test_clock": one.test_clock,
         "transfer_data": null,
-        "trial_settings": { "end_behavior": { "missing_payment_method": "create_invoice" } },
+        "trial_settings": { "end_behavior": { "missing_payment_method": one.trial_without_method } },
     })
 }
 

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::books;
 use super::call::Call;
 use super::errors::ApiError;
+use super::item_periods;
 use super::items::{self, Item};
 use super::lines::{self, Line, Stretch};
 use super::lists;
@@ -25,7 +26,7 @@ pub(super) fn create(call: &Call<'_>) -> Result<Value, ApiError> {
         Some(_) => form.natural("timestamp")?.unwrap_or(call.now),
     };
     let item: Item = books::get(call.books, call.id)?;
-    let subscription: Subscription = books::get(call.books, &item.subscription)?;
+    let subscription = item_periods::subscription_of(call.books, &item)?;
     let price: Price = books::get(call.books, &item.price)?;
     refuse_item(&item, &subscription, &price)?;
     if is_set && subscription.threshold.is_some() {
@@ -162,7 +163,7 @@ pub(super) struct Summary {
 
 /// Every period's total, newest first; the first is the open one, where there is one.
 pub(super) fn summaries(books: &Connection, item: &Item) -> Result<Vec<Summary>, ApiError> {
-    let subscription: Subscription = books::get(books, &item.subscription)?;
+    let subscription = item_periods::subscription_of(books, item)?;
     let price: Price = books::get(books, &item.price)?;
     let mut found = Vec::new();
     if !subscription.status.is_over() && !item.removed {

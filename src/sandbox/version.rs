@@ -11,8 +11,18 @@ pub(super) struct Version(String);
 
 /// From this day on versions carry a release's name.
 const NAMED_SINCE: &str = "2024-09-30";
+/// From this day on there are `/v2/core/events`.
+const EVENTS: &str = "2024-09-30";
 /// From this day on usage records are gone and periods sit on the items.
 const BASIL: &str = "2025-03-31";
+/// From this day on subscriptions have a billing mode.
+const BILLING_MODE: &str = "2025-06-30";
+/// From this day on items of a flexible subscription may have different intervals.
+const MIXED: &str = "2025-07-30";
+/// From this day on subscriptions are flexible unless they say otherwise.
+const FLEXIBLE: &str = "2025-09-30";
+/// From this day on an update's billing cycle anchor is an object.
+const ENDIVE: &str = "2026-09-30";
 
 impl Version {
     /// Checks the header's text: a date, and a release's name exactly where there are such.
@@ -32,9 +42,34 @@ impl Version {
         Err(ApiError::malformed(format!("Invalid Stripe API version: {text}")))
     }
 
+    /// Whether it has `/v2/core/events`: `2024-09-30.acacia` or later.
+    pub(super) fn has_thin_events(&self) -> bool {
+        self.0.as_str() >= EVENTS
+    }
+
     /// Whether it is `2025-03-31.basil` or later.
     pub(super) fn is_basil(&self) -> bool {
         self.0.as_str() >= BASIL
+    }
+
+    /// Whether subscriptions have a billing mode: `2025-06-30.basil` or later.
+    pub(super) fn has_billing_mode(&self) -> bool {
+        self.0.as_str() >= BILLING_MODE
+    }
+
+    /// Whether a flexible subscription may have items of different intervals: `2025-07-30.basil` or later.
+    pub(super) fn mixes_intervals(&self) -> bool {
+        self.0.as_str() >= MIXED
+    }
+
+    /// Whether new subscriptions are flexible: `2025-09-30.clover` or later.
+    pub(super) fn is_flexible(&self) -> bool {
+        self.0.as_str() >= FLEXIBLE
+    }
+
+    /// Whether it is `2026-09-30.endive` or later.
+    pub(super) fn is_endive(&self) -> bool {
+        self.0.as_str() >= ENDIVE
     }
 }
 

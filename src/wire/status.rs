@@ -15,7 +15,7 @@ pub struct Status {
     pub now: String,
     /// When the daemon started.
     pub since: String,
-    /// `sandbox`, `test`, `live` or `unbilled`.
+    /// `sandbox`, `test`, `live`, `billed` (Lemon Squeezy, whose key does not tell) or `unbilled`.
     pub mode: String,
     /// What needs someone, worst first.
     pub problems: Vec<Problem>,

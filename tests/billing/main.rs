@@ -15,6 +15,7 @@ mod drain;
 mod faults;
 mod hostile;
 mod identity;
+mod lemon_squeezy;
 mod meters;
 mod month;
 mod periods;

@@ -441,3 +441,169 @@ fn faults_of_meters_while_away_lose_nothing() {
         vm.assert_books().await;
     });
 }
+
+/// The operator changes the subscription.
+async fn change(vm: &Vm, form: &[(&str, &str)]) {
+    let path = format!("/v1/subscriptions/{}", vm.demo.subscription);
+    vm.operate(&path, form).await;
+}
+
+#[test]
+fn a_billing_cycle_that_begins_anew_bills_each_part_once() {
+    for billing in [Billing::UsageRecords, LAST, Billing::Meters("sum", None)] {
+        for notices_late in [false, true] {
+            run(async {
+                let vm = linked_by(billing, "2026-11-01T00:00:00Z", CREDITS).await;
+                vm.run(2 * DAY);
+                vm.record("before", 5).await;
+                vm.push_now().await.unwrap();
+                vm.run(HOUR);
+                vm.record("unsent", 2).await;
+                vm.run(MINUTE);
+                change(&vm, &[("billing_cycle_anchor", "now"), ("proration_behavior", "none")]).await;
+                vm.run(HOUR);
+                if notices_late {
+                    // Usage records of the old period are refused, and the refusal has the subscription read.
+                    vm.record("after", 4).await;
+                    vm.push_now().await.unwrap();
+                }
+                vm.run(6 * HOUR);
+                vm.push_now().await.unwrap();
+                if !notices_late {
+                    vm.record("after", 4).await;
+                }
+                close(&vm).await;
+                let ended = "SELECT period_to_s FROM usage_record WHERE cut = 1 AND meter = 'api_credits'";
+                assert!(vm.ask(ended).await > 0);
+                assert_eq!(vm.invoiced_units(&vm.demo.item_api), [5], "{billing:?}, late {notices_late}");
+                assert_eq!(vm.ask(CARRIED).await, 2, "{billing:?}, late {notices_late}");
+                assert_eq!(vm.stands(&vm.demo.item_api), 4 + 2, "{billing:?}, late {notices_late}");
+                assert_eq!(vm.problem("periods_unknown").await, None);
+                vm.assert_books().await;
+            });
+        }
+    }
+}
+
+#[test]
+fn a_billing_cycle_that_began_anew_while_the_vm_was_off_is_found_by_its_anchor() {
+    for billing in [Billing::UsageRecords, LAST] {
+        run(async {
+            let mut vm = linked_by(billing, "2026-11-01T00:00:00Z", CREDITS).await;
+            vm.record("before", 5).await;
+            vm.push_now().await.unwrap();
+            vm.kill();
+            vm.run(10 * DAY);
+            change(&vm, &[("billing_cycle_anchor", "now"), ("proration_behavior", "none")]).await;
+            vm.run(70 * DAY);
+            vm.start().await;
+            vm.record("back", 1).await;
+            close(&vm).await;
+            let rows = "SELECT count(*) FROM usage_record WHERE meter = 'api_credits'";
+            // November 1 to 11, to December 11, to January 11, and the one that is open.
+            assert_eq!((vm.ask(rows).await, vm.problem("periods_unknown").await), (4, None), "{billing:?}");
+            assert_eq!(vm.invoiced_units(&vm.demo.item_api)[0], 5);
+            assert_eq!(vm.stands(&vm.demo.item_api), 1);
+            vm.assert_books().await;
+        });
+    }
+}
+
+#[test]
+fn r6_nothing_is_carried_out_of_a_period_whose_collection_was_paused() {
+    run(async {
+        let vm = linked_at("2026-11-24T12:00:00Z", CREDITS).await;
+        vm.record("a", 5).await;
+        vm.push().await.unwrap();
+        vm.run(6 * DAY);
+        change(&vm, &[("pause_collection[behavior]", "void")]).await;
+        // Read with the last push, not six hours later.
+        let wish = vm.push().await.unwrap().next.unwrap();
+        vm.run(wish.since(vm.now()));
+        vm.push().await.unwrap();
+        let why = vm.problem("not_billed_now").await.unwrap().what;
+        assert!(why.contains("the collection of the subscription"), "{why}");
+        vm.run(4 * MINUTE);
+        vm.record("late", 3).await;
+        close(&vm).await;
+        assert_eq!((vm.ask(CARRIED).await, vm.ask(HELD).await), (0, 3));
+        change(&vm, &[("pause_collection", "")]).await;
+        vm.run(7 * HOUR);
+        vm.record("again", 2).await;
+        vm.push_now().await.unwrap();
+        assert_eq!((vm.problem("not_billed_now").await, vm.stands(&vm.demo.item_api)), (None, 2));
+        vm.assert_books().await;
+    });
+}
+
+#[test]
+fn a_past_due_subscription_is_billed_and_named() {
+    run(async {
+        let vm = linked_at("2026-11-30T12:00:00Z", CREDITS).await;
+        vm.record("a", 5).await;
+        change(&vm, &[("default_payment_method", "pm_card_chargeCustomerFail")]).await;
+        vm.push().await.unwrap();
+        vm.run(11 * HOUR + 58 * MINUTE);
+        vm.record("late", 3).await;
+        close(&vm).await;
+        let named = vm.problem("payment_overdue").await.unwrap();
+        assert!(named.what.contains("is past_due"), "{}", named.what);
+        assert_eq!((vm.invoiced_units(&vm.demo.item_api), vm.ask(CARRIED).await), (vec![5], 3));
+        assert_eq!(vm.stands(&vm.demo.item_api), 3);
+        vm.assert_books().await;
+    });
+}
+
+#[test]
+fn a_trial_that_pauses_its_subscription_is_named_until_it_is_resumed() {
+    run(async {
+        let mut vm = Vm::booted_at("2026-11-01T00:00:00Z", CREDITS).await;
+        vm.start().await;
+        let customer = vm.operate("/v1/customers", &[("name", "Third")]).await;
+        vm.demo.customer = text(&customer["id"]);
+        let trial = [("trial_period_days", "3"), ("trial_settings[end_behavior][missing_payment_method]", "pause")];
+        subscribe(&mut vm, &trial).await;
+        vm.run(MINUTE);
+        vm.link().await;
+        vm.record("free", 6).await;
+        vm.push_now().await.unwrap();
+        vm.run(4 * DAY);
+        vm.record("paused", 7).await;
+        close(&vm).await;
+        assert!(vm.problem("not_billed_now").await.unwrap().what.contains("is paused: its trial ended"));
+        assert_eq!(vm.ask("SELECT count(*) FROM usage_record WHERE state = 'open'").await, 0);
+        vm.operate(&format!("/v1/customers/{}", vm.demo.customer), &[("payment_method", "pm_card_visa")]).await;
+        vm.operate(&format!("/v1/subscriptions/{}/resume", vm.demo.subscription), &[]).await;
+        vm.run(MINUTE);
+        vm.push_now().await.unwrap();
+        vm.record("billed", 2).await;
+        vm.run(MINUTE);
+        vm.push_now().await.unwrap();
+        assert_eq!((vm.stands(&vm.demo.item_api), vm.problem("periods_unknown").await), (2, None));
+        let between = vm.status().await.problems;
+        let named = between.iter().filter(|problem| problem.code == "not_billed_then");
+        assert!(
+            named.into_iter().any(|problem| problem.what.contains("7 credits of api_credits in it are not billed"))
+        );
+        vm.assert_books().await;
+    });
+}
+
+#[test]
+fn s12_a_total_that_waits_when_a_trial_ends_is_never_carried_into_what_is_paid() {
+    run(async {
+        let vm = subscribed_at("2026-11-01T00:00:00Z", &[("trial_period_days", "10")]).await;
+        vm.record("free", 6).await;
+        vm.push().await.unwrap();
+        vm.run(2 * DAY);
+        vm.record("unsent", 3).await;
+        vm.run(MINUTE);
+        change(&vm, &[("trial_end", "now")]).await;
+        vm.run(HOUR);
+        vm.record("billed", 1).await;
+        vm.push_now().await.unwrap();
+        close(&vm).await;
+        assert_eq!((vm.ask(CARRIED).await, vm.ask(HELD).await, vm.stands(&vm.demo.item_api)), (0, 3, 1));
+        vm.assert_books().await;
+    });
+}

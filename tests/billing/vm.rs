@@ -21,7 +21,8 @@ use usaged::ledger::voids::Void;
 use usaged::model::{Channel, CustomerId, ItemId, MeterName, Micros, Problem, SourceName, Timestamp};
 use usaged::outbox;
 use usaged::provider::{Destination, Outcome, Provider, SetUsage};
-use usaged::sandbox::{Demo, Sandbox, SandboxClock, seed_demo, seed_meter_demo};
+use usaged::sandbox::lemon_squeezy::{LemonSqueezy, seed_lemon_squeezy_demo};
+use usaged::sandbox::{Demo, Fault, Sandbox, SandboxClock, seed_demo, seed_meter_demo};
 use usaged::sources::Machine;
 use usaged::store::{self, Store, StoreError};
 use usaged::wire::{LinkRequest, Status, SyncRequest};
@@ -36,6 +37,11 @@ pub(crate) const USAGE: &str = "/v1/subscription_items/*/usage_records";
 /// Where what stands is read.
 pub(crate) const SUMMARIES: &str = "/v1/subscription_items/*/usage_record_summaries";
 
+/// Where Lemon Squeezy takes usage.
+pub(crate) const LEMON_USAGE: &str = "/v1/usage-records";
+/// Where it says what stands.
+pub(crate) const LEMON_CURRENT: &str = "/v1/subscription-items/*/current-usage";
+
 /// Where meter events are sent.
 pub(crate) const EVENTS: &str = "/v1/billing/meter_events";
 /// Where what they come to is read.
@@ -48,6 +54,8 @@ pub(crate) enum Billing {
     UsageRecords,
     /// Stripe's meters, with this formula and event window.
     Meters(&'static str, Option<&'static str>),
+    /// Lemon Squeezy's current usage.
+    LemonSqueezy,
 }
 
 /// Every way of meters that totals can be set on exactly.
@@ -61,6 +69,8 @@ pub(crate) struct Vm {
     /// What time it really is, and at the provider.
     world: Arc<ManualClock>,
     pub(crate) stripe: Sandbox,
+    /// In Stripe's place, where usage is billed there.
+    pub(crate) lemon: Option<LemonSqueezy>,
     pub(crate) demo: Demo,
     pub(crate) dir: TempDir,
     base_url: String,
@@ -120,23 +130,31 @@ impl Vm {
         let world = Arc::new(ManualClock::booted_at(Timestamp::parse(at).unwrap()));
         let its_clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(&world);
         let its_clock = SandboxClock::following(its_clock);
-        let stripe = Sandbox::open(&dir.path().join("stripe"), its_clock).unwrap();
-        let demo = match billing {
-            Billing::UsageRecords => seed_demo(&stripe),
-            Billing::Meters(formula, window) => seed_meter_demo(&stripe, formula, window, None),
+        let stripe = Sandbox::open(&dir.path().join("stripe"), its_clock.clone()).unwrap();
+        let lemon = (billing == Billing::LemonSqueezy)
+            .then(|| LemonSqueezy::open(&dir.path().join("lemon"), its_clock).unwrap());
+        let demo = match (billing, &lemon) {
+            (Billing::Meters(formula, window), _) => seed_meter_demo(&stripe, formula, window, None).unwrap(),
+            (_, None) => seed_demo(&stripe).unwrap(),
+            (_, Some(lemon)) => lemon_demo(lemon),
         };
-        let demo = demo.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base_url = format!("http://{}", listener.local_addr().unwrap());
-        let serving = stripe.clone();
+        let (serving, lemon_serving) = (stripe.clone(), lemon.clone());
         // One task that lives as long as the test's runtime.
         #[expect(clippy::disallowed_methods, reason = "the test's runtime ends it")]
-        let server = tokio::spawn(async move { serving.serve(listener, std::future::pending()).await });
+        let server = tokio::spawn(async move {
+            match lemon_serving {
+                Some(lemon) => lemon.serve(listener, std::future::pending()).await,
+                None => serving.serve(listener, std::future::pending()).await,
+            }
+        });
         let plan_toml = format!("[plans.pro]\nincluded = {{ {included} }}\n");
         let mut vm = Self {
             clock,
             world,
             stripe,
+            lemon,
             demo,
             dir,
             base_url,
@@ -187,7 +205,8 @@ impl Vm {
             config: config_file,
             reading: Reading::Named,
         };
-        let env = Environment::of(&[("STRIPE_API_KEY", &self.demo.agent_key)], None);
+        let variable = if self.billing == Billing::LemonSqueezy { "LEMONSQUEEZY_API_KEY" } else { "STRIPE_API_KEY" };
+        let env = Environment::of(&[(variable, &self.demo.agent_key)], None);
         let config = config::load(&paths, &env).unwrap().config;
         let provider = Provider::new(&config.provider).unwrap();
         std::fs::create_dir_all(&paths.runtime).unwrap();
@@ -207,6 +226,7 @@ impl Vm {
         match self.billing {
             Billing::UsageRecords => "stripe-usage-records",
             Billing::Meters(..) => "stripe-meters",
+            Billing::LemonSqueezy => "lemon-squeezy",
         }
     }
 
@@ -229,9 +249,29 @@ impl Vm {
             customer: self.demo.customer.clone(),
             subscription: self.demo.subscription.clone(),
             plan: request.plan.clone().or(Some("pro".into())),
+            items: self.items_by_name(request.items.clone()),
             ..request
         };
         jobs::link(self.context(), &request, "uid:0").await.map(drop)
+    }
+
+    /// Prices of Lemon Squeezy have no lookup keys, so its items are named.
+    fn items_by_name(&self, named: BTreeMap<String, String>) -> BTreeMap<String, String> {
+        if self.billing != Billing::LemonSqueezy || !named.is_empty() {
+            return named;
+        }
+        let demo = &self.demo;
+        [("compute_hours", &demo.item_compute), ("api_credits", &demo.item_api)]
+            .map(|(meter, item)| (meter.to_owned(), item.clone()))
+            .into()
+    }
+
+    /// Makes something go wrong at whoever this VM is billed by.
+    pub(crate) fn fault(&self, fault: Fault) {
+        match &self.lemon {
+            Some(lemon) => lemon.fault(fault),
+            None => self.stripe.fault(fault),
+        }
     }
 
     /// Time passes on a running machine.
@@ -388,6 +428,9 @@ impl Vm {
 
     /// What stands at the provider on an item in the current period.
     pub(crate) fn stands(&self, item: &str) -> i64 {
+        if let Some(lemon) = &self.lemon {
+            return lemon.total(item, self.now()).unwrap();
+        }
         if let Some(meter) = self.meter_of(item) {
             let period = self.stripe.totals(item).unwrap().remove(0);
             return self.stripe.meter_total(meter, &self.demo.customer, period.from, period.to).unwrap();
@@ -409,6 +452,12 @@ impl Vm {
 
     /// Units that were billed for an item, invoice by invoice, but for the one that the subscription began with.
     pub(crate) fn invoiced_units(&self, item: &str) -> Vec<i64> {
+        if let Some(lemon) = &self.lemon {
+            let mut totals = lemon.totals(item).unwrap();
+            totals.retain(|total| total.invoice.is_some());
+            totals.sort_by_key(|total| total.from);
+            return totals.into_iter().map(|total| total.total).collect();
+        }
         let mut invoices = self.stripe.invoices(&self.demo.subscription).unwrap();
         invoices.retain(|invoice| invoice["billing_reason"] != "subscription_create");
         invoices.sort_by_key(|invoice| invoice["created"].as_i64());
@@ -436,6 +485,24 @@ impl Vm {
             .read(move |c| Ok::<i64, StoreError>(c.query_row(sql, [], |row| row.get(0))?))
             .await
             .unwrap()
+    }
+}
+
+/// Lemon Squeezy's demo in the words of Stripe's.
+fn lemon_demo(lemon: &LemonSqueezy) -> Demo {
+    let demo = seed_lemon_squeezy_demo(lemon).unwrap();
+    Demo {
+        agent_key: demo.key.clone(),
+        secret_key: demo.key,
+        customer: demo.customer,
+        subscription: demo.subscription,
+        item_base: String::new(),
+        item_compute: demo.item_compute,
+        item_api: demo.item_api,
+        item_seconds: String::new(),
+        prices: demo.prices,
+        meter_api: None,
+        meter_compute: None,
     }
 }
 

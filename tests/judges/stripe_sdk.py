@@ -18,6 +18,7 @@ from sandbox import expect, expect_error, judged
 
 NOVEMBER = int(datetime(2030, 11, 1, tzinfo=timezone.utc).timestamp())
 DECEMBER = int(datetime(2030, 12, 1, tzinfo=timezone.utc).timestamp())
+JANUARY = int(datetime(2029, 1, 1, tzinfo=timezone.utc).timestamp())
 DAY = 86_400
 
 def judge_keys():
@@ -215,6 +216,132 @@ def judge_invoices(server, customer, subscription, items):
     expect_error("nothing upcoming", stripe.InvalidRequestError, nothing, code="invoice_upcoming_none")
 
 
+def advance(clock, to):
+    """Moves a test clock on, and waits as an integration has to."""
+    under_way = stripe.test_helpers.TestClock.advance(clock, frozen_time=to)
+    expect("an advance", (under_way.status, under_way.status_details.advancing.target_frozen_time), ("advancing", to))
+    there = stripe.test_helpers.TestClock.retrieve(clock)
+    expect("the clock after it", (there.status, there.frozen_time), ("ready", to))
+
+
+def live_on_a_clock(prices, **options):
+    """A customer in January 2029 with the base and a metered price: the clock, the subscription, the metered item."""
+    clock = stripe.test_helpers.TestClock.create(frozen_time=JANUARY, name="judge")
+    customer = stripe.Customer.create(test_clock=clock.id, payment_method="pm_card_visa")
+    expect("the customer's clock", (customer.test_clock, customer.created), (clock.id, JANUARY))
+    items = [{"price": prices["price_pro_monthly"]}, {"price": prices["price_compute_overage_pro"]}]
+    subscription = stripe.Subscription.create(customer=customer.id, items=items, **options)
+    expect("the subscription's clock", subscription.test_clock, clock.id)
+    return clock.id, subscription.id, subscription["items"].data[1].id
+
+
+def billed(subscription):
+    """Status and total of every invoice, oldest first."""
+    invoices = stripe.Invoice.list(subscription=subscription, limit=100).data
+    return [(invoice.status, invoice.total) for invoice in reversed(invoices)]
+
+
+def judge_clocks(prices):
+    clock, subscription, item = live_on_a_clock(prices)
+    report(item, 50, JANUARY + 1)
+    far = lambda: stripe.test_helpers.TestClock.advance(clock, frozen_time=JANUARY + 60 * DAY)
+    expect_error("more than two intervals ahead", stripe.InvalidRequestError, far, param="frozen_time")
+    advance(clock, JANUARY + 32 * DAY)
+    back = lambda: stripe.test_helpers.TestClock.advance(clock, frozen_time=JANUARY)
+    expect_error("a clock set back", stripe.InvalidRequestError, back, param="frozen_time")
+    expect("its invoices", billed(subscription), [("paid", 19_900), ("paid", 20_100)])
+    expect("customers on it", [one.test_clock for one in stripe.Customer.list(test_clock=clock).data], [clock])
+    expect("customers on none", [one.id for one in stripe.Customer.list().data if one.test_clock], [])
+    expect("deleted", stripe.test_helpers.TestClock.delete(clock).deleted, True)
+    gone = lambda: stripe.Subscription.retrieve(subscription)
+    expect_error("what was on it", stripe.InvalidRequestError, gone, code="resource_missing", http_status=404)
+
+
+def judge_life(prices):
+    clock, subscription, item = live_on_a_clock(prices, trial_period_days=7)
+    report(item, 50, JANUARY + 1)
+    advance(clock, JANUARY + DAY)
+    expect("in a trial", stripe.Subscription.retrieve(subscription).status, "trialing")
+    ended = stripe.Subscription.modify(subscription, trial_end="now")
+    expect("after it", (ended.status, billed(subscription)), ("active", [("paid", 0), ("paid", 19_900)]))
+
+    paused = stripe.Subscription.modify(subscription, pause_collection={"behavior": "void"})
+    expect("paused collection", (paused.status, paused.pause_collection.behavior), ("active", "void"))
+    advance(clock, JANUARY + 32 * DAY)
+    expect("what it makes", billed(subscription)[-1], ("void", 19_900))
+    stripe.Subscription.modify(subscription, pause_collection="", default_payment_method="pm_card_chargeCustomerFail")
+    advance(clock, JANUARY + 63 * DAY)
+    expect("a declined payment", stripe.Subscription.retrieve(subscription).status, "past_due")
+    owed = stripe.Invoice.list(subscription=subscription).data[0].id
+    expect_error("paid again", stripe.CardError, lambda: stripe.Invoice.pay(owed), code="card_declined")
+    stripe.Invoice.pay(owed, payment_method="pm_card_visa")
+    expect("after payment", stripe.Subscription.retrieve(subscription).status, "active")
+
+    report(item, 25, JANUARY + 63 * DAY)
+    moved = stripe.Subscription.modify(subscription, billing_cycle_anchor="now", proration_behavior="none")
+    expect("an anchor set to now", (moved.current_period_start, moved.billing_cycle_anchor), (JANUARY + 63 * DAY,) * 2)
+    expect("its invoice", billed(subscription)[-1], ("paid", 25 * 4 + 19_900))
+    late = lambda: report(item, 1, JANUARY + 63 * DAY)
+    expect_error("usage of the period cut short", stripe.InvalidRequestError, late, param="timestamp")
+    ending = stripe.Subscription.modify(subscription, cancel_at_period_end=True)
+    expect("ending", (ending.status, ending.cancel_at), ("active", ending.current_period_end))
+    report(item, 10, JANUARY + 63 * DAY + 1)
+    advance(clock, ending.current_period_end + 3_600)
+    ended = stripe.Subscription.retrieve(subscription)
+    expect("ended", (ended.status, billed(subscription)[-1]), ("canceled", ("paid", 40)))
+
+
+def judge_pausing_trials():
+    monthly = stripe.Price.list(lookup_keys=["price_pro_monthly"]).data[0].id
+    clock = stripe.test_helpers.TestClock.create(frozen_time=JANUARY).id
+    customer = stripe.Customer.create(test_clock=clock).id
+    subscription = stripe.Subscription.create(
+        customer=customer,
+        items=[{"price": monthly}],
+        trial_period_days=3,
+        trial_settings={"end_behavior": {"missing_payment_method": "pause"}},
+    ).id
+    advance(clock, JANUARY + 4 * DAY)
+    expect("nothing to pay with", stripe.Subscription.retrieve(subscription).status, "paused")
+    stripe.Customer.modify(customer, invoice_settings={"default_payment_method": "pm_card_visa"})
+    resumed = stripe.Subscription.resume(subscription, billing_cycle_anchor="now")
+    expect("resumed", (resumed.status, resumed.current_period_start), ("active", JANUARY + 4 * DAY))
+
+
+def judge_thin_events(server):
+    server.control(
+        "meter_errors",
+        meter="mtr_judge",
+        identifier="e-1",
+        idempotency_key="judge-key",
+        code="meter_event_customer_not_found",
+    )
+    server.control("meter_errors", identifier="e-2", code="no_meter")
+    server.control("clock", advance=10)
+    client = stripe.StripeClient(stripe.api_key, base_addresses={"api": server.base})
+    kinds = [event.type for event in client.v2.core.events.list({"limit": 1}).auto_paging_iter()]
+    expect("all events", kinds, ["v1.billing.meter.no_meter_found", "v1.billing.meter.error_report_triggered"])
+    [event] = client.v2.core.events.list({"object_id": "mtr_judge"}).data
+    event = client.v2.core.events.retrieve(event.id)
+    expect("its class", type(event).__name__, "V1BillingMeterErrorReportTriggeredEvent")
+    expect("its meter", (event.related_object.id, event.related_object.type), ("mtr_judge", "billing.meter"))
+    [kind] = event.data.reason.error_types
+    expect("what it counts", (event.data.reason.error_count, kind.code), (1, "meter_event_customer_not_found"))
+    # Not `.request`: that is a method of the SDK's objects.
+    expect("the key it quotes", kind.sample_errors[0]["request"]["identifier"], "judge-key")
+
+
+def judge_limits(server):
+    retries, stripe.max_network_retries = stripe.max_network_retries, 0
+    server.control("limit", preset="sandbox")
+    for _ in range(25):
+        stripe.Balance.retrieve()
+    refused = expect_error("the 26th in a second", stripe.RateLimitError, stripe.Balance.retrieve, code="rate_limit")
+    expect("its reason", refused and refused.headers.get("Stripe-Rate-Limited-Reason"), "global-rate")
+    server.control("limit", per_second=None)
+    stripe.max_network_retries = retries
+
+
 def judge(server):
     server.control("clock", set=NOVEMBER, frozen=True)
     judge_keys()
@@ -227,6 +354,11 @@ def judge(server):
     judge_faults(server, items)
     server.note_sent()
     judge_restart(server, items)
+    judge_clocks(prices)
+    judge_life(prices)
+    judge_pausing_trials()
+    judge_limits(server)
+    judge_thin_events(server)
     judge_invoices(server, customer, subscription, items)
 
 

@@ -2,10 +2,14 @@
 #![cfg(feature = "sandbox")]
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "helpers of tests fail the test")]
 
+mod clocks;
 mod lemon_squeezy;
+mod life;
+mod limits;
 mod meter_invoices;
 mod meters;
 mod swapped;
+mod thin_events;
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! What becomes of usage whose item is given another price, taken off, or put on: every reading of Stripe.
 
 use serde_json::Value;
-use usaged::sandbox::{AddedUsage, RemovedUsage, SwappedUsage, seed_demo};
+use usaged::sandbox::{Account, AddedUsage, RemovedUsage, SwappedUsage, WhenRetriesFail, seed_demo};
 
 use super::meter_invoices::end;
 use super::meters::on;
@@ -240,4 +240,87 @@ fn an_invoice_that_was_promised_is_made_or_taken_back_when_the_subscription_is_c
             assert_eq!(totals.last().unwrap().invoice.is_some(), invoice_now);
         });
     }
+}
+
+#[test]
+fn an_anchor_set_to_now_makes_the_invoice_that_was_promised() {
+    super::run(|world| async move {
+        world.behave(|behaviour| behaviour.swapped = SwappedUsage::AtOldPrice);
+        let item = world.demo.item_compute.clone();
+        world.set(&item, "100", now()).await.id();
+        world.swap(&[]).await;
+        let promised = world.sandbox.totals(&item).unwrap()[1].invoice.clone();
+        world.sandbox.advance(DAY * 1_000_000).unwrap();
+        world.set(&item, "30", now() + DAY).await.id();
+        let path = format!("/v1/subscriptions/{}", world.demo.subscription);
+        let moved = world.post(&path, &[("billing_cycle_anchor", "now")]).await.json;
+        assert_eq!(moved["latest_invoice"].as_str(), promised.as_deref());
+        let totals = world.sandbox.totals(&item).unwrap();
+        let closed: Vec<_> = totals.iter().skip(1).map(|one| (one.total, one.invoice.clone())).collect();
+        assert_eq!(closed, [(30, promised.clone()), (100, promised)]);
+    });
+}
+
+#[test]
+fn a_promise_is_taken_back_where_declined_payments_end_the_subscription() {
+    super::run(|world| async move {
+        world.behave(|behaviour| behaviour.swapped = SwappedUsage::AtOldPrice);
+        let account = Account { when_retries_fail: WhenRetriesFail::Canceled, ..Account::default() };
+        world.sandbox.set_account(&account).unwrap();
+        let customer = format!("/v1/customers/{}", world.demo.customer);
+        world.post(&customer, &[("payment_method", "pm_card_chargeCustomerFail")]).await.id();
+        world.go_to(end() + 60);
+        world.set(&world.demo.item_compute, "100", end() + 60).await.id();
+        world.swap(&[]).await;
+        let promised = || {
+            world
+                .sandbox
+                .totals(&world.demo.item_compute)
+                .unwrap()
+                .iter()
+                .any(|one| one.total == 100 && one.invoice.is_some())
+        };
+        assert!(promised());
+        world.go_to(end() + HOUR);
+        let path = format!("/v1/subscriptions/{}", world.demo.subscription);
+        assert_eq!(world.get(&path).await.json["status"], "canceled");
+        assert!(!promised());
+    });
+}
+
+#[test]
+fn a_swapped_item_with_a_period_of_its_own_is_billed_from_where_that_began() {
+    on("sum", None, |world| async move {
+        world.behave(|behaviour| behaviour.swapped = SwappedUsage::AtOldPrice);
+        let meter = world.demo.meter_api.clone().unwrap();
+        let yearly = async |cents: &str| {
+            let pairs = [
+                ("product", "prod_magicbox_pro"),
+                ("currency", "eur"),
+                ("unit_amount_decimal", cents),
+                ("recurring[interval]", "year"),
+                ("recurring[usage_type]", "metered"),
+                ("recurring[meter]", meter.as_str()),
+            ];
+            world.post("/v1/prices", &pairs).await.id()
+        };
+        let (old, new) = (yearly("2").await, yearly("3").await);
+        let pairs = [
+            ("customer", world.demo.customer.as_str()),
+            ("items[0][price]", &world.demo.prices["price_starter_monthly"]),
+            ("items[1][price]", &old),
+            ("billing_mode[type]", "flexible"),
+        ];
+        let made = world.form("/v1/subscriptions", &pairs).header("stripe-version", "2025-07-30.basil");
+        let made = world.send(made).await;
+        let item = made.json["items"]["data"][1]["id"].as_str().unwrap().to_owned();
+        assert_eq!(world.event("a", "100", now()).await.status, 200);
+        world.go_to(now() + 40 * DAY);
+        world.post(&format!("/v1/subscription_items/{item}"), &[("price", &new)]).await.id();
+        world.go_to(now() + 65 * DAY);
+        let invoice = world.sandbox.invoices(&made.id()).unwrap().pop().unwrap();
+        let lines = invoice["lines"]["data"].as_array().unwrap();
+        let line = lines.iter().find(|line| line["price"]["id"] == old.as_str()).unwrap();
+        assert_eq!((line["quantity"].as_i64(), line["amount"].as_i64()), (Some(100), Some(200)));
+    });
 }

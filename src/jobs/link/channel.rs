@@ -30,6 +30,10 @@ pub(super) async fn choose(
 
 async fn channel(context: &Arc<Context>, kind: ProviderKind, view: &ItemView) -> Result<Channel, JobError> {
     match (kind, &view.meter) {
+        (ProviderKind::LemonSqueezy, _) => {
+            refuse_other_aggregations(view)?;
+            Ok(Channel::CurrentUsage)
+        }
         (ProviderKind::StripeMeters, Some(id)) => read_meter(context, view, id).await.map(Channel::Meter),
         (ProviderKind::StripeMeters, None) => Err(JobError::refused(
             "wrong_kind",
@@ -45,6 +49,23 @@ async fn channel(context: &Arc<Context>, kind: ProviderKind, view: &ItemView) ->
             refuse_last_ever(view)?;
             Ok(Channel::UsageRecords)
         }
+    }
+}
+
+/// What `set` means is documented for this aggregation alone.
+/// <https://docs.lemonsqueezy.com/api/usage-records/create-usage-record>
+fn refuse_other_aggregations(view: &ItemView) -> Result<(), JobError> {
+    match view.aggregate_usage.as_deref() {
+        Some("last_during_period") => Ok(()),
+        other => Err(JobError::refused(
+            "aggregation",
+            format!(
+                "the price of {} aggregates {}, on which a total cannot be set exactly (rule S10)",
+                view.id,
+                other.unwrap_or("nothing")
+            ),
+            "use the usage aggregation \"most recent usage during a period\"",
+        )),
     }
 }
 

@@ -104,7 +104,8 @@ impl LemonSqueezy {
     }
 }
 
-#[cfg(all(test, feature = "sandbox"))]
+#[cfg(test)]
+#[cfg(feature = "sandbox")]
 mod tests {
     use std::time::Duration;
 

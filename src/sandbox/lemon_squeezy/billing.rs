@@ -17,7 +17,7 @@ use crate::model::Timestamp;
 
 /// Does everything that was due by now.
 pub(super) fn catch_up(books: &Connection, now: i64) -> Result<(), ApiError> {
-    while let Some((kind, id, due)) = books::first_due(books, now)? {
+    while let Some((kind, id, due)) = books::first_due(books, None, now)? {
         if kind == Straggler::KIND {
             let straggler = books::find(books, &id)?.ok_or_else(ApiError::not_found)?;
             straggler::arrive(books, straggler, due)?;

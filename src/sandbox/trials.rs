@@ -1,0 +1,103 @@
+//! Trials: how long they last, and what happens at their end.
+
+use rusqlite::Connection;
+use serde::{Deserialize, Serialize};
+
+use super::anchors;
+use super::call::Call;
+use super::collection;
+use super::errors::ApiError;
+use super::form::Form;
+use super::payments;
+use super::periods::Anchor;
+use super::subscriptions::{Status, Subscription};
+
+/// What becomes of a subscription whose trial ends while there is nothing to pay with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum TrialWithoutMethod {
+    /// It goes on, and its invoice stays open.
+    #[default]
+    CreateInvoice,
+    Cancel,
+    Pause,
+}
+
+impl TrialWithoutMethod {
+    pub(super) fn read(form: &Form) -> Result<Option<Self>, ApiError> {
+        let name = "trial_settings[end_behavior][missing_payment_method]";
+        Ok(form.word(name, &["cancel", "create_invoice", "pause"])?.map(|word| match word {
+            "cancel" => Self::Cancel,
+            "pause" => Self::Pause,
+            _ => Self::CreateInvoice,
+        }))
+    }
+}
+
+/// The end that a new subscription's request names.
+pub(super) fn end(call: &Call<'_>) -> Result<Option<i64>, ApiError> {
+    let days = call.form.natural("trial_period_days")?.filter(|days| *days > 0);
+    match (call.form.raw("trial_end"), days) {
+        (Some("now") | None, None) => Ok(None),
+        (Some("now") | None, Some(days)) => {
+            let end = call.now.saturating_add(days.saturating_mul(86_400));
+            checked(call, "trial_period_days", end).map(Some)
+        }
+        (Some(_), Some(_)) => Err(ApiError::malformed("You may only specify one of trial_end and trial_period_days.")),
+        (Some(_), None) => named(call).map(Some),
+    }
+}
+
+fn named(call: &Call<'_>) -> Result<i64, ApiError> {
+    checked(call, "trial_end", call.form.integer("trial_end")?.unwrap_or(call.now))
+}
+
+fn checked(call: &Call<'_>, param: &str, end: i64) -> Result<i64, ApiError> {
+    let latest = call.now.saturating_add(730 * 86_400);
+    if end > call.now && end <= latest {
+        return Ok(end);
+    }
+    let message = "Invalid timestamp: must be an integer Unix timestamp in the future, at most two years from now.";
+    Err(ApiError::uncoded(param, message))
+}
+
+/// Applies `trial_end` and `trial_settings[...]` to a subscription: a trial that runs ends now, or at another time.
+pub(super) fn update(call: &Call<'_>, subscription: &mut Subscription) -> Result<(), ApiError> {
+    if let Some(behavior) = TrialWithoutMethod::read(call.form)? {
+        subscription.trial_without_method = behavior;
+    }
+    let runs = subscription.status == Status::Trialing;
+    match call.form.text("trial_end")? {
+        Some("now") if runs => anchors::reset(call, subscription),
+        None | Some("now") => Ok(()),
+        Some(_) if runs && !subscription.flexible => {
+            let end = named(call)?;
+            subscription.trial_end = Some(end);
+            subscription.period_end = end;
+            if !subscription.anchor_configured {
+                subscription.anchor = Anchor::at(end);
+            }
+            Ok(())
+        }
+        Some(_) => Err(ApiError::not_kept("trial_end", "a trial of a running or of a flexible subscription")),
+    }
+}
+
+/// Whether a trial ends that cannot be paid for and that ends or pauses its subscription then: without an invoice.
+pub(super) fn ends_unpayable(books: &Connection, subscription: &mut Subscription) -> Result<bool, ApiError> {
+    let asks = subscription.status == Status::Trialing && subscription.days_until_due.is_none();
+    if !asks || subscription.cancel_at_period_end || payments::payer(books, subscription)?.is_some() {
+        return Ok(false);
+    }
+    match subscription.trial_without_method {
+        TrialWithoutMethod::CreateInvoice => return Ok(false),
+        TrialWithoutMethod::Pause => subscription.status = Status::Paused,
+        TrialWithoutMethod::Cancel => {
+            collection::stop(books, subscription)?;
+            let end = Some(subscription.period_end);
+            subscription.status = Status::Canceled;
+            (subscription.canceled_at, subscription.ended_at) = (end, end);
+        }
+    }
+    Ok(true)
+}

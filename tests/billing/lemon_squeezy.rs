@@ -1,0 +1,102 @@
+//! Lemon Squeezy: a total counts for the period in which it arrives (rule S9).
+
+use usaged::sandbox::lemon_squeezy::{Behaviour, Zero};
+use usaged::sandbox::{Effect, Fault};
+
+use super::vm::{Billing, DAY, HOUR, LEMON_CURRENT, LEMON_USAGE, MINUTE, Vm, linked_by, run, settle};
+
+async fn linked() -> Vm {
+    linked_by(Billing::LemonSqueezy, "2026-11-01T00:00:00Z", "compute_hours = 100000, api_credits = 10").await
+}
+
+#[test]
+fn s9_a_month_of_totals_stands_and_is_invoiced() {
+    run(async {
+        let vm = linked().await;
+        let mut credits = 0;
+        for day in 0..30 {
+            vm.record(&format!("order-{day}"), 3).await;
+            credits += 3;
+            if day == 20 {
+                vm.push().await.unwrap();
+                vm.void("order-20").await;
+                credits -= 3;
+            }
+            vm.push().await.unwrap();
+            vm.run(DAY);
+        }
+        settle(&vm).await;
+        assert_eq!(vm.invoiced_units(&vm.demo.item_api), [credits - 10]);
+        vm.assert_books().await;
+    });
+}
+
+#[test]
+fn s9_nothing_is_sent_near_the_end_and_what_is_missing_is_carried() {
+    run(async {
+        let vm = linked().await;
+        vm.record("early", 20).await;
+        vm.push().await.unwrap();
+        vm.run(30 * DAY - 4 * MINUTE);
+        vm.record("late", 5).await;
+        vm.push_now().await.unwrap();
+        assert_eq!(vm.stands(&vm.demo.item_api), 10, "the quiet minutes");
+        vm.run(10 * MINUTE);
+        settle(&vm).await;
+        assert_eq!(vm.invoiced_units(&vm.demo.item_api), [10]);
+        assert_eq!(vm.stands(&vm.demo.item_api), 5, "carried into December");
+        vm.assert_books().await;
+    });
+}
+
+#[test]
+fn s9_a_lost_answer_is_read_and_set_again() {
+    for effect in [Effect::CutAfterCommit, Effect::CutBeforeCommit, Effect::TruncatedJson, Effect::ErrorBeforeCommit] {
+        run(async {
+            let mut vm = linked().await;
+            vm.record("a", 17).await;
+            vm.fault(Fault::next(effect.clone()).on("POST", LEMON_USAGE));
+            vm.push().await.unwrap();
+            vm.kill();
+            vm.start().await;
+            vm.push_now().await.unwrap();
+            assert_eq!(vm.stands(&vm.demo.item_api), 7, "{effect:?}");
+        });
+    }
+}
+
+#[test]
+fn s9_whether_zero_is_taken_is_tried_and_a_refusal_is_an_alarm() {
+    for zero in [Zero::Accepted, Zero::Refused] {
+        run(async {
+            let vm = linked().await;
+            let lemon = vm.lemon.as_ref().unwrap();
+            lemon.behave(Behaviour { zero, ..lemon.behaviour().unwrap() }).unwrap();
+            vm.record("a", 17).await;
+            vm.push().await.unwrap();
+            vm.void("a").await;
+            vm.push().await.unwrap();
+            let (stands, problems) = (vm.stands(&vm.demo.item_api), vm.context().problems());
+            let alarmed = problems.iter().any(|problem| problem.code == "push_refused");
+            assert_eq!((stands, alarmed), if zero == Zero::Accepted { (0, false) } else { (7, true) });
+        });
+    }
+}
+
+#[test]
+fn s9_what_cannot_be_read_is_not_sent() {
+    run(async {
+        let vm = linked().await;
+        vm.run(HOUR);
+        vm.record("a", 17).await;
+        let mut vm = vm;
+        vm.kill();
+        vm.start().await;
+        vm.fault(Fault::next(Effect::Html).on("GET", LEMON_CURRENT).times(50));
+        vm.push().await.ok();
+        assert_eq!(vm.stands(&vm.demo.item_api), 0);
+        vm.lemon.as_ref().unwrap().clear_faults();
+        vm.push_now().await.unwrap();
+        assert_eq!(vm.stands(&vm.demo.item_api), 7);
+    });
+}
