@@ -607,3 +607,35 @@ fn s12_a_total_that_waits_when_a_trial_ends_is_never_carried_into_what_is_paid()
         vm.assert_books().await;
     });
 }
+
+#[test]
+fn an_annual_base_and_monthly_meters_on_one_flexible_subscription_are_billed_by_the_month() {
+    run(async {
+        let mut vm = Vm::booted_by(LAST, "2026-11-01T00:00:00Z", CREDITS).await;
+        vm.start().await;
+        let prices = ["price_pro_annual", "price_compute_overage_pro", "price_api_overage"];
+        let prices = prices.map(|price| vm.demo.prices[price].clone());
+        let customer = vm.operate("/v1/customers", &[("name", "Fourth"), ("payment_method", "pm_card_visa")]).await;
+        let customer = text(&customer["id"]);
+        let form = [
+            ("customer", customer.as_str()),
+            ("billing_mode[type]", "flexible"),
+            ("items[0][price]", &prices[0]),
+            ("items[1][price]", &prices[1]),
+            ("items[2][price]", &prices[2]),
+        ];
+        let made = vm.operate_in("2025-09-30.clover", "/v1/subscriptions", &form).await;
+        (vm.demo.customer, vm.demo.subscription) = (customer.clone(), text(&made["id"]));
+        vm.demo.item_api = text(&made["items"]["data"][2]["id"]);
+        vm.run(MINUTE);
+        let request = LinkRequest { customer, subscription: vm.demo.subscription.clone(), ..LinkRequest::default() };
+        let report = jobs::link(vm.context(), &request, "uid:0").await.unwrap();
+        assert_eq!((report.plan.as_str(), report.period_to.as_str()), ("pro", "2026-12-01T00:00:00Z"));
+        vm.record("a", 3).await;
+        vm.push_now().await.unwrap();
+        vm.run(30 * DAY);
+        close(&vm).await;
+        assert_eq!(vm.invoiced_units(&vm.demo.item_api), [3]);
+        vm.assert_books().await;
+    });
+}

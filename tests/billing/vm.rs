@@ -47,6 +47,9 @@ pub(crate) const EVENTS: &str = "/v1/billing/meter_events";
 /// Where what they come to is read.
 pub(crate) const EVENT_SUMMARIES: &str = "/v1/billing/meters/*/event_summaries";
 
+/// The version that operators speak unless they say another.
+const ACACIA: &str = "2025-02-24.acacia";
+
 /// How the VM's usage is billed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Billing {
@@ -319,18 +322,23 @@ impl Vm {
 
     /// The operator's request to the provider.
     pub(crate) async fn operate(&self, path: &str, form: &[(&str, &str)]) -> Value {
-        stripe(&self.base_url, &self.demo.secret_key, "POST", path, form).await
+        self.operate_in(ACACIA, path, form).await
+    }
+
+    /// The same, in another version of the API.
+    pub(crate) async fn operate_in(&self, version: &str, path: &str, form: &[(&str, &str)]) -> Value {
+        stripe(&self.base_url, &self.demo.secret_key, version, "POST", path, form).await
     }
 
     /// The operator deletes something at the provider.
     pub(crate) async fn take_away(&self, path: &str) {
-        stripe(&self.base_url, &self.demo.secret_key, "DELETE", path, &[]).await;
+        stripe(&self.base_url, &self.demo.secret_key, ACACIA, "DELETE", path, &[]).await;
     }
 
     /// The operator ends the subscription at once.
     pub(crate) async fn cancel(&self, form: &[(&str, &str)]) {
         let path = format!("/v1/subscriptions/{}", self.demo.subscription);
-        stripe(&self.base_url, &self.demo.secret_key, "DELETE", &path, form).await;
+        stripe(&self.base_url, &self.demo.secret_key, ACACIA, "DELETE", &path, form).await;
     }
 
     /// What status says.
@@ -520,12 +528,12 @@ pub(crate) async fn polled<T>(mut future: Pin<Box<impl Future<Output = T>>>, pol
 }
 
 /// One form-encoded request to the sandbox, as any Stripe client would send it.
-async fn stripe(base_url: &str, key: &str, method: &str, path: &str, form: &[(&str, &str)]) -> Value {
+async fn stripe(base_url: &str, key: &str, version: &str, method: &str, path: &str, form: &[(&str, &str)]) -> Value {
     let address = base_url.trim_start_matches("http://");
     let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\
-         Content-Type: application/x-www-form-urlencoded\r\nStripe-Version: 2025-02-24.acacia\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nStripe-Version: {version}\r\n\
          Content-Length: {}\r\n\r\n{body}",
         body.len()
     );

@@ -351,6 +351,8 @@ mod tests {
         let view = server.meters().read_subscription(&SubscriptionId::new("sub_1").unwrap()).await.value.unwrap();
         let at = Timestamp::from_secs;
         assert_eq!((view.anchor, view.ends), (Some(at(1_793_491_200)), Some(at(1_796_083_200))));
+        let ended = read_with("/ended_at", json!(1_793_600_000)).await.unwrap().ends;
+        assert_eq!(ended, Some(at(1_793_600_000)), "it ended before the date that was set");
         let item = &view.items[0];
         assert_eq!(item.period, span(1_793_491_200, 1_796_083_200));
         assert_eq!(item.meter.as_ref().map(BillingMeterId::as_str), Some("mtr_1"));
