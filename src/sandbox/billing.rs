@@ -73,7 +73,7 @@ fn end_period(books: &Connection, mut subscription: Subscription) -> Result<(), 
     }
     let (metered, lines) = period_lines(books, &subscription, None)?;
     subscription.pending.clear();
-    if subscription.cancel_at_period_end {
+    if subscription.ends_with_period() {
         subscription.status = Status::Canceled;
         subscription.ended_at = Some(ended.end);
     } else {
@@ -100,9 +100,9 @@ fn final_at(books: &Connection, made: i64) -> Result<i64, ApiError> {
 
 /// The period that is open, and the one after it.
 fn stretches(subscription: &Subscription) -> (Stretch, Stretch) {
-    let end = subscription.period_end;
-    let after = subscription.anchor.next_after(subscription.interval, end);
-    (subscription.period(), Stretch { start: end, end: after })
+    let open = subscription.period();
+    let after = subscription.anchor.next_after(subscription.interval, open.end);
+    (open, Stretch { start: open.end, end: subscription.no_later(after) })
 }
 
 /// The metered lines of the period that ends, as previews see them at `seen_at` or as they are, and all lines of the
@@ -114,13 +114,14 @@ fn period_lines(
 ) -> Result<(Vec<Line>, Vec<Line>), ApiError> {
     let mut metered = Vec::new();
     let mut licensed = Vec::new();
+    let (end, goes_on) = (subscription.period().end, !subscription.ends_with_period());
     for item in items::live(books, &subscription.id)? {
         let seen = subscription.seen_by(&item);
-        // Nothing goes on after the last period, and what does not end yet is billed then.
-        let (ends_now, goes_on) = (seen.period_end == subscription.period_end, !subscription.cancel_at_period_end);
         let (ended, next) = stretches(&seen);
+        let ends_now = ended.end == end;
+        // Nothing goes on after the last period, and what does not end yet is billed then.
         if ends_now || !goes_on {
-            let ended = Stretch { end: subscription.period_end, ..ended };
+            let ended = Stretch { end, ..ended };
             metered.extend(lines::in_arrears(books, &seen, &item, ended, seen_at)?);
         }
         if ends_now && goes_on {

@@ -191,7 +191,7 @@ pub(super) fn render(
         }
         if version.is_basil() {
             fields.insert("current_period_start".to_owned(), json!(subscription.period_start));
-            fields.insert("current_period_end".to_owned(), json!(subscription.period_end));
+            fields.insert("current_period_end".to_owned(), json!(subscription.period().end));
         }
     }
     Ok(value)

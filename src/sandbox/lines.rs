@@ -60,7 +60,7 @@ pub(super) fn in_advance(
     let price: Price = books::get(books, &item.price)?;
     let whole_start = subscription.anchor.last_before(subscription.interval, period.end);
     let part = period.end.saturating_sub(period.start.max(whole_start));
-    let whole = period.end.saturating_sub(whole_start);
+    let whole = subscription.anchor.next_after(subscription.interval, whole_start).saturating_sub(whole_start);
     let free = subscription.status == Status::Trialing;
     let amount = if free { 0 } else { amount(&price, quantity, part, whole)? };
     let mut line = Line::new(books, item, price, quantity, amount, period)?;
@@ -103,15 +103,15 @@ fn shown(used: Decimal) -> i64 {
     used.floor().to_i64().unwrap_or(i64::MAX)
 }
 
-/// A share of a licensed item's price for the rest of a period; given back where `sign` is −1.
+/// A share of a licensed item's price from a moment to the end of the open period; given back where `sign` is −1.
 pub(super) fn proration(
     books: &Connection,
     subscription: &Subscription,
     item: &Item,
     sign: i64,
-    now: i64,
+    from: i64,
 ) -> Result<Option<Line>, ApiError> {
-    let period = Stretch { start: now, end: subscription.period_end };
+    let period = Stretch { start: from, end: subscription.period().end };
     let Some(mut line) = in_advance(books, subscription, item, period)? else { return Ok(None) };
     line.proration = true;
     line.amount = line.amount.saturating_mul(sign);

@@ -30,6 +30,7 @@ mod collection;
 mod control;
 mod customers;
 mod demo;
+mod endings;
 mod errors;
 mod exchange;
 mod expand;

@@ -231,6 +231,7 @@ fn begin(
         days_until_due: days_until_due(form)?,
         payment_method: default_payment_method.map(|one| payment_method("default_payment_method", one)).transpose()?,
         cancel_at_period_end: form.boolean("cancel_at_period_end")?.unwrap_or(false),
+        cancel_at: None,
         canceled_at: None,
         ended_at: None,
         threshold,

@@ -9,6 +9,7 @@ use super::books;
 use super::call::Call;
 use super::collection;
 use super::customers::{payment_method, update_metadata};
+use super::endings;
 use super::errors::ApiError;
 use super::form::Form;
 use super::item_periods::{self, OwnPeriod};
@@ -20,7 +21,7 @@ use super::subscriptions::{self, Status, Subscription};
 use super::trials;
 use super::usage_records;
 
-const FIELDS: [&str; 23] = [
+const FIELDS: [&str; 24] = [
     "items[][id]",
     "items[][price]",
     "items[][quantity]",
@@ -31,6 +32,7 @@ const FIELDS: [&str; 23] = [
     "metadata[*]",
     "description",
     "cancel_at_period_end",
+    "cancel_at",
     "default_payment_method",
     "payment_behavior",
     "proration_behavior",
@@ -61,10 +63,7 @@ pub(super) fn update(call: &Call<'_>) -> Result<Value, ApiError> {
     if let Some(method) = form.text("default_payment_method")? {
         subscription.payment_method = Some(payment_method("default_payment_method", method)?);
     }
-    if let Some(ends) = form.boolean("cancel_at_period_end")? {
-        subscription.cancel_at_period_end = ends;
-        subscription.canceled_at = ends.then_some(call.now);
-    }
+    endings::update(call, &mut subscription)?;
     if let Some(amount) = form.natural("billing_thresholds[amount_gte]")? {
         subscription.threshold = Some(amount);
     }
@@ -228,8 +227,21 @@ fn refuse_usage(call: &Call<'_>, subscription: &Subscription, item: &Item) -> Re
     Ok(())
 }
 
-/// Notes a share of an item's price for the next invoice, unless the caller wants none.
+/// Notes a share of an item's price for the rest of its period, for the next invoice.
 fn prorate(call: &Call<'_>, subscription: &mut Subscription, item: &Item, sign: i64) -> Result<(), ApiError> {
+    let seen = subscription.seen_by(item);
+    prorate_from(call, subscription, &seen, item, sign, call.now)
+}
+
+/// As [`lines::proration`], on the subscription's next invoice, unless the caller wants none.
+pub(super) fn prorate_from(
+    call: &Call<'_>,
+    subscription: &mut Subscription,
+    seen: &Subscription,
+    item: &Item,
+    sign: i64,
+    from: i64,
+) -> Result<(), ApiError> {
     call.form.word("payment_behavior", &PAYMENT_BEHAVIORS)?;
     match proration(call)? {
         Some("none") => Ok(()),
@@ -237,7 +249,7 @@ fn prorate(call: &Call<'_>, subscription: &mut Subscription, item: &Item, sign: 
             Err(ApiError::not_kept("proration_behavior", "an invoice made at once for a proration"))
         }
         _ => {
-            let line = lines::proration(call.books, &subscription.seen_by(item), item, sign, call.now)?;
+            let line = lines::proration(call.books, seen, item, sign, from)?;
             subscription.pending.extend(line.filter(|line| line.amount != 0));
             Ok(())
         }
@@ -266,7 +278,7 @@ pub(super) fn cancel(call: &Call<'_>) -> Result<Value, ApiError> {
     subscription.status = Status::Canceled;
     subscription.canceled_at = Some(call.now);
     subscription.ended_at = Some(call.now);
-    subscription.cancel_at_period_end = false;
+    (subscription.cancel_at_period_end, subscription.cancel_at) = (false, None);
     books::put(call.books, &subscription)?;
     subscriptions::render(call.books, &subscription, call.version)
 }

@@ -33,6 +33,7 @@ pub(super) struct Subscription {
     /// Whether the anchor came from `billing_cycle_anchor_config`.
     pub(super) anchor_configured: bool,
     pub(super) period_start: i64,
+    /// The next boundary; where the open period ends is in [`Self::period`].
     pub(super) period_end: i64,
     pub(super) metadata: Metadata,
     pub(super) description: Option<String>,
@@ -40,6 +41,8 @@ pub(super) struct Subscription {
     pub(super) days_until_due: Option<i64>,
     pub(super) payment_method: Option<String>,
     pub(super) cancel_at_period_end: bool,
+    /// The moment at which it ends, in this period or in a later one.
+    pub(super) cancel_at: Option<i64>,
     pub(super) canceled_at: Option<i64>,
     pub(super) ended_at: Option<i64>,
     /// `billing_thresholds[amount_gte]`, here or on an item.
@@ -92,9 +95,19 @@ impl Status {
 }
 
 impl Subscription {
-    /// The period that is open.
-    pub(super) const fn period(&self) -> Stretch {
-        Stretch { start: self.period_start, end: self.period_end }
+    /// The period that is open. It ends where the subscription does, if that is earlier.
+    pub(super) fn period(&self) -> Stretch {
+        Stretch { start: self.period_start, end: self.no_later(self.period_end) }
+    }
+
+    /// A moment, or that at which it ends if that is earlier.
+    pub(super) fn no_later(&self, moment: i64) -> i64 {
+        self.cancel_at.map_or(moment, |at| at.min(moment))
+    }
+
+    /// Whether nothing comes after the open period.
+    pub(super) fn ends_with_period(&self) -> bool {
+        self.cancel_at_period_end || self.cancel_at.is_some_and(|at| at <= self.period_end)
     }
 }
 
@@ -110,7 +123,7 @@ impl Record for Subscription {
     fn due(&self) -> Option<i64> {
         let stage = match self.status {
             Status::Incomplete => self.incomplete_until,
-            Status::Trialing | Status::Active | Status::PastDue | Status::Unpaid => Some(self.period_end),
+            Status::Trialing | Status::Active | Status::PastDue | Status::Unpaid => Some(self.period().end),
             Status::IncompleteExpired | Status::Paused | Status::Canceled => None,
         };
         let resumes = self.pause.and_then(|pause| pause.resumes_at).filter(|_| !self.status.is_over());
@@ -171,7 +184,7 @@ pub(super) fn render(books: &Connection, one: &Subscription, version: &Version) 
         "billing_cycle_anchor": one.anchor.at,
         "billing_cycle_anchor_config": render_anchor(one),
         "billing_thresholds": one.threshold.map(threshold),
-        "cancel_at": one.cancel_at_period_end.then_some(one.period_end),
+        "cancel_at": one.cancel_at.or(one.cancel_at_period_end.then_some(one.period_end)),
         "cancel_at_period_end": one.cancel_at_period_end,
         "canceled_at": one.canceled_at,
         "collection_method": if one.days_until_due.is_some() { "send_invoice" } else { "charge_automatically" },
@@ -202,7 +215,7 @@ pub(super) fn render(books: &Connection, one: &Subscription, version: &Version) 
         return Ok(value);
     }
     let only = if let [only] = items.as_slice() { only.quantity } else { None };
-    let period = json!({ "current_period_start": one.period_start, "current_period_end": one.period_end });
+    let period = json!({ "current_period_start": one.period_start, "current_period_end": one.period().end });
     Ok(merged(value, merged(period, json!({ "discount": null, "quantity": only }))))
 }
 

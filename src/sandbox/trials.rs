@@ -86,7 +86,7 @@ pub(super) fn update(call: &Call<'_>, subscription: &mut Subscription) -> Result
 /// Whether a trial ends that cannot be paid for and that ends or pauses its subscription then: without an invoice.
 pub(super) fn ends_unpayable(books: &Connection, subscription: &mut Subscription) -> Result<bool, ApiError> {
     let asks = subscription.status == Status::Trialing && subscription.days_until_due.is_none();
-    if !asks || subscription.cancel_at_period_end || payments::payer(books, subscription)?.is_some() {
+    if !asks || subscription.ends_with_period() || payments::payer(books, subscription)?.is_some() {
         return Ok(false);
     }
     match subscription.trial_without_method {

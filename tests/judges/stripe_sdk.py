@@ -283,6 +283,12 @@ def judge_life(prices):
     expect("its invoice", billed(subscription)[-1], ("paid", 25 * 4 + 19_900))
     late = lambda: report(item, 1, JANUARY + 63 * DAY)
     expect_error("usage of the period cut short", stripe.InvalidRequestError, late, param="timestamp")
+    within = JANUARY + 70 * DAY
+    told = stripe.Subscription.modify(subscription, cancel_at=within, proration_behavior="none")
+    found = (told.cancel_at, told.current_period_end, told.cancel_at_period_end)
+    expect("an end within the period", found, (within, within, False))
+    back = stripe.Subscription.modify(subscription, cancel_at="", proration_behavior="none")
+    expect("taken back", (back.cancel_at, back.current_period_end), (None, moved.current_period_end))
     ending = stripe.Subscription.modify(subscription, cancel_at_period_end=True)
     expect("ending", (ending.status, ending.cancel_at), ("active", ending.current_period_end))
     report(item, 10, JANUARY + 63 * DAY + 1)

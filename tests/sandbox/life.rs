@@ -529,3 +529,103 @@ fn the_account_is_chosen_over_http() {
         assert_eq!(wrong.status, 400);
     });
 }
+
+#[test]
+fn an_end_within_the_period_ends_it_and_gives_back_the_rest() {
+    run(|world| async move {
+        for (proration, total) in [("create_prorations", 500 - 4_950), ("none", 500)] {
+            let customer = world.customer(Some("pm_card_visa")).await;
+            let made = world.begin(&customer, &[]).await;
+            let (begun, end) = (world.sandbox.now().secs(), world.sandbox.now().secs() + 15 * DAY);
+            let pairs = [("cancel_at", &*end.to_string()), ("proration_behavior", proration)];
+            let told = world.change(&made.id, &pairs).await.json;
+            let told_of = [&told["cancel_at"], &told["current_period_end"], &told["canceled_at"]].map(Value::as_i64);
+            assert_eq!(told_of, [Some(end), Some(end), Some(begun)]);
+            assert_eq!((told["status"].as_str(), &told["cancel_at_period_end"]), (Some("active"), &json!(false)));
+            assert_eq!(world.read(&made.id).await["cancel_at"], end);
+            world.set(&made.item, "100", begun + 1).await.id();
+            world.sandbox.advance((15 * DAY - 10) * 1_000_000).unwrap();
+            assert_eq!(world.set(&made.item, "1", end + 1).await.error("param"), "timestamp");
+            world.sandbox.advance((3_600 + 10) * 1_000_000).unwrap();
+            let ended = world.read(&made.id).await;
+            assert_eq!((ended["status"].as_str(), ended["ended_at"].as_i64()), (Some("canceled"), Some(end)));
+            assert_eq!(states(&world.invoiced(&made.id)), [("paid", 9_900), ("paid", total)], "{proration}");
+            let totals = world.sandbox.totals(&made.item).unwrap();
+            assert_eq!((totals.len(), totals[0].to.secs(), totals[0].total), (1, end, 100));
+        }
+    });
+}
+
+#[test]
+fn an_end_in_a_later_period_is_charged_by_the_share_of_that() {
+    run(|world| async move {
+        let customer = world.customer(Some("pm_card_visa")).await;
+        let made = world.begin(&customer, &[]).await;
+        let end = at("2026-12-25T12:00:01Z").secs();
+        let told = world.change(&made.id, &[("cancel_at", &end.to_string())]).await.json;
+        assert_eq!((told["cancel_at"].as_i64(), &told["current_period_end"]), (Some(end), &json!(now() + 30 * DAY)));
+        world.go_to(now() + 30 * DAY + 3_600);
+        assert_eq!(world.read(&made.id).await["current_period_end"], end);
+        world.go_to(end + 3_600);
+        assert_eq!(world.status(&made.id).await, "canceled");
+        // 15 of 31 days.
+        assert_eq!(states(&world.invoiced(&made.id)), [("paid", 9_900), ("paid", 4_790), ("paid", 0)]);
+    });
+}
+
+#[test]
+fn an_end_is_taken_back_by_an_empty_one() {
+    run(|world| async move {
+        let customer = world.customer(Some("pm_card_visa")).await;
+        let made = world.begin(&customer, &[]).await;
+        let end = (now() + 15 * DAY).to_string();
+        world.change(&made.id, &[("cancel_at", &end)]).await.id();
+        let stands = world.change(&made.id, &[("cancel_at_period_end", "false")]).await.json;
+        assert_eq!(stands["cancel_at"].to_string(), end);
+        let back = world.change(&made.id, &[("cancel_at", "")]).await.json;
+        assert_eq!((&back["cancel_at"], &back["canceled_at"]), (&Value::Null, &Value::Null));
+        assert_eq!(back["current_period_end"], now() + 30 * DAY);
+        world.go_to(now() + 30 * DAY + 3_600);
+        assert_eq!(states(&world.invoiced(&made.id)), [("paid", 9_900), ("paid", 9_900)]);
+        for (refused, param) in [
+            (vec![("cancel_at", "1000")], "cancel_at"),
+            (vec![("cancel_at", "soon")], "cancel_at"),
+            (vec![("cancel_at", "max_period_end")], "cancel_at"),
+            (vec![("cancel_at", "1900000000"), ("cancel_at_period_end", "true")], ""),
+        ] {
+            let answer = world.change(&made.id, &refused).await;
+            assert_eq!((answer.status, answer.error("param")), (400, param), "{refused:?}");
+        }
+    });
+}
+
+#[test]
+fn an_end_cuts_short_the_own_periods_of_items() {
+    run(|world| async move {
+        let customer = world.customer(Some("pm_card_visa")).await;
+        let pairs = [
+            ("customer", customer.as_str()),
+            ("items[0][price]", &world.demo.prices["price_pro_annual"]),
+            ("items[1][price]", &world.demo.prices["price_starter_monthly"]),
+            ("billing_mode[type]", "flexible"),
+        ];
+        let made = world.send(world.form("/v1/subscriptions", &pairs).header("stripe-version", MIXED)).await.id();
+        // 73 days, a fifth of the year.
+        let end = now() + 73 * DAY;
+        world.change(&made, &[("cancel_at", &end.to_string())]).await.id();
+        let ends = async || {
+            let path = format!("/v1/subscriptions/{made}");
+            let read = world.send(world.request("GET", &path).header("stripe-version", MIXED)).await.json;
+            [0, 1].map(|at: usize| read["items"]["data"][at]["current_period_end"].as_i64().unwrap())
+        };
+        assert_eq!(ends().await, [end, now() + 30 * DAY]);
+        world.go_to(now() + 61 * DAY + 3_600);
+        assert_eq!(ends().await, [end, end]);
+        world.go_to(end + 3_600);
+        assert_eq!(world.status(&made).await, "canceled");
+        // Four fifths of EUR 1990 are given back; the last month is charged for 12 of its 31 days.
+        let back = -199_000 / 5 * 4;
+        let expected = [("paid", 199_000 + 9_900), ("paid", back + 9_900), ("paid", 3_832), ("paid", 0)];
+        assert_eq!(states(&world.invoiced(&made)), expected);
+    });
+}
