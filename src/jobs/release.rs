@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
+
 use super::deliver::{destination, stands, window};
 use super::{Context, JobError};
 use crate::model::ItemId;
 use crate::outbox::{self, RecordState, UsageRecord};
-use crate::store::Tx;
+use crate::store::{Tx, audit};
 use crate::wire::{ReleaseReport, ReleaseRequest, SCHEMA};
 
 /// The command that settles a change of item or price.
@@ -23,6 +25,9 @@ pub async fn release(context: &Arc<Context>, request: &ReleaseRequest, actor: &s
     let records = context.store.read(outbox::unfinished).await?;
     let is_held = |r: &&UsageRecord| r.item == wanted && r.state == RecordState::Open && r.held.is_some();
     let Some(record) = records.iter().find(is_held) else {
+        if let Some(report) = leave_unseen(context, &item, request, actor).await? {
+            return Ok(report);
+        }
         return Err(JobError::refused(
             "not_held",
             format!("nothing is held for {item}"),
@@ -51,4 +56,31 @@ pub async fn release(context: &Arc<Context>, request: &ReleaseRequest, actor: &s
         format!("the next push sets our own total over the {total} units that stand on {item}")
     };
     Ok(ReleaseReport { schema: SCHEMA, item: item.to_string(), what })
+}
+
+/// Stretches of an item in which periods came and went unseen are left as they are: somebody has looked at them.
+async fn leave_unseen(
+    context: &Arc<Context>,
+    item: &ItemId,
+    request: &ReleaseRequest,
+    actor: &str,
+) -> Result<Option<ReleaseReport>, JobError> {
+    let (of, because, actor, now) = (item.clone(), request.because.clone(), actor.to_owned(), context.now());
+    let left = context.store.write(move |tx| {
+        let mut left = 0_u32;
+        for stretch in outbox::unseen(tx)?.into_iter().filter(|stretch| stretch.item == of) {
+            outbox::forget_unseen(tx, &stretch)?;
+            let detail = json!({"from": stretch.span.from, "to": stretch.span.to, "because": because});
+            audit::append(tx, now, &actor, "unseen.left", of.as_str(), &detail)?;
+            left = left.saturating_add(1);
+        }
+        Ok::<_, JobError>(left)
+    });
+    let what = match left.await? {
+        0 => return Ok(None),
+        n => format!(
+            "{n} stretches of time without a known period are left as they are: not billed, and not named any more"
+        ),
+    };
+    Ok(Some(ReleaseReport { schema: SCHEMA, item: item.to_string(), what }))
 }

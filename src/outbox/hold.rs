@@ -36,6 +36,11 @@ pub enum Held {
         /// What changed, a sentence.
         what: String,
     },
+    /// The subscription was ended before its time: what was not invoiced by then may have been dropped.
+    Ended {
+        /// What was ended, and when, a part of a sentence.
+        what: String,
+    },
     /// The item is not at the provider any more.
     Missing {
         /// The provider's words.
@@ -52,6 +57,7 @@ impl Held {
             Self::HigherThanCaused { .. } => "higher_than_caused",
             Self::ProbeUnclear { .. } => "probe_unclear",
             Self::Segment { .. } => "segment_changed",
+            Self::Ended { .. } => "subscription_ended",
             Self::Missing { .. } => "item_missing",
         }
     }
@@ -70,6 +76,9 @@ impl Held {
                 "{total} units stand there after {sent} were set beside {adopted} adopted ones: where those lie cannot be told (rule S5)"
             ),
             Self::Segment { what } => format!("{what} (rule R5)"),
+            Self::Ended { what } => format!(
+                "{what}: unless it was canceled with invoice_now=true, the provider drops what was not invoiced by then"
+            ),
             Self::Missing { what } => format!("the item cannot be billed any more: {what}"),
         }
     }

@@ -33,6 +33,7 @@ impl RecordState {
 
 /// One row of `usage_record`.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "independent marks of a row, as the table has them")]
 pub struct UsageRecord {
     /// Row id.
     pub id: i64,
@@ -58,6 +59,8 @@ pub struct UsageRecord {
     pub unit_amount: Option<Decimal>,
     /// Where the period is in its life.
     pub state: RecordState,
+    /// Whether the provider ended the period before its time, with its invoice made there and then.
+    pub cut: bool,
     /// False in a trial or pause: nothing is carried out of it.
     pub billable: bool,
     /// Plan it was rated by last; empty before the first rating.
@@ -305,7 +308,7 @@ const SELECT: &str = "SELECT id, customer, subscription, item, meter, period_fro
     unit_amount, state, billable, plan, gross, rounding, used, included, overage, carried_in, adopted, adopted_elsewhere, probing_from,
     target, differs_since_us, revision, standing, read_generation, drift, close_read, close_read_us, held_units,
     attempts, next_attempt_us, last_error, held_code, held_because, channel, shared, closed_segments, floor, begins_anew,
-    segment_of FROM usage_record";
+    segment_of, cut FROM usage_record";
 
 fn raw(row: &Row<'_>) -> rusqlite::Result<UsageRecord> {
     let close_read: Option<i64> = row.get("close_read")?;
@@ -333,6 +336,7 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<UsageRecord> {
             "ending" => RecordState::Ending,
             _ => RecordState::Closed,
         },
+        cut: row.get("cut")?,
         billable: row.get("billable")?,
         plan: row.get("plan")?,
         gross: row.get("gross")?,

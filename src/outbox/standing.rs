@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::delivery::{self, DeliveryState};
 use super::hold::{self, Held};
-use super::{Generation, OutboxError, UsageRecord, day_share, record, settle};
+use super::{Generation, OutboxError, UsageRecord, cut, day_share, record, settle};
 use crate::model::{Channel, Formula, MICROS_PER_HOUR, Timestamp};
 use crate::store::{Tx, audit};
 
@@ -218,7 +218,7 @@ fn judge_first(tx: &Tx<'_>, record: &UsageRecord, total: i64) -> Result<ReadVerd
         Some(Formula::Sum | Formula::SumOfDays) => delivery::added_by_unanswered(tx, record.id)?,
         _ => delivery::largest_possible(tx, record.id)?.unwrap_or(0),
     };
-    let straggler = straggler(tx, record)?.unwrap_or(0);
+    let straggler = straggler(tx, record)?.unwrap_or(0).max(cut::sent_into(tx, record)?);
     Ok(match total {
         0 => ReadVerdict::AsNoted,
         _ if total <= caused.max(straggler) => ReadVerdict::OursLate,

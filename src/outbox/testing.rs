@@ -19,6 +19,7 @@ pub(super) fn record(channel: Channel) -> UsageRecord {
         price: PriceId::new("price_1").unwrap(),
         unit_amount: None,
         state: RecordState::Open,
+        cut: false,
         billable: true,
         plan: "pro".to_owned(),
         gross: false,

@@ -59,6 +59,8 @@ pub enum Standing {
     Total(i64),
     /// So many units on each UTC day, by the second it begins at; days without any may be missing.
     Days(BTreeMap<i64, i64>),
+    /// So many units, which no invoice has, or has yet.
+    NotInvoiced(i64),
     /// The provider's current period is another one.
     OtherPeriod,
     /// The provider does not list this period.
@@ -70,7 +72,7 @@ impl Standing {
     #[must_use]
     pub fn total(&self) -> Option<i64> {
         match self {
-            Self::Total(total) => Some(*total),
+            Self::Total(total) | Self::NotInvoiced(total) => Some(*total),
             Self::Days(days) => Some(days.values().fold(0, |sum, units| sum.saturating_add(*units))),
             Self::OtherPeriod | Self::NotListed => None,
         }

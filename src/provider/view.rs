@@ -21,7 +21,7 @@ pub struct SubscriptionView {
     pub livemode: bool,
     /// What its periods are counted from, where the provider says so.
     pub anchor: Option<Timestamp>,
-    /// When it ends, where that is known ahead.
+    /// When it ends or ended, where that is known.
     pub ends: Option<Timestamp>,
     /// Its items.
     pub items: Vec<ItemView>,

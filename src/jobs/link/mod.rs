@@ -74,6 +74,7 @@ async fn bind(
     let plan::Choice { mut billed, not_billed } = plan::choose_items(&settings.config, plan, request, &view)?;
     channel::choose(context, &view, &mut billed, request).await?;
     let checked = standing::check_items(context, &customer, billed, request).await?;
+    subscription::check_months(settings.config.provider.periods, &checked, &view)?;
     let period = subscription::common_period(&checked, &view)?;
     let now = context.now();
     let from = subscription::start(request, period, now)?;
@@ -109,7 +110,13 @@ async fn bind(
     let at = At { now, provider_now };
     let terms = begin::Terms { billable, on_top: request.on_top, generation: context.generation(), at };
     let to_claim: Vec<ItemId> = checked.iter().map(|checked| checked.item.item.clone()).collect();
-    context.store.write(move |tx| begin::begin(tx, &new, &checked, &changes, &terms)).await?;
+    context
+        .store
+        .write(move |tx| {
+            periods::note_read(tx, &view, now)?;
+            begin::begin(tx, &new, &checked, &changes, &terms)
+        })
+        .await?;
     claim::claim(context, &to_claim).await?;
     tracing::info!(%customer, %subscription, plan = %report.plan, from = %report.from, "linked");
     Ok(report)
