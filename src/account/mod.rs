@@ -1,15 +1,17 @@
 //! Who is billed: customer, subscription, plan and items in force on this VM, with their history (rule R1).
 //!
-//! Owns: the tables `link` and `item`, and this ledger's machine identity (rule S11). After a crash: a link is there with
-//! all its items, or not at all. Does not know: what was used, or what stands at the provider.
+//! Owns: the tables `link`, `item` and `subscription`, and this ledger's machine identity (rule S11). After a crash: a link
+//! is there with all its items, or not at all. Does not know: what was used, or what stands at the provider.
 
 mod identity;
 mod items;
 mod links;
+mod subscription;
 
 pub use identity::{Identity, accept_identity, identity_since, judge_identity};
 pub use items::{Item, items_of};
 pub use links::{Link, NewLink, all, begin, end, in_force, in_force_since, is_single_writer, latest};
+pub use subscription::{Subscription, last_read, note_read};
 
 use crate::model::NameError;
 use crate::store::StoreError;

@@ -108,6 +108,7 @@ fn read_root(mut root: Section<'_>, findings: &mut Findings<'_>) -> (Config, Opt
         kind: provider.kind,
         base_url: provider.base_url,
         timeout: provider.timeout,
+        periods: provider.periods,
         draft_grace: provider.draft_grace,
         quiet_before_end: provider.quiet_before_end,
         key: None,

@@ -84,12 +84,24 @@ pub struct ProviderConfig {
     pub timeout: Duration,
     /// Stripe leaves an invoice a draft so long after its period's end (rule S7).
     pub draft_grace: Duration,
+    /// Which periods may be billed (rule R2).
+    pub periods: Periods,
     /// No push starts so shortly before a period's end at Lemon Squeezy (rule S9).
     pub quiet_before_end: Duration,
     /// The key, where there is one.
     pub key: Option<ApiKey>,
     /// Webhook signing secret (`STRIPE_WEBHOOK_SECRET`), kept for the receiver.
     pub webhook_secret: Option<secrecy::SecretString>,
+}
+
+/// `provider.periods` in the configuration: which periods an item may have (rule R2).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Periods {
+    /// Whichever the provider says.
+    #[default]
+    Provider,
+    /// UTC calendar months, as the months that `usage` shows.
+    UtcMonths,
 }
 
 /// `provider` in the configuration.

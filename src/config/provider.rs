@@ -8,7 +8,7 @@ use toml::de::DeValue;
 
 use super::section::{Findings, Section};
 use super::values::{Read, choice, duration, refuse, text};
-use super::{ApiKey, ProviderKind, secrets};
+use super::{ApiKey, Periods, ProviderKind, secrets};
 
 /// The section, without what comes from elsewhere.
 #[derive(Debug, Default)]
@@ -16,6 +16,7 @@ pub(super) struct Settings {
     pub(super) kind: ProviderKind,
     pub(super) base_url: String,
     pub(super) timeout: Duration,
+    pub(super) periods: Periods,
     pub(super) draft_grace: Duration,
     pub(super) quiet_before_end: Duration,
     pub(super) key_file: Option<PathBuf>,
@@ -28,11 +29,13 @@ pub(super) fn read(mut section: Section<'_>, findings: &mut Findings<'_>) -> Set
         ("stripe-usage-records", ProviderKind::StripeUsageRecords),
         ("lemon-squeezy", ProviderKind::LemonSqueezy),
     ];
+    let periods = [("provider", Periods::Provider), ("utc-months", Periods::UtcMonths)];
     let bounds = Duration::from_secs(1)..=Duration::from_mins(2);
     let mut settings = Settings {
         kind: section.get("kind", choice(kinds), findings).unwrap_or_default(),
         base_url: section.get("base_url", base_url, findings).unwrap_or_default(),
         timeout: section.get("timeout", duration(bounds), findings).unwrap_or_default(),
+        periods: section.get("periods", choice(periods), findings).unwrap_or_default(),
         draft_grace: section.get("draft_grace", duration(GRACES), findings).unwrap_or(Duration::from_hours(1)),
         quiet_before_end: section.get("quiet_before_end", duration(QUIETS), findings).unwrap_or(Duration::from_mins(5)),
         key_file: section.get("key_file", key_file, findings),
@@ -116,6 +119,15 @@ mod tests {
         assert_eq!(loaded.config.provider.base_url, "https://api.stripe.com");
         assert_eq!(loaded.config.provider.timeout, Duration::from_secs(30));
         assert!(loaded.notes[0].starts_with("Nothing is billed"), "{:?}", loaded.notes);
+    }
+
+    #[test]
+    fn r2_periods_are_the_providers_unless_utc_months_are_asked_for() {
+        let periods = |text: &str| loaded(text).config.provider.periods;
+        assert_eq!(periods(""), Periods::Provider);
+        assert_eq!(periods("[provider]\nperiods = \"utc-months\""), Periods::UtcMonths);
+        let faults = faults_of("[provider]\nperiods = \"monthly\"");
+        assert_eq!((faults.len(), faults[0].key.as_str()), (1, "provider.periods"));
     }
 
     #[test]

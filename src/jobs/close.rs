@@ -1,12 +1,14 @@
 //! Close ended periods: read what stands until two reads agree (rule S6).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::deliver::{destination, window};
 use super::{Context, JobError};
-use crate::model::{MICROS_PER_DAY, MICROS_PER_MINUTE, Problem, Timestamp};
+use crate::account::{self, Subscription};
+use crate::model::{Channel, Formula, ItemId, MICROS_PER_DAY, MICROS_PER_MINUTE, Problem, Timestamp};
 use crate::outbox::{self, Closing, Held, RecordState, UsageRecord};
-use crate::provider::{BilledAt, RefusalKind};
+use crate::provider::{BilledAt, ReadError, RefusalKind, Standing};
 
 /// When a period that could not be read is tried again.
 const AGAIN_US: i64 = 10 * MICROS_PER_MINUTE;
@@ -44,26 +46,57 @@ pub(super) async fn close(context: &Arc<Context>) -> Result<(u32, Option<Timesta
     Ok((closed, next))
 }
 
-/// What is known to be billed on an item that is gone. A closed segment's amount may have gone with it, if no invoice
-/// shows it (rule R5); where that cannot be read, what was noted counts.
-async fn billed_at_least(context: &Arc<Context>, record: &UsageRecord) -> Result<i64, JobError> {
-    let noted = record.standing.unwrap_or(0);
-    if record.segment_of.is_none() {
-        return Ok(noted);
-    }
-    let at = BilledAt {
-        subscription: record.subscription.clone(),
-        item: record.item.clone(),
-        price: record.price.clone(),
-        since: record.period.from,
-    };
-    let answer = context.settings().provider.read_billed(&at).await;
-    context.note_date(&answer);
-    match answer.value {
-        Ok(billed) => Ok(billed.min(noted)),
-        Err(error) if error.refusal.kind == RefusalKind::NotPermitted => Ok(noted),
+/// What is told of a period that is over.
+enum Found {
+    /// So many units were billed in it.
+    Total(i64),
+    /// Nothing, and nothing will be.
+    Unknown { what: String },
+    /// Its subscription was ended, and no invoice is known to have its usage.
+    Dropped { of: Subscription },
+}
+
+/// Whether a change of item or price leaves open what of that which stands is billed (rule R5): then invoices tell.
+fn asks_invoices(record: &UsageRecord) -> bool {
+    let is_held = record.held.as_ref().is_some_and(|(code, _)| outbox::is_of_a_change(code));
+    record.segment_of.is_some() || record.begins_anew || is_held
+}
+
+/// What invoices bill of a row's period, beside what was known to be billed before it went on. Without the permission to
+/// read them, what stands on an item that is merely gone counts.
+async fn invoiced_or(context: &Arc<Context>, record: &UsageRecord, stands: i64) -> Result<i64, JobError> {
+    match invoiced(context, record).await? {
+        Ok(units) => Ok(units),
+        Err(error) if error.refusal.kind == RefusalKind::NotPermitted && !asks_invoices(record) => Ok(stands),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Units on invoices, or why they do not tell and never will.
+async fn invoiced(context: &Arc<Context>, record: &UsageRecord) -> Result<Result<i64, ReadError>, JobError> {
+    let id = record.id;
+    let before = context.store.read(move |c| outbox::billed_before(c, id)).await?;
+    let items: BTreeSet<&ItemId> = before.iter().map(|segment| &segment.item).chain([&record.item]).collect();
+    let mut units = 0_i64;
+    for item in items {
+        let at = BilledAt {
+            subscription: record.subscription.clone(),
+            item: item.clone(),
+            price: None,
+            period: record.period,
+        };
+        let answer = context.settings().provider.read_billed(&at).await;
+        context.note_date(&answer);
+        match answer.value {
+            Ok(billed) => units = units.saturating_add(billed),
+            Err(error) if error.passing => return Err(error.into()),
+            Err(error) => return Ok(Err(error)),
+        }
+    }
+    if record.channel.formula() == Some(Formula::Sum) {
+        return Ok(Ok(units));
+    }
+    Ok(Ok(before.iter().fold(units, |rest, segment| rest.saturating_sub(segment.units)).max(0)))
 }
 
 async fn close_one(context: &Arc<Context>, record: &UsageRecord) -> Result<Closing, JobError> {
@@ -77,23 +110,25 @@ async fn close_one(context: &Arc<Context>, record: &UsageRecord) -> Result<Closi
         let (id, now) = (record.id, context.now());
         return Ok(context.store.write(move |tx| outbox::close_by_answers(tx, id, now)).await?);
     }
-    let answer = context.settings().provider.read_ended(&destination(record), window(record)).await;
-    context.note_date(&answer);
-    let now = context.now();
-    let told = match answer.value {
-        Err(error) if error.refusal.kind == RefusalKind::Missing => Err(error.to_string()),
-        other => match other?.total() {
-            Some(total) => Ok(total),
-            None if now.since(record.period.to) >= UNLISTED_US => Err(UNLISTED.to_owned()),
-            None => return Err(JobError::refused("period_not_listed", UNLISTED, "it is tried again by itself")),
-        },
+    let subscription = record.subscription.clone();
+    let read = context.store.read(move |c| account::last_read(c, &subscription)).await?;
+    let found = match read.filter(Subscription::is_over) {
+        Some(over) if record.cut => last_invoice(context, record, over).await?,
+        over => summary(context, record, over).await?,
     };
-    // No read will ever tell more than what was noted; what is missing is listed, and carried nowhere.
-    let (total, gone) = match told {
-        Ok(total) => (total, None),
-        Err(what) => (billed_at_least(context, record).await?, Some(Held::Missing { what })),
+    let found = match found {
+        Found::Dropped { of } => invoiced(context, record).await?.map_or(Found::Dropped { of }, Found::Total),
+        found => found,
     };
-    let id = record.id;
+    let (total, gone) = match found {
+        Found::Total(total) => (total, None),
+        // No read will ever tell more than what was noted; what is missing is listed, and carried nowhere.
+        Found::Unknown { what } => (record.standing.unwrap_or(0), Some(Held::Missing { what })),
+        Found::Dropped { of } => (0, Some(Held::Ended { what: dropped(&of) })),
+    };
+    let is_gone = matches!(gone, Some(Held::Missing { .. }));
+    let total = if is_gone || asks_invoices(record) { invoiced_or(context, record, total).await? } else { total };
+    let (id, now) = (record.id, context.now());
     let closing = context
         .store
         .write(move |tx| {
@@ -107,4 +142,43 @@ async fn close_one(context: &Arc<Context>, record: &UsageRecord) -> Result<Closi
         tracing::info!(target: "usaged::flow", item = %record.item, total, period_to = %record.period.to, "period closed");
     }
     Ok(closing)
+}
+
+/// A subscription that was ended before its time bills what its last invoice has, whatever was accepted before. Where
+/// invoices may not be read, the summaries of usage records tell as much; those of a meter do not.
+async fn last_invoice(context: &Arc<Context>, record: &UsageRecord, over: Subscription) -> Result<Found, JobError> {
+    match invoiced(context, record).await? {
+        Ok(billed) => Ok(Found::Total(billed)),
+        Err(_) if record.channel == Channel::UsageRecords => summary(context, record, Some(over)).await,
+        Err(_) => Ok(Found::Dropped { of: over }),
+    }
+}
+
+async fn summary(context: &Arc<Context>, record: &UsageRecord, over: Option<Subscription>) -> Result<Found, JobError> {
+    let answer = context.settings().provider.read_ended(&destination(record), window(record)).await;
+    context.note_date(&answer);
+    let standing = match answer.value {
+        Err(error) if error.refusal.kind == RefusalKind::Missing => {
+            return Ok(Found::Unknown { what: error.to_string() });
+        }
+        other => other?,
+    };
+    let is_told = match (&standing, &over) {
+        // An invoice is on its way, unless there will be none.
+        (Standing::NotInvoiced(_), over) => over.is_none(),
+        (standing, _) => standing.total().is_some(),
+    };
+    if !is_told && context.now().since(record.period.to) < UNLISTED_US {
+        return Err(JobError::refused("period_not_listed", UNLISTED, "it is tried again by itself"));
+    }
+    Ok(match (is_told.then(|| standing.total()).flatten(), over) {
+        (Some(total), _) => Found::Total(total),
+        (None, Some(over)) => Found::Dropped { of: over },
+        (None, None) => Found::Unknown { what: UNLISTED.to_owned() },
+    })
+}
+
+fn dropped(of: &Subscription) -> String {
+    let since = of.ends.map_or_else(String::new, |at| format!(" since {at}"));
+    format!("no invoice is known to have it, and the subscription {} is {}{since}", of.id, of.status)
 }

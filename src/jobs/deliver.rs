@@ -92,7 +92,7 @@ pub(super) async fn deliver(context: &Arc<Context>, which: &Which) -> Result<Vec
 }
 
 /// A refusal is over when nothing is left to be set, or to be set any more.
-async fn forget_what_is_over(context: &Context) -> Result<(), JobError> {
+pub(super) async fn forget_what_is_over(context: &Context) -> Result<(), JobError> {
     let records = context.store.read(outbox::unfinished).await?;
     let open = |about: &str| records.iter().find(|r| r.takes_totals() && r.item.as_str() == about);
     context.clear_unless(REFUSED, |about| open(about).is_some_and(UsageRecord::differs));

@@ -3,6 +3,7 @@
 //! Owns: no table but `job_run`. After a crash: the next run of a job finds what the last left and goes on from there.
 //! A schedule, a command and a start activate the same job. Does not know: who asked, or how it is answered.
 
+mod calendar;
 mod certificate;
 mod close;
 mod compact;
@@ -27,6 +28,9 @@ mod seed;
 mod start;
 mod status;
 mod sync;
+#[cfg(test)]
+mod testing;
+mod unseen;
 mod unsent;
 mod usage;
 

@@ -1,30 +1,23 @@
 //! What a read subscription means for the periods of its items: which are open, which are over, which are held.
 
 use super::JobError;
-use crate::account::{self, Item, Link};
+use crate::account::{self, Item, Link, Subscription};
 use crate::ledger;
-use crate::model::{Span, Timestamp};
-use crate::outbox::{self, Held, NewRecord, RecordState, UsageRecord};
+use crate::model::{Formula, MICROS_PER_DAY, MICROS_PER_HOUR, Span, Timestamp};
+use crate::outbox::{self, Held, NewRecord, RecordState, Unseen, UsageRecord};
 use crate::provider::{ItemView, SubscriptionView};
 use crate::store::Tx;
 
-/// A stretch between two known periods of an item, in which periods came and went unseen.
-#[derive(Debug, Clone)]
-pub(super) struct Gap {
-    pub(super) link: Link,
-    pub(super) item: Item,
-    pub(super) span: Span,
-    pub(super) billable: bool,
-}
+/// A pause that is read so shortly after a period's end was there when its invoice was made. No read is older than this.
+const PAUSED_WITHIN_US: i64 = 6 * MICROS_PER_HOUR;
 
-/// Statuses in which a subscription makes no invoices any more.
-const ENDED: [&str; 2] = ["canceled", "incomplete_expired"];
-
-/// Applies a read. Returns stretches whose periods the summaries have to tell.
-pub(super) fn apply(tx: &Tx<'_>, view: &SubscriptionView, now: Timestamp) -> Result<Vec<Gap>, JobError> {
-    let ended = ENDED.contains(&view.status.as_str());
-    end_old_periods(tx, view, ended, now)?;
-    let mut gaps = Vec::new();
+/// Applies a read.
+pub(super) fn apply(tx: &Tx<'_>, view: &SubscriptionView, now: Timestamp) -> Result<(), JobError> {
+    let read = state_of(view);
+    let before = account::last_read(tx, &view.id)?;
+    note_read(tx, view, now)?;
+    end_old_periods(tx, view, &read, now)?;
+    let was_paused = before.is_some_and(|before| before.status == PAUSED);
     for (link, item) in billed(tx, view, now)? {
         let found = view.items.iter().find(|candidate| candidate.id == item.item);
         if let Some(found) = found
@@ -33,11 +26,41 @@ pub(super) fn apply(tx: &Tx<'_>, view: &SubscriptionView, now: Timestamp) -> Res
             continue;
         }
         match found {
-            Some(found) if !ended => gaps.extend(open_period(tx, view, &link, &item, found, now)?),
-            _ => hold_open(tx, &item, &missing(view, ended), now)?,
+            _ if read.is_over() => {}
+            Some(found) => open_period(tx, view, &link, &item, found, was_paused, now)?,
+            None => hold_open(tx, &item, &missing(view), now)?,
         }
     }
-    Ok(gaps)
+    Ok(())
+}
+
+/// Its trial ended with nothing to pay with: it has no periods until it is resumed.
+const PAUSED: &str = "paused";
+
+/// What is kept of a read.
+fn state_of(view: &SubscriptionView) -> Subscription {
+    Subscription {
+        id: view.id.clone(),
+        status: view.status.clone(),
+        collection_paused: view.collection_paused,
+        ends: view.ends,
+    }
+}
+
+/// Keeps what was read of a subscription.
+pub(super) fn note_read(tx: &Tx<'_>, view: &SubscriptionView, now: Timestamp) -> Result<(), JobError> {
+    Ok(account::note_read(tx, &state_of(view), now)?)
+}
+
+/// Rule R6: nothing is carried out of a period that is not billed.
+pub(super) fn is_billable(view: &SubscriptionView) -> bool {
+    state_of(view).is_billable()
+}
+
+/// An item's current period, as far as its subscription lasts.
+pub(super) fn current(view: &SubscriptionView, found: &ItemView) -> Span {
+    let lasts = view.ends.filter(|ends| found.period.contains(*ends) && found.period.from < *ends);
+    Span::new(found.period.from, lasts.unwrap_or(found.period.to))
 }
 
 /// The items that links bill on a subscription's current periods: also one that has ended inside them, or that ends only
@@ -60,13 +83,8 @@ fn billed(tx: &Tx<'_>, view: &SubscriptionView, now: Timestamp) -> Result<Vec<(L
     Ok(billed)
 }
 
-fn missing(view: &SubscriptionView, ended: bool) -> Held {
-    let what = if ended {
-        format!("the subscription {} is {}", view.id, view.status)
-    } else {
-        format!("it is not on the subscription {} any more", view.id)
-    };
-    Held::Missing { what }
+fn missing(view: &SubscriptionView) -> Held {
+    Held::Missing { what: format!("it is not on the subscription {} any more", view.id) }
 }
 
 fn hold_open(tx: &Tx<'_>, item: &Item, why: &Held, now: Timestamp) -> Result<(), JobError> {
@@ -79,27 +97,57 @@ fn hold_open(tx: &Tx<'_>, item: &Item, why: &Held, now: Timestamp) -> Result<(),
 }
 
 /// Rows of this subscription whose period the provider has left behind stop being sent.
-fn end_old_periods(tx: &Tx<'_>, view: &SubscriptionView, ended: bool, now: Timestamp) -> Result<(), JobError> {
+fn end_old_periods(tx: &Tx<'_>, view: &SubscriptionView, read: &Subscription, now: Timestamp) -> Result<(), JobError> {
     for record in outbox::unfinished(tx)? {
         if record.subscription != view.id || record.state != RecordState::Open {
             continue;
         }
-        let current = view.items.iter().find(|item| item.id == record.item).map(|item| item.period);
-        match current {
-            Some(current) if current.from > record.period.from => end_at(tx, &record, current.from)?,
-            Some(_) if !ended => {}
-            _ if now >= record.period.to => end_at(tx, &record, record.period.to)?,
-            _ => {}
+        let period = view.items.iter().find(|item| item.id == record.item).map(|item| item.period);
+        match period {
+            Some(period) if period.from > record.period.from => end_at(tx, &record, period.from, now)?,
+            _ if read.is_over() => end_with_subscription(tx, &record, period, read, now)?,
+            Some(_) if read.status != PAUSED => continue,
+            _ if now >= record.period.to => end_at(tx, &record, record.period.to, now)?,
+            _ => continue,
+        }
+        let ended = outbox::by_id(tx, record.id)?;
+        if view.collection_paused && now.since(ended.period.to) < PAUSED_WITHIN_US {
+            outbox::end_unbilled(tx, record.id)?;
         }
     }
     Ok(())
 }
 
-fn end_at(tx: &Tx<'_>, record: &UsageRecord, at: Timestamp) -> Result<(), JobError> {
+fn end_at(tx: &Tx<'_>, record: &UsageRecord, at: Timestamp, now: Timestamp) -> Result<(), JobError> {
     let end = at.min(record.period.to);
     ledger::boundaries::note(tx, end, "period")?;
-    outbox::end_period(tx, record.id, end)?;
+    if end < record.period.to {
+        outbox::cut_short(tx, record.id, end, now)?;
+    } else {
+        outbox::end_period(tx, record.id, end)?;
+    }
     Ok(())
+}
+
+/// The subscription is over. Where it ended with the period, the period was billed as any other; where it was ended
+/// before, what became of its usage is not known before it is read.
+fn end_with_subscription(
+    tx: &Tx<'_>,
+    record: &UsageRecord,
+    period: Option<Span>,
+    read: &Subscription,
+    now: Timestamp,
+) -> Result<(), JobError> {
+    let end = read.ends.unwrap_or(now).min(now).max(record.period.from).min(record.period.to);
+    if end < record.period.to {
+        let what = format!("the subscription {} was ended at {end}", read.id);
+        outbox::hold(tx, record.id, &Held::Ended { what }, now)?;
+    }
+    // An end that was announced for the middle of the provider's period.
+    if end == record.period.to && period.is_some_and(|period| end < period.to) {
+        outbox::cut_short(tx, record.id, end, now)?;
+    }
+    end_at(tx, record, end, now)
 }
 
 fn open_period(
@@ -108,29 +156,53 @@ fn open_period(
     link: &Link,
     item: &Item,
     found: &ItemView,
+    was_paused: bool,
     now: Timestamp,
-) -> Result<Option<Gap>, JobError> {
-    ledger::boundaries::note(tx, found.period.from, "period")?;
-    ledger::boundaries::note(tx, found.period.to, "period")?;
+) -> Result<(), JobError> {
+    let period = current(view, found);
+    ledger::boundaries::note(tx, period.from, "period")?;
+    ledger::boundaries::note(tx, period.to, "period")?;
     let billable = is_billable(view);
-    let before = newest_before(tx, item, found.period.from)?;
-    let id = outbox::ensure(tx, &new_record(link, item, found.period, billable))?;
-    if found.price != item.price {
-        let what = format!("the price changed from {} to {} since it was linked", item.price, found.price);
+    let before = newest_before(tx, item, period.from)?;
+    let id = outbox::ensure(tx, &new_record(link, item, period, billable))?;
+    if outbox::by_id(tx, id)?.held.is_none()
+        && let Some(what) = changed(view, item, found)
+    {
         outbox::hold(tx, id, &Held::Segment { what }, now)?;
     }
-    let unseen = before.map(|end| Span::new(end.max(link.from), found.period.from));
-    Ok(unseen.filter(|span| span.from < span.to).map(|span| Gap {
-        link: link.clone(),
-        item: item.clone(),
-        span,
-        billable,
-    }))
+    if item.channel.formula() == Some(Formula::SumOfDays) && !starts_a_day(period.from) {
+        let what = format!("its period begins at {} now, and its meter has day windows (rule S10)", period.from);
+        outbox::hold(tx, id, &Held::Segment { what }, now)?;
+    }
+    // Without a row from before, its first period came and went unseen as well.
+    let known_since = before.unwrap_or(Timestamp::from_secs(item.created_s)).max(link.from);
+    let unseen = Span::new(known_since, period.from);
+    if unseen.from < unseen.to {
+        let because = was_paused.then(|| format!("the subscription {} was paused", view.id));
+        let found = Unseen {
+            item: item.item.clone(),
+            span: unseen,
+            link: link.id,
+            meter: item.meter.clone(),
+            billable,
+            because,
+        };
+        outbox::note_unseen(tx, &found, now)?;
+    }
+    Ok(())
 }
 
-/// Rule R6: nothing is carried out of a period that is not billed.
-pub(super) fn is_billable(view: &SubscriptionView) -> bool {
-    matches!(view.status.as_str(), "active" | "past_due" | "unpaid") && !view.collection_paused
+/// What of an item is not as it was linked, a sentence (rule R5).
+fn changed(view: &SubscriptionView, item: &Item, found: &ItemView) -> Option<String> {
+    if found.price != item.price {
+        return Some(format!("the price changed from {} to {} since it was linked", item.price, found.price));
+    }
+    let twin = view.twin_of(found)?;
+    Some(format!("{} is on the same meter, so each unit is billed on both items", twin.id))
+}
+
+fn starts_a_day(at: Timestamp) -> bool {
+    at.micros().rem_euclid(MICROS_PER_DAY) == 0
 }
 
 /// The row of an item in a period.
@@ -157,46 +229,153 @@ fn newest_before(tx: &Tx<'_>, item: &Item, before: Timestamp) -> Result<Option<T
     Ok(end.map(Timestamp::from_secs))
 }
 
-/// Makes ended rows for periods that came and went unseen, as the provider's summaries tell them. Usage in a stretch that
-/// they do not tile is not billed, and named.
-pub(super) fn fill(tx: &Tx<'_>, gap: &Gap, told: &[Span]) -> Result<bool, JobError> {
-    let lies_inside = |span: &&Span| gap.span.from <= span.from && span.to <= gap.span.to;
-    let mut inside: Vec<Span> = told.iter().filter(lies_inside).copied().collect();
-    inside.sort_unstable();
-    let reached = inside.iter().fold(gap.span.from, |end, span| if span.from == end { span.to } else { end });
-    if reached != gap.span.to {
-        return Ok(false);
-    }
-    for span in inside {
-        ledger::boundaries::note(tx, span.from, "period")?;
-        ledger::boundaries::note(tx, span.to, "period")?;
-        let id = outbox::ensure(tx, &new_record(&gap.link, &gap.item, span, gap.billable))?;
-        outbox::end_period(tx, id, span.to)?;
-    }
-    Ok(true)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{at, by, in_store, last, link, rows, span, view};
     use super::*;
+    use crate::model::Channel;
+    use crate::outbox::Held;
+
+    const NOVEMBER: (&str, &str) = ("2026-11-05T00", "2026-12-05T00");
+    const DECEMBER: (&str, &str) = ("2026-12-05T00", "2027-01-05T00");
+
+    fn november() -> Span {
+        span(NOVEMBER.0, NOVEMBER.1)
+    }
+
+    fn state(row: &UsageRecord) -> (&'static str, Timestamp, bool, Option<&str>) {
+        (row.state.word(), row.period.to, row.cut, row.held.as_ref().map(|(code, _)| code.as_str()))
+    }
 
     #[test]
-    fn r6_a_period_is_billed_only_while_the_subscription_makes_invoices() {
-        let view = |status: &str, collection_paused| SubscriptionView {
-            id: "sub_1".parse().unwrap(),
-            customer: "cus_1".parse().unwrap(),
-            status: status.to_owned(),
-            collection_paused,
-            has_billing_thresholds: false,
-            livemode: false,
-            anchor: None,
-            ends: None,
-            items: Vec::new(),
-        };
-        assert!(is_billable(&view("active", false)) && is_billable(&view("past_due", false)));
-        assert!(!is_billable(&view("active", true)), "collection is paused");
-        for status in ["trialing", "paused", "canceled", "incomplete"] {
-            assert!(!is_billable(&view(status, false)), "{status}");
+    fn an_end_that_is_announced_for_the_middle_of_a_period_is_its_last_moment() {
+        in_store(|tx| {
+            link(tx, Channel::UsageRecords, at("2026-11-05T12"));
+            let ends = at("2026-11-20T09");
+            let mut read = view("active", november());
+            read.ends = Some(ends);
+            apply(tx, &read, at("2026-11-06T00")).unwrap();
+            assert_eq!(state(&rows(tx)[0]), ("open", ends, false, None), "the last push is before that");
+            // It is taken back, and announced again.
+            apply(tx, &view("active", november()), at("2026-11-07T00")).unwrap();
+            assert_eq!(rows(tx)[0].period, november());
+            apply(tx, &read, at("2026-11-08T00")).unwrap();
+            read.status = "canceled".to_owned();
+            apply(tx, &read, at("2026-11-20T10")).unwrap();
+            assert_eq!(state(&rows(tx)[0]), ("ending", ends, true, None), "its invoice is not left a draft");
+        });
+    }
+
+    #[test]
+    fn a_subscription_that_is_ended_at_once_ends_its_period_there_and_says_what_may_be_dropped() {
+        for channel in [Channel::UsageRecords, last()] {
+            in_store(move |tx| {
+                link(tx, channel, at("2026-11-05T12"));
+                apply(tx, &view("active", november()), at("2026-11-06T00")).unwrap();
+                let mut read = view("canceled", november());
+                read.ends = Some(at("2026-11-20T09"));
+                apply(tx, &read, at("2026-11-20T15")).unwrap();
+                let row = rows(tx).remove(0);
+                assert_eq!(state(&row), ("ending", at("2026-11-20T09"), true, Some("subscription_ended")));
+                assert!(row.held.as_ref().unwrap().1.contains("unless it was canceled with invoice_now=true"));
+                assert!(!row.takes_totals());
+                assert!(account::last_read(tx, &read.id).unwrap().unwrap().is_over());
+            });
         }
+    }
+
+    #[test]
+    fn a_subscription_that_ends_with_its_period_bills_it_as_any_other() {
+        in_store(|tx| {
+            link(tx, last(), at("2026-11-05T12"));
+            apply(tx, &view("active", november()), at("2026-11-06T00")).unwrap();
+            let mut read = view("canceled", november());
+            read.ends = Some(november().to);
+            apply(tx, &read, at("2026-12-05T01")).unwrap();
+            let row = rows(tx).remove(0);
+            assert_eq!(state(&row), ("ending", november().to, false, None));
+            assert!(row.takes_totals(), "its last invoice is a draft for a while (rule S7)");
+        });
+    }
+
+    #[test]
+    fn a_billing_cycle_that_begins_anew_cuts_the_period_and_its_timestamp_follows() {
+        for channel in [Channel::UsageRecords, last()] {
+            in_store(move |tx| {
+                let is_meter = channel.meter().is_some();
+                link(tx, channel, at("2026-11-05T12"));
+                apply(tx, &view("active", november()), at("2026-11-06T00")).unwrap();
+                let anew = span("2026-11-20T09", "2026-12-20T09");
+                apply(tx, &view("active", anew), at("2026-11-20T15")).unwrap();
+                let found = rows(tx);
+                assert_eq!(state(&found[0]), ("ending", anew.from, true, None));
+                assert_eq!((state(&found[1]), found[1].period), (("open", anew.to, false, None), anew));
+                assert_eq!(found[1].timestamp_s, anew.from.secs() + 1, "rule S3");
+                assert_eq!(outbox::unseen(tx).unwrap(), []);
+                assert!(!found[0].takes_totals(), "meter: {is_meter}");
+            });
+        }
+    }
+
+    #[test]
+    fn s10_day_windows_are_held_where_periods_do_not_begin_at_midnight_any_more() {
+        in_store(|tx| {
+            link(tx, by(Formula::SumOfDays), at("2026-11-05T12"));
+            apply(tx, &view("active", november()), at("2026-11-06T00")).unwrap();
+            apply(tx, &view("active", span("2026-11-20T09", "2026-12-20T09")), at("2026-11-20T15")).unwrap();
+            assert_eq!(rows(tx)[0].held, None);
+            assert!(rows(tx)[1].held.as_ref().unwrap().1.contains("its meter has day windows"));
+        });
+    }
+
+    #[test]
+    fn r6_a_pause_that_is_read_right_after_the_end_was_there_at_the_invoice() {
+        for (hours_after, billable) in [(1, false), (7, true)] {
+            in_store(move |tx| {
+                link(tx, Channel::UsageRecords, at("2026-11-05T12"));
+                apply(tx, &view("active", november()), at("2026-11-06T00")).unwrap();
+                let mut read = view("active", span(DECEMBER.0, DECEMBER.1));
+                read.collection_paused = true;
+                apply(tx, &read, november().to.plus(hours_after * MICROS_PER_HOUR)).unwrap();
+                assert_eq!(rows(tx).iter().map(|row| row.billable).collect::<Vec<_>>(), [billable, false]);
+            });
+        }
+    }
+
+    #[test]
+    fn r6_a_trial_stays_unbilled_when_it_is_over() {
+        in_store(|tx| {
+            link(tx, Channel::UsageRecords, at("2026-11-05T12"));
+            apply(tx, &view("trialing", november()), at("2026-11-06T00")).unwrap();
+            apply(tx, &view("active", span(DECEMBER.0, DECEMBER.1)), at("2026-12-05T01")).unwrap();
+            assert_eq!(rows(tx).iter().map(|row| row.billable).collect::<Vec<_>>(), [false, true]);
+        });
+    }
+
+    #[test]
+    fn a_pause_between_two_periods_is_named_as_what_it_was() {
+        in_store(|tx| {
+            link(tx, Channel::UsageRecords, at("2026-11-05T12"));
+            apply(tx, &view("trialing", november()), at("2026-11-06T00")).unwrap();
+            apply(tx, &view("paused", november()), at("2026-12-06T00")).unwrap();
+            assert_eq!(state(&rows(tx)[0]), ("ending", november().to, false, None), "no period follows it");
+            apply(tx, &view("active", span("2026-12-09T10", "2027-01-09T10")), at("2026-12-09T11")).unwrap();
+            let unseen = outbox::unseen(tx).unwrap();
+            assert_eq!((unseen.len(), unseen[0].span), (1, span("2026-12-05T00", "2026-12-09T10")));
+            assert_eq!(unseen[0].because.as_deref(), Some("the subscription sub_1 was paused"));
+        });
+    }
+
+    #[test]
+    fn an_item_that_was_taken_off_is_held_as_such() {
+        in_store(|tx| {
+            link(tx, Channel::UsageRecords, at("2026-11-05T12"));
+            apply(tx, &view("active", november()), at("2026-11-06T00")).unwrap();
+            let mut read = view("active", november());
+            read.items.clear();
+            apply(tx, &read, at("2026-11-07T00")).unwrap();
+            let what = "it is not on the subscription sub_1 any more".to_owned();
+            assert_eq!(rows(tx)[0].held.as_ref().unwrap().1, Held::Missing { what }.because());
+        });
     }
 }

@@ -117,24 +117,34 @@ async fn deliver_twice(context: &Arc<Context>, which: &Which) -> Result<Vec<(i64
             }
         }
     }
+    // What the read explains is no refusal any more.
+    deliver::forget_what_is_over(context).await?;
     Ok(delivered)
 }
 
-/// Subscriptions are read first after a start, after a wall-clock jump, once a period is over, and now and then.
+/// Subscriptions are read first after a start, after a wall-clock jump, before the last push of a period, once it is over,
+/// and now and then.
 async fn needs_refresh(context: &Context) -> Result<bool, JobError> {
     let reading = context.clock.read();
     let Some(provider_now) = context.provider_now(reading) else { return Ok(true) };
-    {
+    let age_us = {
         let live = context.live();
         if live.subscriptions_read_in != Some(live.generation.id) {
             return Ok(true);
         }
         let read_at = live.subscriptions_read_boottime_us.unwrap_or(0);
-        if reading.boottime_us.saturating_sub(read_at) >= REFRESH_EVERY_US {
-            return Ok(true);
-        }
-    }
+        reading.boottime_us.saturating_sub(read_at)
+    };
     let records = context.store.read(outbox::unfinished).await?;
+    // What ends or is paused with the period is known before its last total leaves.
+    let read_at = provider_now.minus(age_us);
+    let is_final = |record: &UsageRecord| {
+        let last = final_push(context, record);
+        read_at < last && last <= provider_now
+    };
+    if age_us >= REFRESH_EVERY_US || sendable(&records).any(is_final) {
+        return Ok(true);
+    }
     let over = |record: &UsageRecord| record.state == RecordState::Open && provider_now >= record.period.to;
     let begun = context.store.read(crate::account::in_force).await?;
     let none_open = !records.iter().any(|record| record.state == RecordState::Open);
@@ -152,10 +162,12 @@ fn sendable(records: &[UsageRecord]) -> impl Iterator<Item = &UsageRecord> {
     records.iter().filter(|record| record.takes_totals())
 }
 
-/// When the last push of a row's period starts.
+/// When the last push of a row's period starts. A whole second, as the provider tells its time: woken at it, a read that
+/// brings the provider's date does not put the clock before it again.
 fn final_push(context: &Context, record: &UsageRecord) -> Timestamp {
     let offset = micros_of(context.steady_offset(FINAL_SPREAD));
-    record.last_send(context.limits()).minus(FINAL_LEAD_US).minus(offset)
+    let at = record.last_send(context.limits()).minus(FINAL_LEAD_US).minus(offset);
+    Timestamp::from_secs(at.secs())
 }
 
 /// The earliest of retries, last pushes and ends of periods that lie ahead.

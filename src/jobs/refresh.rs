@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::periods::{self, Gap};
-use super::{Context, JobError, deliver};
+use super::{Context, JobError, deliver, link, periods, unseen};
 use crate::account;
-use crate::model::{Problem, Span, SubscriptionId, Timestamp};
-use crate::outbox;
-use crate::provider::{Destination, Provider};
+use crate::model::{SubscriptionId, Timestamp};
+use crate::outbox::{self, Unseen};
+use crate::provider::{Destination, Provider, SubscriptionView};
 
 const UNREADABLE: &str = "subscription_unreadable";
 
@@ -55,34 +54,28 @@ async fn refresh_one(context: &Arc<Context>, subscription: &SubscriptionId) -> R
         }
     };
     context.clear_about(UNREADABLE, subscription.as_str());
-    let now = context.now();
-    let gaps = context.store.write(move |tx| periods::apply(tx, &view, now)).await?;
-    for gap in gaps {
-        fill_gap(context, gap).await?;
+    let (now, applied) = (context.now(), view.clone());
+    let stretches = context
+        .store
+        .write(move |tx| {
+            periods::apply(tx, &applied, now)?;
+            unseen::unseen_on(tx, &applied.id)
+        })
+        .await?;
+    link::follow(context, &view).await?;
+    for stretch in stretches {
+        fill(context, stretch, &view).await?;
     }
     Ok(())
 }
 
-async fn fill_gap(context: &Arc<Context>, gap: Gap) -> Result<(), JobError> {
-    let of = Destination {
-        item: gap.item.item.clone(),
-        customer: gap.link.customer.clone(),
-        channel: gap.item.channel.clone(),
-    };
+async fn fill(context: &Arc<Context>, stretch: Unseen, view: &SubscriptionView) -> Result<(), JobError> {
+    let wanted = stretch.clone();
+    let linked = context.store.read(move |c| unseen::linked(c, &wanted)).await?;
+    let Some((link, item)) = linked else { return Ok(()) };
+    let of = Destination { item: item.item, customer: link.customer, channel: item.channel };
     let answer = context.settings().provider.read_periods(&of).await;
     context.note_date(&answer);
-    let told: Vec<Span> = answer.value?;
-    let (item, span) = (gap.item.item.clone(), gap.span);
-    let tiled = context.store.write(move |tx| periods::fill(tx, &gap, &told)).await?;
-    if tiled {
-        context.clear_about("periods_unknown", item.as_str());
-    } else {
-        let what = format!(
-            "the provider does not tell the periods of {item} between {} and {}: their usage is not billed",
-            span.from, span.to
-        );
-        let hint = "compare usagectl usage of that time with the invoices";
-        context.raise_about(item.as_str(), Problem::needs_someone("periods_unknown", what, hint));
-    }
-    Ok(())
+    let (listed, view, now) = (answer.value?, view.clone(), context.now());
+    context.store.write(move |tx| unseen::fill(tx, &stretch, &view, &listed, now)).await
 }

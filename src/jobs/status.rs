@@ -6,12 +6,12 @@ use rusqlite::Connection;
 
 use super::context::limits;
 use super::usage::{self, Figures, Window};
-use super::{Context, JobError, Settings, roll_up, run};
+use super::{Context, JobError, Settings, release, roll_up, run};
 use crate::account::{self, Item};
 use crate::clock::trust::Placement;
 use crate::ledger;
-use crate::model::{MICROS_PER_HOUR, Meter, Problem, Timestamp};
-use crate::outbox::{self, RecordState, UsageRecord};
+use crate::model::{Meter, Problem, Timestamp};
+use crate::outbox::{self, RecordState, Unseen, UsageRecord};
 use crate::provider::Provider;
 use crate::rating;
 use crate::store;
@@ -20,10 +20,6 @@ use crate::wire::{
     UnsentStatus,
 };
 
-/// An unsent record this near its deadline is an alarm (rule S12).
-const NEAR_DEADLINE_US: i64 = 6 * MICROS_PER_HOUR;
-/// A difference that has stood this long is not just waiting for its schedule.
-const LATE_US: i64 = 2 * MICROS_PER_HOUR;
 /// A record that has been failing for this many attempts needs someone.
 const MANY_ATTEMPTS: u32 = 8;
 
@@ -133,6 +129,8 @@ fn meters(
     let link = account::in_force(connection)?;
     let items = link.as_ref().map_or(Ok(Vec::new()), |link| account::items_of(connection, link.id))?;
     let records = outbox::unfinished(connection)?;
+    let subscription = link.as_ref().map(|link| account::last_read(connection, &link.subscription)).transpose()?;
+    let unbilled = subscription.flatten().and_then(|subscription| subscription.why_not_billed());
     let mut found = Vec::new();
     for meter in settings.config.meters.values() {
         let figures = usage::figures(connection, &settings.config, meter, window)?;
@@ -141,7 +139,9 @@ fn meters(
             .iter()
             .find(|record| record.state == RecordState::Open && item.is_some_and(|item| item.item == record.item));
         let since = link.as_ref().map_or(window.span.from, |link| link.from);
-        found.push(meter_status(settings, meter, &figures, item, record, window, since, now)?);
+        let mut status = meter_status(settings, meter, &figures, item, record, window, since, now)?;
+        status.not_billed_because = status.not_billed_because.or_else(|| unbilled.clone());
+        found.push(status);
     }
     Ok(found)
 }
@@ -223,6 +223,7 @@ fn unsent(connection: &Connection, settings: &Settings, now: Timestamp) -> Resul
         .map(|record| {
             let (state, why) = match (&record.held, record.attempts) {
                 (Some((_, because)), _) => ("held", Some(because.clone())),
+                (None, _) if !record.takes_totals() => ("waiting", Some(OVER.to_owned())),
                 (None, 0) => ("waiting", None),
                 (None, _) => ("retrying", record.last_error.clone()),
             };
@@ -241,6 +242,9 @@ fn unsent(connection: &Connection, settings: &Settings, now: Timestamp) -> Resul
         })
         .collect())
 }
+
+/// A total that missed its period.
+const OVER: &str = "its period is over; what was not billed in it is carried, or listed, once two reads of it agree";
 
 fn clock(placement: &Placement, waiting: bool) -> ClockStatus {
     match placement {
@@ -293,8 +297,12 @@ fn jobs(connection: &Connection, running: &Running) -> Result<Vec<JobStatus>, Jo
 fn stored_problems(connection: &Connection, settings: &Settings, now: Timestamp) -> Result<Vec<Problem>, JobError> {
     let mut problems = Vec::new();
     problems.extend(unbilled(connection, settings)?);
+    problems.extend(subscription_problem(connection, now)?);
     for record in outbox::unfinished(connection)? {
         problems.extend(record_problem(&record, settings, now));
+    }
+    for stretch in outbox::unseen(connection)? {
+        problems.push(unseen_problem(connection, settings, &stretch)?);
     }
     for carried in outbox::waiting_carries(connection)? {
         let because = carried.held_because.unwrap_or_else(|| "no period has taken it yet".to_owned());
@@ -314,16 +322,7 @@ fn stored_problems(connection: &Connection, settings: &Settings, now: Timestamp)
                 "give the customer a credit note for them",
             ));
         }
-        if closed.held_units > 0 {
-            problems.push(Problem::needs_someone(
-                "units_held",
-                format!(
-                    "{} units on {} until {} were neither billed nor carried",
-                    closed.held_units, closed.item, closed.period.to
-                ),
-                "bill them by hand, or leave them",
-            ));
-        }
+        problems.extend(closed_problems(&closed));
     }
     for imbalance in outbox::imbalances(connection, since)? {
         problems.push(Problem::needs_someone(
@@ -352,18 +351,100 @@ fn unbilled(connection: &Connection, settings: &Settings) -> Result<Option<Probl
     Ok((!linked).then(|| Problem::note("not_linked", what, hint)))
 }
 
+/// What the provider said of the subscription that is linked, where that is more than "active".
+fn subscription_problem(connection: &Connection, now: Timestamp) -> Result<Option<Problem>, JobError> {
+    let Some(link) = account::in_force(connection)? else { return Ok(None) };
+    let Some(read) = account::last_read(connection, &link.subscription)? else { return Ok(None) };
+    let id = &read.id;
+    if let Some(why) = read.why_not_billed() {
+        return Ok(Some(if read.is_over() {
+            let hint = "link the customer's next subscription: usagectl link …; one that is to end at once is best canceled \
+                        with invoice_now=true, or the usage it has not invoiced yet is dropped";
+            Problem::needs_someone("subscription_ended", format!("{why}: what is used now is not billed"), hint)
+        } else {
+            let hint = "nothing to do here; usage is measured, and billed from the next period on that is";
+            Problem::note("not_billed_now", format!("{why}: what is used now is not billed"), hint)
+        }));
+    }
+    Ok(match (&*read.status, read.ends.filter(|ends| now < *ends)) {
+        (status @ ("past_due" | "unpaid"), _) => {
+            let hint = "usage goes on its invoices all the same; the provider's dashboard shows which are not paid";
+            Some(Problem::note("payment_overdue", format!("the subscription {id} is {status}"), hint))
+        }
+        (_, Some(ends)) => {
+            let hint =
+                "what is used until then goes on its last invoice; to end it before, cancel with invoice_now=true";
+            Some(Problem::note("subscription_ends", format!("the subscription {id} ends at {ends}"), hint))
+        }
+        _ => None,
+    })
+}
+
+/// What was used while periods came and went unseen.
+fn unseen_problem(connection: &Connection, settings: &Settings, stretch: &Unseen) -> Result<Problem, JobError> {
+    let (item, span) = (&stretch.item, stretch.span);
+    let used = match settings.config.meters.get(&stretch.meter) {
+        Some(meter) => {
+            let used = ledger::buckets::used(connection, ledger::meters::id(connection, &meter.name)?, span)?;
+            format!("{} {} of {}", meter.unit.number(used), meter.unit.label, meter.name)
+        }
+        None => format!("usage of {}", stretch.meter),
+    };
+    let between = format!("between {} and {}", span.from, span.to);
+    Ok(match &stretch.because {
+        Some(because) => Problem::note(
+            "not_billed_then",
+            format!("{because} {between}: {used} in it are not billed"),
+            format!("usagectl release {item} --overwrite --because … takes this away"),
+        ),
+        None => Problem::needs_someone(
+            "periods_unknown",
+            format!(
+                "neither the provider nor its calendar tells the periods of {item} {between}: {used} in them are not billed"
+            ),
+            format!("compare with the invoices; usagectl release {item} --overwrite --because … leaves it at that"),
+        ),
+    })
+}
+
+/// What a closed period leaves to people.
+fn closed_problems(closed: &UsageRecord) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let (item, to) = (&closed.item, closed.period.to);
+    let because = closed.held.as_ref().map_or_else(String::new, |(_, because)| format!(": {because}"));
+    if closed.held_units > 0 {
+        let what = format!("{} units on {item} until {to} were neither billed nor carried{because}", closed.held_units);
+        problems.push(Problem::needs_someone("units_held", what, "bill them by hand, or leave them"));
+    }
+    let stood = closed.standing.unwrap_or(0);
+    if stood > 0 && closed.held.as_ref().is_some_and(|(code, _)| code == "item_missing") {
+        let what = format!("whether {stood} units that stood on {item} until {to} were billed is not known{because}");
+        problems.push(Problem::needs_someone("billing_unknown", what, "look for them on the customer's invoices"));
+    }
+    problems
+}
+
 fn record_problem(record: &UsageRecord, settings: &Settings, now: Timestamp) -> Option<Problem> {
     let item = &record.item;
-    if let Some((code, because)) = &record.held {
+    if let Some((_, because)) = record.held.as_ref().filter(|(code, _)| code == "subscription_ended") {
+        let (target, stood) = (record.target, record.standing.unwrap_or(0));
         return Some(Problem::needs_someone(
-            &format!("held_{code}"),
-            format!("{item} is held: {because}"),
-            format!("usagectl sync shows the figures; then usagectl release {item} --adopt or --overwrite --because …"),
+            "ended_with_usage",
+            format!("{target} units should be billed on {item}, of which {stood} stood: {because}"),
+            "nothing to do yet; what its last invoice lacks is listed once that was read",
         ));
     }
+    if let Some((code, because)) = &record.held {
+        let hint = if outbox::is_of_a_change(code) {
+            format!("usagectl sync shows the figures; then {}", release::link_again(record))
+        } else {
+            format!("usagectl sync shows the figures; then usagectl release {item} --adopt or --overwrite --because …")
+        };
+        let what = format!("{item} is held: {because}");
+        return Some(Problem::needs_someone(&format!("held_{code}"), what, hint));
+    }
     let deadline = record.last_send(limits(&settings.config.provider));
-    let is_late = record.attempts > 0 || record.differs_since.is_some_and(|since| now.since(since) > LATE_US);
-    if record.takes_totals() && record.differs() && is_late && deadline.since(now) < NEAR_DEADLINE_US {
+    if record.is_near_deadline(limits(&settings.config.provider), now) {
         return Some(Problem::needs_someone(
             "deadline_near",
             format!(

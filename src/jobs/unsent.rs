@@ -36,13 +36,18 @@ pub(super) fn unplaced(connection: &Connection) -> Result<Vec<String>, JobError>
         .collect())
 }
 
-/// What closed periods list.
+/// What closed periods list, and what was used in periods that nobody knows.
 pub(super) fn neither_billed_nor_carried(connection: &Connection) -> Result<Vec<String>, JobError> {
     let mut closed = outbox::closed_since(connection, Timestamp::from_secs(0))?;
     closed.retain(|closed| closed.held_units > 0);
+    let unseen = outbox::unseen(connection)?.into_iter().filter(|stretch| stretch.because.is_none());
+    let unseen = unseen.map(|stretch| {
+        let (meter, item, span) = (stretch.meter, stretch.item, stretch.span);
+        format!("{meter}: the periods of {item} between {} and {} are not known, and not billed", span.from, span.to)
+    });
     let line = |closed: UsageRecord| {
         let (meter, units, item) = (closed.meter, closed.held_units, closed.item);
         format!("{meter}: {units} units on {item} were neither billed nor carried")
     };
-    Ok(closed.into_iter().map(line).collect())
+    Ok(closed.into_iter().map(line).chain(unseen).collect())
 }

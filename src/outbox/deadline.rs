@@ -3,12 +3,18 @@
 use std::time::Duration;
 
 use super::{RecordState, UsageRecord};
-use crate::model::{Channel, MICROS_PER_SECOND, Timestamp, micros_of};
+use crate::model::{Channel, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_SECOND, Timestamp, micros_of};
 
 /// Rule S6: by the provider's clock nothing is sent later than this before a period's end, time-out included.
 const SPARE_BEFORE_END: Duration = Duration::from_mins(2);
 /// Rule S7: nor later than this before a draft invoice becomes final.
 const SPARE_BEFORE_FINAL: Duration = Duration::from_mins(10);
+
+/// Rule S12: an unsent total is an alarm for so long before its deadline, over a weekend, once it has waited for longer than
+/// from one day's push to the next.
+const FAR: (i64, i64) = (3 * MICROS_PER_DAY, 26 * MICROS_PER_HOUR);
+/// And for so long, once it has waited for more than one of the hourly pushes.
+const NEAR: (i64, i64) = (6 * MICROS_PER_HOUR, 2 * MICROS_PER_HOUR);
 
 /// What decides how long a total may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +49,17 @@ impl UsageRecord {
         }
     }
 
+    /// Rule S12: whether its total is unsent, can be billed in its period for a while only, and has waited for longer than
+    /// its schedule explains.
+    #[must_use]
+    pub fn is_near_deadline(&self, limits: Limits, now: Timestamp) -> bool {
+        let left_us = self.last_send(limits).since(now);
+        let waited_us = self.differs_since.map_or(0, |since| now.since(since));
+        let is_late = |(before_us, late_us)| left_us < before_us && waited_us > late_us;
+        let fails = self.attempts > 0 && left_us < NEAR.0;
+        self.takes_totals() && self.differs() && (fails || is_late(NEAR) || is_late(FAR))
+    }
+
     /// From when, by the provider's clock, what stands after the period's end cannot change any more.
     #[must_use]
     pub fn settled_from(&self, limits: Limits) -> Timestamp {
@@ -61,7 +78,8 @@ impl UsageRecord {
         }
         match self.state {
             RecordState::Open => true,
-            RecordState::Ending => matches!(self.channel, Channel::Meter(_)),
+            // An invoice that was made before its time was not left a draft.
+            RecordState::Ending => matches!(self.channel, Channel::Meter(_)) && !self.cut,
             RecordState::Closed => false,
         }
     }
@@ -96,6 +114,39 @@ mod tests {
         assert_eq!(before(Channel::UsageRecords), 150);
         assert_eq!(before(Channel::CurrentUsage), 330);
         assert_eq!(before(meter(Formula::Last)), -(50 * 60 - 30));
+    }
+
+    #[test]
+    fn s12_the_alarm_rises_the_earlier_the_longer_a_total_has_waited() {
+        const HOUR: i64 = MICROS_PER_HOUR;
+        let rings = |left_h: i64, waited_h: i64, attempts| {
+            let mut record = record(Channel::UsageRecords);
+            let now = record.last_send(LIMITS).minus(left_h * HOUR - 1);
+            (record.target, record.standing, record.attempts) = (9, Some(4), attempts);
+            record.differs_since = Some(now.minus(waited_h * HOUR + 1));
+            record.is_near_deadline(LIMITS, now)
+        };
+        for (left_h, waited_h, attempts, expected) in [
+            (72, 26, 0, true),
+            (73, 400, 9, false),
+            (72, 25, 9, false),
+            (7, 25, 0, false),
+            (6, 2, 0, true),
+            (6, 1, 0, false),
+            (6, 0, 1, true),
+        ] {
+            assert_eq!(rings(left_h, waited_h, attempts), expected, "{left_h} h left, waited {waited_h} h");
+        }
+        let mut sent = record(Channel::UsageRecords);
+        (sent.target, sent.standing, sent.attempts) = (9, Some(9), 3);
+        assert!(!sent.is_near_deadline(LIMITS, sent.last_send(LIMITS)), "it stands");
+    }
+
+    #[test]
+    fn s7_an_invoice_made_before_its_time_waits_for_no_final_total() {
+        let mut record = record(meter(Formula::Last));
+        (record.state, record.cut) = (RecordState::Ending, true);
+        assert!(!record.takes_totals());
     }
 
     #[test]

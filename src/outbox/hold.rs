@@ -36,6 +36,11 @@ pub enum Held {
         /// What changed, a sentence.
         what: String,
     },
+    /// The subscription was ended before its time: what was not invoiced by then may have been dropped.
+    Ended {
+        /// What was ended, and when, a part of a sentence.
+        what: String,
+    },
     /// The item is not at the provider any more.
     Missing {
         /// The provider's words.
@@ -52,6 +57,7 @@ impl Held {
             Self::HigherThanCaused { .. } => "higher_than_caused",
             Self::ProbeUnclear { .. } => "probe_unclear",
             Self::Segment { .. } => "segment_changed",
+            Self::Ended { .. } => "subscription_ended",
             Self::Missing { .. } => "item_missing",
         }
     }
@@ -70,6 +76,9 @@ impl Held {
                 "{total} units stand there after {sent} were set beside {adopted} adopted ones: where those lie cannot be told (rule S5)"
             ),
             Self::Segment { what } => format!("{what} (rule R5)"),
+            Self::Ended { what } => format!(
+                "{what}: unless it was canceled with invoice_now=true, the provider drops what was not invoiced by then"
+            ),
             Self::Missing { what } => format!("the item cannot be billed any more: {what}"),
         }
     }
@@ -82,10 +91,20 @@ pub(super) fn may_be_carried(code: &str) -> bool {
     code == "higher_than_caused"
 }
 
-/// Holds a record. The first reason stays until it is released.
+/// Whether another link settles what is held for this reason, and no release.
+#[must_use]
+pub fn is_of_a_change(code: &str) -> bool {
+    matches!(code, "segment_changed" | "item_missing")
+}
+
+/// Holds a record. The first reason stays until it is released, unless more is known of a change of item or price now.
 pub fn hold(tx: &Tx<'_>, id: i64, held: &Held, now: Timestamp) -> Result<(), OutboxError> {
     let record = record::by_id(tx, id)?;
-    if record.held.is_some() {
+    let stays = |(code, because): &(String, String)| {
+        let is_of_the_change = matches!(held, Held::Segment { .. }) && is_of_a_change(code);
+        !is_of_the_change || *because == held.because()
+    };
+    if record.held.as_ref().is_some_and(stays) {
         return Ok(());
     }
     tx.execute(
@@ -123,7 +142,7 @@ pub fn take_over(
     tx.execute(
         "UPDATE usage_record SET held_code = NULL, held_because = NULL, standing = ?2, standing_us = ?3,
                 adopted = ?4, adopted_elsewhere = ?5, probing_from = ?6,
-                target = max(0, overage + carried_in + ?4 - closed_segments),
+                target = max(floor, overage + carried_in + ?4 - closed_segments),
                 attempts = 0, next_attempt_us = NULL, last_error = NULL, read_generation = NULL
          WHERE id = ?1",
         (id, total, now.micros(), released.adopted, released.elsewhere, released.probing_from),

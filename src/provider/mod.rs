@@ -159,6 +159,7 @@ mod tests {
             base_url,
             timeout: Duration::from_secs(9),
             draft_grace: Duration::from_hours(1),
+            periods: crate::config::Periods::Provider,
             quiet_before_end: Duration::from_mins(5),
             key: None,
             webhook_secret: None,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Channel, CustomerId, ItemId, PriceId, Span, SubscriptionId, Timestamp};
+use crate::model::{Channel, CustomerId, ItemId, PriceId, Span, SubscriptionId};
 
 /// Where an item's total goes, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,17 +39,17 @@ pub struct Window {
     pub timestamp_s: i64,
 }
 
-/// "How many units are billed on this item at this price, and cannot be billed again?" (rule R5).
+/// "How many units of this period are billed on this item at this price?" (rule R5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BilledAt {
     /// On which subscription.
     pub subscription: SubscriptionId,
     /// On which item.
     pub item: ItemId,
-    /// At which price.
-    pub price: PriceId,
-    /// Lines about periods that end at or before this are of earlier periods.
-    pub since: Timestamp,
+    /// At which price; `None` is at any.
+    pub price: Option<PriceId>,
+    /// Lines about stretches that end inside this period count.
+    pub period: Span,
 }
 
 /// What a read found in a period.
@@ -59,6 +59,8 @@ pub enum Standing {
     Total(i64),
     /// So many units on each UTC day, by the second it begins at; days without any may be missing.
     Days(BTreeMap<i64, i64>),
+    /// So many units, which no invoice has, or has yet.
+    NotInvoiced(i64),
     /// The provider's current period is another one.
     OtherPeriod,
     /// The provider does not list this period.
@@ -70,7 +72,7 @@ impl Standing {
     #[must_use]
     pub fn total(&self) -> Option<i64> {
         match self {
-            Self::Total(total) => Some(*total),
+            Self::Total(total) | Self::NotInvoiced(total) => Some(*total),
             Self::Days(days) => Some(days.values().fold(0, |sum, units| sum.saturating_add(*units))),
             Self::OtherPeriod | Self::NotListed => None,
         }

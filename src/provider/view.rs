@@ -21,10 +21,18 @@ pub struct SubscriptionView {
     pub livemode: bool,
     /// What its periods are counted from, where the provider says so.
     pub anchor: Option<Timestamp>,
-    /// When it ends, where that is known ahead.
+    /// When it ends or ended, where that is known.
     pub ends: Option<Timestamp>,
     /// Its items.
     pub items: Vec<ItemView>,
+}
+
+impl SubscriptionView {
+    /// Another item whose price is on the same meter.
+    #[must_use]
+    pub fn twin_of(&self, item: &ItemView) -> Option<&ItemView> {
+        self.items.iter().find(|other| other.id != item.id && other.meter.is_some() && other.meter == item.meter)
+    }
 }
 
 /// A subscription item, in our own types.

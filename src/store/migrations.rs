@@ -18,6 +18,7 @@ const MIGRATIONS: &[&[&str]] = &[
         include_str!("schema/outbox.sql"),
     ],
     &[include_str!("schema/channels.sql")],
+    &[include_str!("schema/periods.sql")],
 ];
 
 fn known() -> i64 {

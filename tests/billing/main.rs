@@ -18,4 +18,6 @@ mod identity;
 mod lemon_squeezy;
 mod meters;
 mod month;
+mod periods;
+mod segments;
 mod vm;

@@ -15,17 +15,17 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use usaged::clock::{Clock, ManualClock};
 use usaged::config::{self, ApiKey, Environment, Paths, Reading};
-use usaged::jobs::{self, Context, JobError, Parts, Pushed, Settings, Which};
+use usaged::jobs::{self, Context, JobError, Parts, Pushed, Running, Settings, Which};
 use usaged::ledger::credits::{NewCredit, Verdict};
 use usaged::ledger::voids::Void;
-use usaged::model::{Channel, CustomerId, ItemId, MeterName, Micros, SourceName, Timestamp};
+use usaged::model::{Channel, CustomerId, ItemId, MeterName, Micros, Problem, SourceName, Timestamp};
 use usaged::outbox;
 use usaged::provider::{Destination, Outcome, Provider, SetUsage};
 use usaged::sandbox::lemon_squeezy::{LemonSqueezy, seed_lemon_squeezy_demo};
-use usaged::sandbox::{Demo, Fault, Sandbox, SandboxClock, seed_demo, seed_meter_demo};
+use usaged::sandbox::{Demo, Fault, PINNED_VERSION, Sandbox, SandboxClock, seed_demo, seed_meter_demo};
 use usaged::sources::Machine;
 use usaged::store::{self, Store, StoreError};
-use usaged::wire::{LinkRequest, SyncRequest};
+use usaged::wire::{LinkRequest, Status, SyncRequest};
 
 pub(crate) const SECOND: i64 = 1_000_000;
 pub(crate) const MINUTE: i64 = 60 * SECOND;
@@ -74,7 +74,11 @@ pub(crate) struct Vm {
     pub(crate) demo: Demo,
     pub(crate) dir: TempDir,
     base_url: String,
+    /// More settings of the provider's.
+    pub(crate) provider_toml: String,
     plan_toml: String,
+    /// Settings above the first section.
+    settings_toml: String,
     billing: Billing,
     context: Option<Arc<Context>>,
     starts: u64,
@@ -156,7 +160,9 @@ impl Vm {
             demo,
             dir,
             base_url,
+            provider_toml: String::new(),
             plan_toml,
+            settings_toml: String::new(),
             billing,
             context: None,
             starts: 0,
@@ -188,10 +194,12 @@ impl Vm {
         self.starts += 1;
         let config_file = self.dir.path().join("usaged.toml");
         let text = format!(
-            "clock = \"auto\"\n[provider]\nkind = \"{}\"\nbase_url = \"{}\"\ntimeout = \"5s\"\n\
+            "clock = \"auto\"\n{}[provider]\nkind = \"{}\"\nbase_url = \"{}\"\ntimeout = \"5s\"\n{}\
              [schedule]\nspread = \"0s\"\n{}",
+            self.settings_toml,
             self.kind(),
             self.base_url,
+            self.provider_toml,
             self.plan_toml
         );
         std::fs::write(&config_file, text).unwrap();
@@ -216,6 +224,14 @@ impl Vm {
             dice: fastrand::Rng::with_seed(self.starts),
         };
         self.context = Some(jobs::start(parts).await.unwrap());
+    }
+
+    /// The agent starts anew, with these settings and one more plan.
+    pub(crate) async fn reconfigure(&mut self, settings: &str, plan: &str) {
+        settings.clone_into(&mut self.settings_toml);
+        self.plan_toml.push_str(plan);
+        self.kill();
+        self.start().await;
     }
 
     const fn kind(&self) -> &'static str {
@@ -315,12 +331,42 @@ impl Vm {
 
     /// The operator's request to the provider.
     pub(crate) async fn operate(&self, path: &str, form: &[(&str, &str)]) -> Value {
-        stripe(&self.base_url, &self.demo.secret_key, "POST", path, form).await
+        self.operate_in(self.version(), path, form).await
+    }
+
+    /// The first version that knows all meters, where they are billed by.
+    const fn version(&self) -> &'static str {
+        match self.billing {
+            Billing::UsageRecords | Billing::LemonSqueezy => PINNED_VERSION,
+            Billing::Meters(..) => "2025-03-31.basil",
+        }
+    }
+
+    /// The same, in another version of the API.
+    pub(crate) async fn operate_in(&self, version: &str, path: &str, form: &[(&str, &str)]) -> Value {
+        stripe(&self.base_url, &self.demo.secret_key, version, "POST", path, form).await
     }
 
     /// The operator deletes something at the provider.
     pub(crate) async fn take_away(&self, path: &str) {
-        stripe(&self.base_url, &self.demo.secret_key, "DELETE", path, &[]).await;
+        stripe(&self.base_url, &self.demo.secret_key, self.version(), "DELETE", path, &[]).await;
+    }
+
+    /// The operator ends the subscription at once.
+    pub(crate) async fn cancel(&self, form: &[(&str, &str)]) {
+        let path = format!("/v1/subscriptions/{}", self.demo.subscription);
+        stripe(&self.base_url, &self.demo.secret_key, self.version(), "DELETE", &path, form).await;
+    }
+
+    /// What status says.
+    pub(crate) async fn status(&self) -> Status {
+        let running = Running { since: self.now(), sandbox: false, next_push: None, next_compact: None };
+        jobs::status(self.context(), running).await.unwrap()
+    }
+
+    /// What status says of a problem, if it stands.
+    pub(crate) async fn problem(&self, code: &str) -> Option<Problem> {
+        self.status().await.problems.into_iter().find(|problem| problem.code == code)
     }
 
     /// A copy of the disk as it is now.
@@ -499,12 +545,12 @@ pub(crate) async fn polled<T>(mut future: Pin<Box<impl Future<Output = T>>>, pol
 }
 
 /// One form-encoded request to the sandbox, as any Stripe client would send it.
-async fn stripe(base_url: &str, key: &str, method: &str, path: &str, form: &[(&str, &str)]) -> Value {
+async fn stripe(base_url: &str, key: &str, version: &str, method: &str, path: &str, form: &[(&str, &str)]) -> Value {
     let address = base_url.trim_start_matches("http://");
     let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\
-         Content-Type: application/x-www-form-urlencoded\r\nStripe-Version: 2025-02-24.acacia\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nStripe-Version: {version}\r\n\
          Content-Length: {}\r\n\r\n{body}",
         body.len()
     );

@@ -2,6 +2,7 @@ use super::{line, moment_or};
 use crate::cli::add::add;
 use crate::cli::look::{Ink, Look};
 use crate::cli::words::{duration, moment_from};
+use crate::model::Timestamp;
 use crate::wire::{Status, UnsentStatus};
 
 /// Samples, pushes, and what is not where it should be.
@@ -47,7 +48,9 @@ fn waiting(unsent: &UnsentStatus, now: &str) -> String {
     if let Some(next) = &unsent.next_attempt {
         add(&mut text, format_args!("\nnext attempt {}", moment_from(now, next)));
     }
-    text + &format!("\ncan be billed until {}", moment_from(now, &unsent.deadline))
+    let is_past = Timestamp::parse(now).ok() >= Timestamp::parse(&unsent.deadline).ok();
+    let can = if is_past { "could" } else { "can" };
+    text + &format!("\n{can} be billed until {}", moment_from(now, &unsent.deadline))
 }
 
 fn attempts(attempts: i64) -> String {

@@ -1,7 +1,8 @@
 //! What a subscription must be to be billed on.
 
-use super::super::JobError;
+use super::super::{JobError, calendar};
 use super::Checked;
+use crate::config::Periods;
 use crate::model::{CustomerId, Span, Timestamp};
 use crate::provider::SubscriptionView;
 use crate::wire::LinkRequest;
@@ -52,6 +53,28 @@ pub(super) fn common_period(checked: &[Checked], view: &SubscriptionView) -> Res
             "add its items first",
         )),
     }
+}
+
+/// Rule R2: where UTC months are asked for, nothing else is linked.
+pub(super) fn check_months(asked: Periods, checked: &[Checked], view: &SubscriptionView) -> Result<(), JobError> {
+    if asked != Periods::UtcMonths {
+        return Ok(());
+    }
+    for Checked { item, period, .. } in checked {
+        let found = view.items.iter().find(|found| found.id == item.item);
+        if !calendar::are_utc_months(*period, found.and_then(|found| found.interval)) {
+            return Err(JobError::refused(
+                "not_utc_months",
+                format!(
+                    "the periods of {} are not UTC months: the current one is {} to {}",
+                    item.item, period.from, period.to
+                ),
+                "subscribe with billing_cycle_anchor_config: day_of_month 1, hour, minute and second 0; or write \
+                 provider.periods = \"provider\" in usaged.toml, to bill the periods as they are",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Rule R1: billing starts now, or at a moment inside the current period.

@@ -123,6 +123,7 @@ mod tests {
             base_url: base_url.to_owned(),
             timeout: Duration::from_secs(20),
             draft_grace: Duration::from_hours(1),
+            periods: crate::config::Periods::Provider,
             quiet_before_end: Duration::from_mins(5),
             key: Some(ApiKey { secret: key.into(), from: "test".to_owned() }),
             webhook_secret: None,

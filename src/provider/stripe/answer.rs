@@ -103,9 +103,18 @@ fn kind_of(status: u16, error: &ErrorBody) -> RefusalKind {
         400 if message.starts_with("The event timestamp cannot be") => RefusalKind::TimestampRefused,
         404 => RefusalKind::Missing,
         _ if code == "resource_missing" => RefusalKind::Missing,
+        400 if says_it_is_over(message) => RefusalKind::Missing,
         400 if error.param.as_deref() == Some("timestamp") => RefusalKind::TimestampRefused,
         _ => RefusalKind::Other,
     }
+}
+
+/// A subscription that was ended, or an item that was taken off it, as the provider says it without a code. No document
+/// has the words, so few of them are asked for: the subscription, read again, says what it is.
+fn says_it_is_over(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    let ended = ["canceled", "cancelled", "no longer active", "not active"].iter().any(|word| message.contains(word));
+    ended && message.contains("subscription")
 }
 
 fn verdict_of(response: &Response, kind: RefusalKind) -> Verdict {
@@ -173,7 +182,7 @@ mod tests {
         serde_json::json!({"error": {"type": error_type, "code": code, "param": param, "message": message}}).to_string()
     }
 
-    fn errors() -> [(&'static str, String); 15] {
+    fn errors() -> [(&'static str, String); 16] {
         [
             ("api", error("api_error", "", "", "Something went wrong.")),
             ("limit", error("invalid_request_error", "rate_limit", "", "Too many requests.")),
@@ -182,6 +191,10 @@ mod tests {
             ("mismatch", error("idempotency_error", "", "", "Keys for idempotent requests need the same parameters.")),
             ("bad", error("invalid_request_error", "parameter_invalid_integer", "quantity", "Invalid integer.")),
             ("missing", error("invalid_request_error", "resource_missing", "subscription_item", "No such item.")),
+            (
+                "over",
+                error("invalid_request_error", "", "", "The usage record was refused: the subscription is cancelled."),
+            ),
             (
                 "time",
                 error("invalid_request_error", "", "timestamp", "Cannot create the usage record with this timestamp."),
@@ -231,6 +244,7 @@ mod tests {
             (400, AGAIN, "bad", Later, Other),
             (400, NOT_AGAIN, "bad", Never, Other),
             (400, "", "time", Never, TimestampRefused),
+            (400, "", "over", Never, Missing),
             (400, "", "meter", Never, WrongKind),
             (400, "", "mismatch", Never, IdempotencyMismatch),
             (400, "", "missing", Never, Missing),

@@ -30,6 +30,7 @@ struct WireSubscription {
     current_period_end: Option<i64>,
     billing_cycle_anchor: Option<i64>,
     cancel_at: Option<i64>,
+    ended_at: Option<i64>,
     pause_collection: Option<IgnoredAny>,
     billing_thresholds: Option<IgnoredAny>,
     items: WireList,
@@ -144,7 +145,7 @@ impl Pages {
             has_billing_thresholds: wire.billing_thresholds.is_some(),
             livemode: wire.livemode,
             anchor: wire.billing_cycle_anchor.map(Timestamp::from_secs),
-            ends: wire.cancel_at.map(Timestamp::from_secs),
+            ends: wire.ended_at.or(wire.cancel_at).map(Timestamp::from_secs),
             items: Vec::new(),
         };
         let fallback = (wire.current_period_start, wire.current_period_end);
@@ -350,6 +351,8 @@ mod tests {
         let view = server.meters().read_subscription(&SubscriptionId::new("sub_1").unwrap()).await.value.unwrap();
         let at = Timestamp::from_secs;
         assert_eq!((view.anchor, view.ends), (Some(at(1_793_491_200)), Some(at(1_796_083_200))));
+        let ended = read_with("/ended_at", json!(1_793_600_000)).await.unwrap().ends;
+        assert_eq!(ended, Some(at(1_793_600_000)), "it ended before the date that was set");
         let item = &view.items[0];
         assert_eq!(item.period, span(1_793_491_200, 1_796_083_200));
         assert_eq!(item.meter.as_ref().map(BillingMeterId::as_str), Some("mtr_1"));

@@ -51,6 +51,7 @@ pub(super) fn config(base_url: &str, timeout: Duration) -> ProviderConfig {
         base_url: base_url.to_owned(),
         timeout,
         draft_grace: Duration::from_hours(1),
+        periods: crate::config::Periods::Provider,
         quiet_before_end: Duration::from_mins(5),
         key: Some(ApiKey { secret: KEY.into(), from: "test".to_owned() }),
         webhook_secret: None,

@@ -101,27 +101,33 @@ pub(super) async fn read_current(client: &Client, item: &ItemId, window: Window)
         let is_ours = current.holds(window.timestamp_s).unwrap_or(true);
         if is_ours { Standing::Total(current.units()) } else { Standing::OtherPeriod }
     };
-    read_summaries(client, item).await.map(|read| read.map(found))
+    read_summaries(client, item, "").await.map(|read| read.map(found))
 }
 
 /// What stands in the period our timestamp lies in.
 pub(super) async fn read_ended(client: &Client, item: &ItemId, window: Window) -> ReadAnswer<Standing> {
     let found = |summaries: Vec<Summary>| {
         let ours = |summary: &&Summary| summary.holds(window.timestamp_s) == Some(true);
-        summaries.iter().find(ours).map_or(Standing::NotListed, |summary| Standing::Total(summary.units()))
+        summaries.iter().find(ours).map_or(Standing::NotListed, |summary| match summary.invoice {
+            Some(_) => Standing::Total(summary.units()),
+            None => Standing::NotInvoiced(summary.units()),
+        })
     };
-    read_summaries(client, item).await.map(|read| read.map(found))
+    read_summaries(client, item, ALL_KEPT).await.map(|read| read.map(found))
 }
 
 /// The periods that summaries tell of.
 pub(super) async fn read_periods(client: &Client, item: &ItemId) -> ReadAnswer<Vec<Span>> {
     let told = |summaries: Vec<Summary>| summaries.into_iter().filter_map(|summary| summary.period).collect();
-    read_summaries(client, item).await.map(|read| read.map(told))
+    read_summaries(client, item, ALL_KEPT).await.map(|read| read.map(told))
 }
 
-/// `GET /v1/subscription_items/{si}/usage_record_summaries`, one page: the newest ten periods.
-async fn read_summaries(client: &Client, item: &ItemId) -> ReadAnswer<Vec<Summary>> {
-    let path = format!("/v1/subscription_items/{item}/usage_record_summaries");
+/// The newest hundred periods in place of ten: a VM that was off for long asks about old ones.
+const ALL_KEPT: &str = "?limit=100";
+
+/// `GET /v1/subscription_items/{si}/usage_record_summaries`, one page, newest first.
+async fn read_summaries(client: &Client, item: &ItemId, limit: &str) -> ReadAnswer<Vec<Summary>> {
+    let path = format!("/v1/subscription_items/{item}/usage_record_summaries{limit}");
     let look = |list: WireSummaries| list.data.into_iter().map(|summary| view(item, summary)).collect();
     judge(client, client.get(&path).await, look).map(into_read)
 }
@@ -212,8 +218,10 @@ mod tests {
         assert_eq!(provider.read_ended(&of, window(october)).await.value, Ok(Standing::Total(30)));
         assert_eq!(provider.read_ended(&of, window(november)).await.value, Ok(Standing::NotListed));
         assert_eq!(provider.read_periods(&of).await.value, Ok(vec![october]));
-        let asked = "GET /v1/subscription_items/si_1/usage_record_summaries HTTP/1.1\r\n";
-        assert!(server.requests().iter().all(|request| request.starts_with(asked)));
+        let requests = server.requests();
+        let asked = |limit| format!("GET /v1/subscription_items/si_1/usage_record_summaries{limit} HTTP/1.1\r\n");
+        assert!(requests[0].starts_with(&asked("")), "{}", requests[0]);
+        assert!(requests[1..].iter().all(|request| request.starts_with(&asked("?limit=100"))));
     }
 
     #[test]
