@@ -1,11 +1,12 @@
 //! Close ended periods: read what stands until two reads agree (rule S6).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::deliver::{destination, window};
 use super::{Context, JobError};
 use crate::account::{self, Subscription};
-use crate::model::{Channel, MICROS_PER_DAY, MICROS_PER_MINUTE, Problem, Timestamp};
+use crate::model::{Channel, Formula, ItemId, MICROS_PER_DAY, MICROS_PER_MINUTE, Problem, Timestamp};
 use crate::outbox::{self, Closing, Held, RecordState, UsageRecord};
 use crate::provider::{BilledAt, RefusalKind, Standing};
 
@@ -55,31 +56,42 @@ enum Found {
     Dropped { of: Subscription },
 }
 
-/// What is known to be billed on an item that is gone. A closed segment's amount may have gone with it, if no invoice
-/// shows it (rule R5); where that cannot be read, what was noted counts.
-async fn billed_at_least(context: &Arc<Context>, record: &UsageRecord) -> Result<i64, JobError> {
-    let noted = record.standing.unwrap_or(0);
-    if record.segment_of.is_none() {
-        return Ok(noted);
-    }
-    Ok(invoiced(context, record).await?.map_or(noted, |billed| billed.min(noted)))
+/// Whether a change of item or price leaves open what of that which stands is billed (rule R5): then invoices tell.
+fn asks_invoices(record: &UsageRecord) -> bool {
+    let is_held = record.held.as_ref().is_some_and(|(code, _)| outbox::is_of_a_change(code));
+    record.segment_of.is_some() || record.begins_anew || is_held
 }
 
-/// Units on invoices; `None` where the key may not read them, or they do not tell.
+/// What invoices bill of a row's period, beside what was known to be billed before it went on. `None` where the key may not
+/// read them, or they do not tell, and nothing but them could.
 async fn invoiced(context: &Arc<Context>, record: &UsageRecord) -> Result<Option<i64>, JobError> {
-    let at = BilledAt {
-        subscription: record.subscription.clone(),
-        item: record.item.clone(),
-        price: record.price.clone(),
-        since: record.period.from,
-    };
-    let answer = context.settings().provider.read_billed(&at).await;
-    context.note_date(&answer);
-    match answer.value {
-        Ok(billed) => Ok(Some(billed)),
-        Err(error) if !error.passing => Ok(None),
-        Err(error) => Err(error.into()),
+    let id = record.id;
+    let before = context.store.read(move |c| outbox::billed_before(c, id)).await?;
+    let items: BTreeSet<&ItemId> = before.iter().map(|segment| &segment.item).chain([&record.item]).collect();
+    let mut units = 0_i64;
+    for item in items {
+        let at = BilledAt {
+            subscription: record.subscription.clone(),
+            item: item.clone(),
+            price: None,
+            period: record.period,
+        };
+        let answer = context.settings().provider.read_billed(&at).await;
+        context.note_date(&answer);
+        match answer.value {
+            Ok(billed) => units = units.saturating_add(billed),
+            Err(error) if is_untold(error.refusal.kind) && !asks_invoices(record) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
     }
+    if record.channel.formula() == Some(Formula::Sum) {
+        return Ok(Some(units));
+    }
+    Ok(Some(before.iter().fold(units, |rest, segment| rest.saturating_sub(segment.units)).max(0)))
+}
+
+const fn is_untold(kind: RefusalKind) -> bool {
+    matches!(kind, RefusalKind::NotPermitted | RefusalKind::Missing | RefusalKind::Other)
 }
 
 async fn close_one(context: &Arc<Context>, record: &UsageRecord) -> Result<Closing, JobError> {
@@ -103,10 +115,12 @@ async fn close_one(context: &Arc<Context>, record: &UsageRecord) -> Result<Closi
         Found::Dropped { of } => invoiced(context, record).await?.map_or(Found::Dropped { of }, Found::Total),
         found => found,
     };
+    // No read will ever tell more than what was noted; what is missing is listed, and carried nowhere.
+    let noted = record.standing.unwrap_or(0);
     let (total, gone) = match found {
+        Found::Total(total) if asks_invoices(record) => (invoiced(context, record).await?.unwrap_or(total), None),
         Found::Total(total) => (total, None),
-        // No read will ever tell more than what was noted; what is missing is listed, and carried nowhere.
-        Found::Unknown { what } => (billed_at_least(context, record).await?, Some(Held::Missing { what })),
+        Found::Unknown { what } => (invoiced(context, record).await?.unwrap_or(noted), Some(Held::Missing { what })),
         Found::Dropped { of } => (0, Some(Held::Ended { what: dropped(&of) })),
     };
     let (id, now) = (record.id, context.now());

@@ -165,8 +165,9 @@ fn open_period(
     let billable = is_billable(view);
     let before = newest_before(tx, item, period.from)?;
     let id = outbox::ensure(tx, &new_record(link, item, period, billable))?;
-    if found.price != item.price {
-        let what = format!("the price changed from {} to {} since it was linked", item.price, found.price);
+    if outbox::by_id(tx, id)?.held.is_none()
+        && let Some(what) = changed(view, item, found)
+    {
         outbox::hold(tx, id, &Held::Segment { what }, now)?;
     }
     if item.channel.formula() == Some(Formula::SumOfDays) && !starts_a_day(period.from) {
@@ -193,6 +194,15 @@ fn open_period(
 
 fn starts_a_day(at: Timestamp) -> bool {
     at.micros().rem_euclid(MICROS_PER_DAY) == 0
+}
+
+/// What of an item is not as it was linked, a sentence (rule R5).
+fn changed(view: &SubscriptionView, item: &Item, found: &ItemView) -> Option<String> {
+    if found.price != item.price {
+        return Some(format!("the price changed from {} to {} since it was linked", item.price, found.price));
+    }
+    let twin = view.twin_of(found)?;
+    Some(format!("{} is on the same meter, so each unit is billed on both items", twin.id))
 }
 
 /// The row of an item in a period.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Context, JobError, deliver, periods, unseen};
+use super::{Context, JobError, deliver, link, periods, unseen};
 use crate::account;
 use crate::model::{SubscriptionId, Timestamp};
 use crate::outbox::{self, Unseen};
@@ -62,6 +62,7 @@ async fn refresh_one(context: &Arc<Context>, subscription: &SubscriptionId) -> R
             unseen::unseen_on(tx, &applied.id)
         })
         .await?;
+    link::follow(context, &view).await?;
     for stretch in stretches {
         fill(context, stretch, &view).await?;
     }

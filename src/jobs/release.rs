@@ -7,9 +7,14 @@ use serde_json::json;
 use super::deliver::{destination, stands, window};
 use super::{Context, JobError};
 use crate::model::ItemId;
-use crate::outbox::{self, RecordState};
+use crate::outbox::{self, RecordState, UsageRecord};
 use crate::store::{Tx, audit};
 use crate::wire::{ReleaseReport, ReleaseRequest, SCHEMA};
+
+/// The command that settles a change of item or price.
+pub(super) fn link_again(record: &UsageRecord) -> String {
+    format!("usagectl link --customer {} --subscription {}", record.customer, record.subscription)
+}
 
 /// Reads what stands now, and lets the held row go on from there.
 pub async fn release(context: &Arc<Context>, request: &ReleaseRequest, actor: &str) -> Result<ReleaseReport, JobError> {
@@ -18,7 +23,7 @@ pub async fn release(context: &Arc<Context>, request: &ReleaseRequest, actor: &s
         .map_err(|error| JobError::refused("bad_id", error.to_string(), "usagectl status names the item"))?;
     let wanted = item.clone();
     let records = context.store.read(outbox::unfinished).await?;
-    let is_held = |r: &&outbox::UsageRecord| r.item == wanted && r.state == RecordState::Open && r.held.is_some();
+    let is_held = |r: &&UsageRecord| r.item == wanted && r.state == RecordState::Open && r.held.is_some();
     let Some(record) = records.iter().find(is_held) else {
         if let Some(report) = leave_unseen(context, &item, request, actor).await? {
             return Ok(report);
@@ -29,6 +34,13 @@ pub async fn release(context: &Arc<Context>, request: &ReleaseRequest, actor: &s
             "usagectl status lists what is held",
         ));
     };
+    if record.held.as_ref().is_some_and(|(code, _)| code == "segment_changed") {
+        return Err(JobError::refused(
+            "segment_changed",
+            format!("{item} is held because item or price changed, and only a link can go on from there (rule R5)"),
+            link_again(record),
+        ));
+    }
     let answer = context.settings().provider.read_current(&destination(record), window(record)).await;
     context.note_date(&answer);
     let stands = stands(answer.value?).ok_or_else(|| {

@@ -105,7 +105,7 @@ fn rate_one(
             };
             outbox::save_rating(tx, record.id, &rated, now)?;
             if record.channel.formula() == Some(Formula::SumOfDays) && record.state != RecordState::Closed {
-                let moved = carried_in.saturating_sub(record.closed_segments);
+                let moved = carried_in.saturating_add(record.adopted).saturating_sub(record.closed_segments);
                 outbox::save_days(tx, record.id, &rating.days, moved, now)?;
             }
         }

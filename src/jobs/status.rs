@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::context::limits;
 use super::usage::{self, Figures, Window};
-use super::{Context, JobError, Settings, roll_up, run};
+use super::{Context, JobError, Settings, release, roll_up, run};
 use crate::account::{self, Item};
 use crate::clock::trust::Placement;
 use crate::ledger;
@@ -435,11 +435,13 @@ fn record_problem(record: &UsageRecord, settings: &Settings, now: Timestamp) -> 
         ));
     }
     if let Some((code, because)) = &record.held {
-        return Some(Problem::needs_someone(
-            &format!("held_{code}"),
-            format!("{item} is held: {because}"),
-            format!("usagectl sync shows the figures; then usagectl release {item} --adopt or --overwrite --because …"),
-        ));
+        let hint = if outbox::is_of_a_change(code) {
+            format!("usagectl sync shows the figures; then {}", release::link_again(record))
+        } else {
+            format!("usagectl sync shows the figures; then usagectl release {item} --adopt or --overwrite --because …")
+        };
+        let what = format!("{item} is held: {because}");
+        return Some(Problem::needs_someone(&format!("held_{code}"), what, hint));
     }
     let deadline = record.last_send(limits(&settings.config.provider));
     if record.is_near_deadline(limits(&settings.config.provider), now) {

@@ -62,7 +62,7 @@ fn close(tx: &Tx<'_>, record: &UsageRecord, total: i64, now: Timestamp) -> Resul
     // What stood before us is not ours, so it cannot be in the way of our books.
     let foreign = if held == Some("something_stands") { total } else { 0 };
     // Rules S7, S9 and R5: what was answered may appear yet, so it is never carried because a read shows less.
-    let answered = record.standing.unwrap_or(0);
+    let answered = if record.begins_anew { 0 } else { record.standing.unwrap_or(0) };
     let is_certain = record.channel == Channel::UsageRecords && record.segment_of.is_none();
     let unseen = if is_certain { 0 } else { answered.saturating_sub(total).max(0) };
     tx.execute(

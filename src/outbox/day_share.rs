@@ -47,8 +47,8 @@ pub(super) fn next(connection: &Connection, record: i64) -> Result<Option<DaySha
     Ok(falls.or_else(|| days.iter().find(|day| day.share > day.standing)).copied())
 }
 
-/// Stores what each day should come to: `overage` by day, and `moved` units that belong to no day of their own, carried
-/// in or billed elsewhere.
+/// Stores what each day should come to: `overage` by day, and `moved` units that belong to no day of their own: carried
+/// in, taken over, or billed elsewhere.
 pub fn save_days(
     tx: &Tx<'_>,
     record: i64,
@@ -57,6 +57,8 @@ pub fn save_days(
     now: Timestamp,
 ) -> Result<(), OutboxError> {
     let known = all(tx, record)?;
+    // What was taken over on a day is part of its share already.
+    let moved = known.iter().fold(moved, |moved, day| moved.saturating_sub(day.adopted));
     let oldest = now.minus(SETTABLE_US).secs();
     let fixed: BTreeMap<i64, i64> = known
         .iter()

@@ -175,6 +175,21 @@ pub(super) fn largest_abandoned(
     Ok(connection.prepare_cached(sql)?.query_row((record, since.micros()), |row| row.get(0))?)
 }
 
+/// Whether every attempt that may still do something left, and was settled, before then.
+pub(super) fn is_answered_since(connection: &Connection, record: i64, since: Timestamp) -> Result<bool, OutboxError> {
+    let sql = "SELECT NOT EXISTS (SELECT 1 FROM delivery WHERE usage_record_id = ?1
+                                  AND state IN ('sending', 'unknown', 'abandoned')
+                                  AND max(first_sent_us, ifnull(settled_us, 0)) > ?2)";
+    Ok(connection.prepare_cached(sql)?.query_row((record, since.micros()), |row| row.get(0))?)
+}
+
+/// Whether every attempt that may have done something left, and was settled, before then.
+pub(super) fn is_quiet_since(connection: &Connection, record: i64, since: Timestamp) -> Result<bool, OutboxError> {
+    let sql = "SELECT NOT EXISTS (SELECT 1 FROM delivery WHERE usage_record_id = ?1 AND state <> 'refused'
+                                  AND max(first_sent_us, ifnull(settled_us, 0)) > ?2)";
+    Ok(connection.prepare_cached(sql)?.query_row((record, since.micros()), |row| row.get(0))?)
+}
+
 /// Moves an attempt to another state, where that is legal.
 pub(super) fn set_state(
     tx: &Tx<'_>,

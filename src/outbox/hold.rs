@@ -91,10 +91,20 @@ pub(super) fn may_be_carried(code: &str) -> bool {
     code == "higher_than_caused"
 }
 
-/// Holds a record. The first reason stays until it is released.
+/// Whether another link settles what is held for this reason, and no release.
+#[must_use]
+pub fn is_of_a_change(code: &str) -> bool {
+    matches!(code, "segment_changed" | "item_missing")
+}
+
+/// Holds a record. The first reason stays until it is released, unless more is known of a change of item or price now.
 pub fn hold(tx: &Tx<'_>, id: i64, held: &Held, now: Timestamp) -> Result<(), OutboxError> {
     let record = record::by_id(tx, id)?;
-    if record.held.is_some() {
+    let stays = |(code, because): &(String, String)| {
+        let is_of_the_change = matches!(held, Held::Segment { .. }) && is_of_a_change(code);
+        !is_of_the_change || *because == held.because()
+    };
+    if record.held.as_ref().is_some_and(stays) {
         return Ok(());
     }
     tx.execute(
@@ -132,7 +142,7 @@ pub fn take_over(
     tx.execute(
         "UPDATE usage_record SET held_code = NULL, held_because = NULL, standing = ?2, standing_us = ?3,
                 adopted = ?4, adopted_elsewhere = ?5, probing_from = ?6,
-                target = max(0, overage + carried_in + ?4 - closed_segments),
+                target = max(floor, overage + carried_in + ?4 - closed_segments),
                 attempts = 0, next_attempt_us = NULL, last_error = NULL, read_generation = NULL
          WHERE id = ?1",
         (id, total, now.micros(), released.adopted, released.elsewhere, released.probing_from),

@@ -1,6 +1,6 @@
 //! Durable intent to send: per item and period the total that should stand at the provider, and what is known to stand.
 //!
-//! Owns: the tables `generation`, `usage_record`, `segment_item`, `day_share`, `delivery`, `carry`, `credit_due`, `unseen`;
+//! Owns: the tables `generation`, `usage_record`, `segment`, `day_share`, `delivery`, `carry`, `credit_due`, `unseen`;
 //! rules S1 to S9, S12, R5 to R7.
 //! After a crash: a request that may have left is found as `sending`, with its key, and is sent again under that key.
 //! Does not know: why a total is what it is, or how a provider is spoken to.
@@ -36,14 +36,20 @@ pub use day_share::save_days;
 pub use deadline::Limits;
 pub use delivery::{Delivery, DeliveryState, last_accepted_at, last_sent};
 pub use generation::{Generation, draw};
-pub use hold::{Held, hold, take_over};
+pub use hold::{Held, hold, is_of_a_change, take_over};
 pub use record::{
     NewRecord, Rated, RecordState, UsageRecord, by_id, closed_since, end_period, ensure, known_standing, save_rating,
     timestamp_s, unfinished,
 };
-pub use segment::{close_segment, earlier_items, go_on, is_continued, sum_segments};
+pub use segment::{
+    GoesOn, Segment, bill_together, billed_before, close_segment, closed_segments, earlier_items, go_on, is_continued,
+    sum_segments,
+};
 pub use settle::{After, Fate, Told, postpone, settle};
-pub use standing::{ReadVerdict, Reader, Stands, may_change, most_standing, note_first_read, note_read, read_again};
+pub use standing::{
+    ReadVerdict, Reader, Stands, is_answered, is_quiet, may_change, most_standing, note_first_read, note_read,
+    read_again,
+};
 pub use unseen::{Unseen, forget_unseen, note_unseen, unseen};
 
 use crate::model::NameError;

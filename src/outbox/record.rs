@@ -79,8 +79,10 @@ pub struct UsageRecord {
     pub carried_in: i64,
     /// Rule R5: billed on closed segments of this period, and not here again.
     pub closed_segments: i64,
-    /// Rule R5: of these, billed on this item at an earlier price.
-    pub billed_before: i64,
+    /// Rule R5: billed at an earlier price of a meter that adds up, so that no less can stand.
+    pub floor: i64,
+    /// Rule R5: item or price changed, and no total was sent since that counts at the new price.
+    pub begins_anew: bool,
     /// Rule R5: the later segment that bills the rest of the period.
     pub segment_of: Option<i64>,
     /// Taken over from what stood already.
@@ -176,11 +178,17 @@ impl UsageRecord {
         self.target.saturating_sub(self.adopted_elsewhere).max(0)
     }
 
+    /// Whether nothing was ever sent for it and nothing stands on it.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        self.revision == 0 && self.adopted == 0 && self.standing.unwrap_or(0) == 0
+    }
+
     /// Whether what stands is not what should, as far as our own record can help it.
     #[must_use]
     pub fn differs(&self) -> bool {
         let reachable = self.target.max(self.adopted_elsewhere);
-        self.standing != Some(reachable) && (self.standing.is_some() || reachable != 0)
+        self.begins_anew || (self.standing != Some(reachable) && (self.standing.is_some() || reachable != 0))
     }
 }
 
@@ -241,7 +249,7 @@ pub fn end_period(tx: &Tx<'_>, id: i64, at: Timestamp) -> Result<(), OutboxError
 pub fn save_rating(tx: &Tx<'_>, id: i64, rated: &Rated, now: Timestamp) -> Result<(), OutboxError> {
     tx.prepare_cached(
         "UPDATE usage_record SET plan = ?2, gross = ?3, used = ?4, included = ?5, overage = ?6, carried_in = ?7,
-                target = max(0, ?6 + ?7 + adopted - closed_segments), rated_us = ?8, rounding = ?9
+                target = max(floor, ?6 + ?7 + adopted - closed_segments), rated_us = ?8, rounding = ?9
          WHERE id = ?1",
     )?
     .execute((
@@ -299,7 +307,7 @@ fn many(connection: &Connection, sql: &str, bound: Option<i64>) -> Result<Vec<Us
 const SELECT: &str = "SELECT id, customer, subscription, item, meter, period_from_s, period_to_s, timestamp_s, price,
     unit_amount, state, billable, plan, gross, rounding, used, included, overage, carried_in, adopted, adopted_elsewhere, probing_from,
     target, differs_since_us, revision, standing, read_generation, drift, close_read, close_read_us, held_units,
-    attempts, next_attempt_us, last_error, held_code, held_because, channel, shared, closed_segments, billed_before,
+    attempts, next_attempt_us, last_error, held_code, held_because, channel, shared, closed_segments, floor, begins_anew,
     segment_of, cut FROM usage_record";
 
 fn raw(row: &Row<'_>) -> rusqlite::Result<UsageRecord> {
@@ -338,7 +346,8 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<UsageRecord> {
         overage: row.get("overage")?,
         carried_in: row.get("carried_in")?,
         closed_segments: row.get("closed_segments")?,
-        billed_before: row.get("billed_before")?,
+        floor: row.get("floor")?,
+        begins_anew: row.get("begins_anew")?,
         segment_of: row.get("segment_of")?,
         adopted: row.get("adopted")?,
         adopted_elsewhere: row.get("adopted_elsewhere")?,
@@ -370,18 +379,20 @@ fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> rusqlite
     rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(error))
 }
 
-/// What this ledger noted as standing on an item in the period that began then; `None` where it never did.
+/// What this ledger noted as standing on an item, or on the customer's meter, in the period that began then; `None` where
+/// it never did.
 pub fn known_standing(
     connection: &Connection,
     item: &ItemId,
+    customer: &CustomerId,
+    channel: &Channel,
     period_from: Timestamp,
 ) -> Result<Option<i64>, OutboxError> {
-    let sql = "SELECT standing FROM usage_record WHERE item = ?1 AND period_from_s = ?2";
-    let found = connection
-        .prepare_cached(sql)?
-        .query_row((item.as_str(), period_from.secs()), |row| row.get::<_, Option<i64>>(0))
-        .optional()?;
-    Ok(found.flatten())
+    let sql = "SELECT max(standing) FROM usage_record
+               WHERE period_from_s = ?2 AND (item = ?1 OR (?3 AND customer = ?4 AND channel = ?5))";
+    let channel_text = serde_json::json!(channel).to_string();
+    let bound = (item.as_str(), period_from.secs(), channel.meter().is_some(), customer.as_str(), channel_text);
+    Ok(connection.prepare_cached(sql)?.query_row(bound, |row| row.get(0))?)
 }
 
 #[cfg(test)]

@@ -116,7 +116,7 @@ pub(super) fn note_accepted(tx: &Tx<'_>, delivery: &Delivery, now: Timestamp) ->
         _ => delivery.quantity.saturating_add(record.adopted_elsewhere),
     };
     tx.execute(
-        "UPDATE usage_record SET standing = ?2, standing_us = ?3 WHERE id = ?1",
+        "UPDATE usage_record SET standing = ?2, standing_us = ?3, begins_anew = 0 WHERE id = ?1",
         (record.id, standing, now.micros()),
     )?;
     Ok(())

@@ -81,7 +81,7 @@ pub fn note_first_read(
         tx.execute(
             "UPDATE usage_record SET adopted = ?2, adopted_elsewhere = ?3,
                     probing_from = CASE WHEN ?3 > 0 THEN revision END,
-                    target = max(0, overage + carried_in + ?2 - closed_segments)
+                    target = max(floor, overage + carried_in + ?2 - closed_segments)
              WHERE id = ?1",
             (id, stands.total, elsewhere),
         )?;
@@ -141,6 +141,16 @@ pub fn may_change(connection: &Connection, id: i64, total: i64, now: Timestamp) 
     let is_another = pending
         .is_some_and(|pending| !sets_the_whole || pending.quantity.saturating_add(record.adopted_elsewhere) != total);
     Ok(is_another || may_rise(connection, id, total, now)?)
+}
+
+/// Whether every request was answered, or left so long ago that it cannot arrive any more.
+pub fn is_answered(connection: &Connection, id: i64, now: Timestamp) -> Result<bool, OutboxError> {
+    delivery::is_answered_since(connection, id, now.minus(STRAGGLES_US))
+}
+
+/// Whether, beyond that, everything sent was answered so long ago that the provider shows it by now.
+pub fn is_quiet(connection: &Connection, id: i64, now: Timestamp) -> Result<bool, OutboxError> {
+    delivery::is_quiet_since(connection, id, now.minus(STRAGGLES_US))
 }
 
 /// The most that may stand: what was noted, and what is on its way still.
@@ -245,6 +255,7 @@ fn judge_total(
         && noted != total
     {
         delivery::set_state(tx, &pending, DeliveryState::Accepted, now, Some(SEEN))?;
+        tx.execute("UPDATE usage_record SET begins_anew = 0 WHERE id = ?1", [record.id])?;
         return Ok(ReadVerdict::AsNoted);
     }
     if total == noted {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Channel, CustomerId, ItemId, PriceId, Span, SubscriptionId, Timestamp};
+use crate::model::{Channel, CustomerId, ItemId, PriceId, Span, SubscriptionId};
 
 /// Where an item's total goes, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,17 +39,17 @@ pub struct Window {
     pub timestamp_s: i64,
 }
 
-/// "How many units are billed on this item at this price, and cannot be billed again?" (rule R5).
+/// "How many units of this period are billed on this item at this price?" (rule R5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BilledAt {
     /// On which subscription.
     pub subscription: SubscriptionId,
     /// On which item.
     pub item: ItemId,
-    /// At which price.
-    pub price: PriceId,
-    /// Lines about periods that end at or before this are of earlier periods.
-    pub since: Timestamp,
+    /// At which price; `None` is at any.
+    pub price: Option<PriceId>,
+    /// Lines about stretches that end inside this period count.
+    pub period: Span,
 }
 
 /// What a read found in a period.

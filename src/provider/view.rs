@@ -27,6 +27,14 @@ pub struct SubscriptionView {
     pub items: Vec<ItemView>,
 }
 
+impl SubscriptionView {
+    /// Another item whose price is on the same meter.
+    #[must_use]
+    pub fn twin_of(&self, item: &ItemView) -> Option<&ItemView> {
+        self.items.iter().find(|other| other.id != item.id && other.meter.is_some() && other.meter == item.meter)
+    }
+}
+
 /// A subscription item, in our own types.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ItemView {

@@ -1,7 +1,7 @@
 //! Rule R5: what invoices and the preview bill on an item, read from a Stripe with books of its own, by both versions.
 
 use usaged::config::{ApiKey, ProviderKind};
-use usaged::model::{ItemId, PriceId, SubscriptionId, Timestamp};
+use usaged::model::{ItemId, PriceId, Span, SubscriptionId, Timestamp};
 use usaged::provider::{BilledAt, Provider, ReadError};
 
 use crate::vm::{DAY, Vm, run};
@@ -13,12 +13,12 @@ fn provider(vm: &Vm, kind: ProviderKind, key: &str) -> Provider {
     Provider::new(&config).unwrap()
 }
 
-async fn billed(vm: &Vm, key: &str, price: &str, since: &str) -> Vec<Result<i64, ReadError>> {
+async fn billed(vm: &Vm, key: &str, price: &str, (from, to): (&str, &str)) -> Vec<Result<i64, ReadError>> {
     let billed = BilledAt {
         subscription: SubscriptionId::new(&*vm.demo.subscription).unwrap(),
         item: ItemId::new(&*vm.demo.item_api).unwrap(),
-        price: PriceId::new(price).unwrap(),
-        since: Timestamp::parse(since).unwrap(),
+        price: Some(PriceId::new(price).unwrap()),
+        period: Span::new(Timestamp::parse(from).unwrap(), Timestamp::parse(to).unwrap()),
     };
     let mut found = Vec::new();
     for kind in [ProviderKind::StripeUsageRecords, ProviderKind::StripeMeters] {
@@ -36,12 +36,14 @@ fn r5_what_is_billed_is_found_in_the_preview_then_in_the_invoice() {
         let price = vm.demo.prices["price_api_overage"].clone();
         vm.run(DAY);
         vm.write_behind(&item, 7, vm.now().secs()).await;
-        let (november, december) = ("2026-11-10T12:00:00Z", "2026-12-01T00:00:00Z");
+        let (november, december, january) = ("2026-11-10T12:00:00Z", "2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z");
+        let (november, both, december) = ((november, december), (november, january), (december, january));
         assert_eq!(billed(&vm, &key, &price, november).await, [Ok(7), Ok(7)], "in the preview");
         assert_eq!(billed(&vm, &key, "price_other", november).await, [Ok(0), Ok(0)]);
         vm.run(25 * DAY);
         vm.write_behind(&item, 4, vm.now().secs()).await;
-        assert_eq!(billed(&vm, &key, &price, november).await, [Ok(11), Ok(11)], "in the invoice and the preview");
+        assert_eq!(billed(&vm, &key, &price, both).await, [Ok(11), Ok(11)], "in the invoice and the preview");
         assert_eq!(billed(&vm, &key, &price, december).await, [Ok(4), Ok(4)], "the earlier period's are not counted");
+        assert_eq!(billed(&vm, &key, &price, november).await, [Ok(7), Ok(7)], "nor are the later one's");
     });
 }

@@ -19,4 +19,5 @@ mod lemon_squeezy;
 mod meters;
 mod month;
 mod periods;
+mod segments;
 mod vm;

@@ -22,7 +22,7 @@ use usaged::model::{Channel, CustomerId, ItemId, MeterName, Micros, Problem, Sou
 use usaged::outbox;
 use usaged::provider::{Destination, Outcome, Provider, SetUsage};
 use usaged::sandbox::lemon_squeezy::{LemonSqueezy, seed_lemon_squeezy_demo};
-use usaged::sandbox::{Demo, Fault, Sandbox, SandboxClock, seed_demo, seed_meter_demo};
+use usaged::sandbox::{Demo, Fault, PINNED_VERSION, Sandbox, SandboxClock, seed_demo, seed_meter_demo};
 use usaged::sources::Machine;
 use usaged::store::{self, Store, StoreError};
 use usaged::wire::{LinkRequest, Status, SyncRequest};
@@ -46,9 +46,6 @@ pub(crate) const LEMON_CURRENT: &str = "/v1/subscription-items/*/current-usage";
 pub(crate) const EVENTS: &str = "/v1/billing/meter_events";
 /// Where what they come to is read.
 pub(crate) const EVENT_SUMMARIES: &str = "/v1/billing/meters/*/event_summaries";
-
-/// The version that operators speak unless they say another.
-const ACACIA: &str = "2025-02-24.acacia";
 
 /// How the VM's usage is billed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +77,8 @@ pub(crate) struct Vm {
     /// More settings of the provider's.
     pub(crate) provider_toml: String,
     plan_toml: String,
+    /// Settings above the first section.
+    settings_toml: String,
     billing: Billing,
     context: Option<Arc<Context>>,
     starts: u64,
@@ -163,6 +162,7 @@ impl Vm {
             base_url,
             provider_toml: String::new(),
             plan_toml,
+            settings_toml: String::new(),
             billing,
             context: None,
             starts: 0,
@@ -194,8 +194,9 @@ impl Vm {
         self.starts += 1;
         let config_file = self.dir.path().join("usaged.toml");
         let text = format!(
-            "clock = \"auto\"\n[provider]\nkind = \"{}\"\nbase_url = \"{}\"\ntimeout = \"5s\"\n{}\
+            "clock = \"auto\"\n{}[provider]\nkind = \"{}\"\nbase_url = \"{}\"\ntimeout = \"5s\"\n{}\
              [schedule]\nspread = \"0s\"\n{}",
+            self.settings_toml,
             self.kind(),
             self.base_url,
             self.provider_toml,
@@ -223,6 +224,14 @@ impl Vm {
             dice: fastrand::Rng::with_seed(self.starts),
         };
         self.context = Some(jobs::start(parts).await.unwrap());
+    }
+
+    /// The agent starts anew, with these settings and one more plan.
+    pub(crate) async fn reconfigure(&mut self, settings: &str, plan: &str) {
+        settings.clone_into(&mut self.settings_toml);
+        self.plan_toml.push_str(plan);
+        self.kill();
+        self.start().await;
     }
 
     const fn kind(&self) -> &'static str {
@@ -322,7 +331,7 @@ impl Vm {
 
     /// The operator's request to the provider.
     pub(crate) async fn operate(&self, path: &str, form: &[(&str, &str)]) -> Value {
-        self.operate_in(ACACIA, path, form).await
+        self.operate_in(self.version(), path, form).await
     }
 
     /// The same, in another version of the API.
@@ -330,15 +339,23 @@ impl Vm {
         stripe(&self.base_url, &self.demo.secret_key, version, "POST", path, form).await
     }
 
+    /// The first version that knows all meters, where they are billed by.
+    const fn version(&self) -> &'static str {
+        match self.billing {
+            Billing::UsageRecords | Billing::LemonSqueezy => PINNED_VERSION,
+            Billing::Meters(..) => "2025-03-31.basil",
+        }
+    }
+
     /// The operator deletes something at the provider.
     pub(crate) async fn take_away(&self, path: &str) {
-        stripe(&self.base_url, &self.demo.secret_key, ACACIA, "DELETE", path, &[]).await;
+        stripe(&self.base_url, &self.demo.secret_key, self.version(), "DELETE", path, &[]).await;
     }
 
     /// The operator ends the subscription at once.
     pub(crate) async fn cancel(&self, form: &[(&str, &str)]) {
         let path = format!("/v1/subscriptions/{}", self.demo.subscription);
-        stripe(&self.base_url, &self.demo.secret_key, ACACIA, "DELETE", &path, form).await;
+        stripe(&self.base_url, &self.demo.secret_key, self.version(), "DELETE", &path, form).await;
     }
 
     /// What status says.

@@ -2,11 +2,11 @@
 
 use super::super::{JobError, periods};
 use super::Checked;
-use super::segment::Change;
+use super::segment::{Change, Earlier};
 use crate::account::{self, Link, NewLink};
 use crate::ledger;
 use crate::model::Timestamp;
-use crate::outbox::{self, Generation, Held};
+use crate::outbox::{self, At, Generation, Held};
 use crate::store::Tx;
 
 /// In which circumstances a link begins.
@@ -16,7 +16,7 @@ pub(super) struct Terms {
     /// Whether what stands stays, and ours goes on top of it.
     pub(super) on_top: bool,
     pub(super) generation: Generation,
-    pub(super) now: Timestamp,
+    pub(super) at: At,
 }
 
 pub(super) fn begin(
@@ -26,8 +26,8 @@ pub(super) fn begin(
     changes: &[Change],
     terms: &Terms,
 ) -> Result<(), JobError> {
-    refuse_overlap(tx, new, terms.now)?;
-    let link = account::begin(tx, new, terms.now)?;
+    refuse_overlap(tx, new, terms.at.now)?;
+    let link = account::begin(tx, new, terms.at.now)?;
     ledger::boundaries::note(tx, link.from, "link")?;
     for (checked, change) in checked.iter().zip(changes) {
         ledger::boundaries::note(tx, checked.period.from, "period")?;
@@ -42,20 +42,31 @@ pub(super) fn begin(
 /// The row of an item in its current period, as the earlier segment of that period asks for (rule R5).
 fn begin_item(tx: &Tx<'_>, link: &Link, checked: &Checked, change: &Change, terms: &Terms) -> Result<(), JobError> {
     let new = periods::new_record(link, &checked.item, checked.period, terms.billable);
-    if let Change::GoesOn { row, billed } = change {
-        outbox::go_on(tx, *row, &new, *billed, terms.now)?;
+    let now = terms.at.now;
+    match &change.earlier {
+        Earlier::GoesOn(on) => outbox::go_on(tx, *on, &new, terms.at)?,
+        Earlier::Unclear { row: Some(row), what } => {
+            outbox::bill_together(tx, *row, &new, now)?;
+            return Ok(outbox::hold(tx, *row, &Held::Segment { what: what.clone() }, now)?);
+        }
+        _ => {}
     }
     let id = outbox::ensure(tx, &new)?;
-    match change {
-        Change::None | Change::GoesOn { .. } => {}
-        Change::Closed { old, stands } => outbox::close_segment(tx, *old, id, *stands, terms.now)?,
-        Change::Unclear(what) => outbox::hold(tx, id, &Held::Segment { what: what.clone() }, terms.now)?,
+    match &change.earlier {
+        Earlier::None | Earlier::GoesOn(_) => {}
+        Earlier::Closed { old, stands } => outbox::close_segment(tx, *old, id, *stands, now)?,
+        Earlier::Unclear { what, .. } => {
+            return Ok(outbox::hold(tx, id, &Held::Segment { what: what.clone() }, now)?);
+        }
+    }
+    for blank in &change.blank {
+        outbox::close_segment(tx, *blank, id, 0, now)?;
     }
     // What this ledger knows already is compared by the read before the next push (rule S5).
     let record = outbox::by_id(tx, id)?;
     let is_unread = record.standing.is_none() && record.revision == 0 && !record.shared;
     if is_unread && (terms.on_top || checked.stands.total == 0) {
-        outbox::note_first_read(tx, id, &checked.stands, &terms.generation, terms.now)?;
+        outbox::note_first_read(tx, id, &checked.stands, &terms.generation, now)?;
     }
     Ok(())
 }

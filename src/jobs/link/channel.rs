@@ -6,17 +6,19 @@ use super::super::{Context, JobError};
 use crate::account::Item;
 use crate::config::ProviderKind;
 use crate::model::{BillingMeter, BillingMeterId, Channel, Formula, MICROS_PER_DAY, Meter, Report, Timestamp};
-use crate::provider::{ItemView, MeterView};
+use crate::provider::{ItemView, MeterView, SubscriptionView};
 use crate::wire::LinkRequest;
 
 /// Gives each item its channel, or refuses with the setting that fixes it.
 pub(super) async fn choose(
     context: &Arc<Context>,
+    subscription: &SubscriptionView,
     billed: &mut [(Item, ItemView)],
     request: &LinkRequest,
 ) -> Result<(), JobError> {
     let settings = context.settings();
     for (item, view) in billed {
+        refuse_twin(subscription, view)?;
         let meter = settings.config.meters.get(&item.meter);
         item.channel = channel(context, settings.config.provider.kind, view).await?;
         item.shared = request.shared;
@@ -66,6 +68,21 @@ fn refuse_other_aggregations(view: &ItemView) -> Result<(), JobError> {
             ),
             "use the usage aggregation \"most recent usage during a period\"",
         )),
+    }
+}
+
+/// Every event of a meter is billed on each item whose price is on it.
+fn refuse_twin(subscription: &SubscriptionView, view: &ItemView) -> Result<(), JobError> {
+    match subscription.twin_of(view) {
+        Some(twin) => Err(JobError::refused(
+            "meter_twice",
+            format!(
+                "the prices of {} and {} are on one meter, so each of its units is billed on both",
+                view.id, twin.id
+            ),
+            "take one of the items off the subscription, then link again",
+        )),
+        None => Ok(()),
     }
 }
 

@@ -3,6 +3,7 @@
 mod begin;
 mod channel;
 pub(super) mod claim;
+mod follow;
 mod plan;
 mod segment;
 mod standing;
@@ -10,10 +11,12 @@ mod subscription;
 
 use std::sync::Arc;
 
+pub(super) use follow::follow;
+
 use super::{Context, JobError, periods};
 use crate::account::{self, Item, NewLink};
 use crate::model::{CustomerId, ItemId, Span, SubscriptionId};
-use crate::outbox::Stands;
+use crate::outbox::{At, Stands};
 use crate::provider::Provider;
 use crate::wire::{LinkReport, LinkRequest, LinkedItem, SCHEMA};
 
@@ -42,11 +45,25 @@ pub async fn link(context: &Arc<Context>, request: &LinkRequest, actor: &str) ->
         ));
     }
     let _one_at_a_time = context.pushing.lock().await;
-    bind(context, request, actor).await
+    bind(context, request, actor, Unclear::IsHeld).await
+}
+
+/// What becomes of a period of which it cannot be told what is billed already (rule R5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unclear {
+    /// It is linked, and held.
+    IsHeld,
+    /// It is not linked.
+    IsRefused,
 }
 
 /// Links, while nothing else is pushed.
-async fn bind(context: &Arc<Context>, request: &LinkRequest, actor: &str) -> Result<LinkReport, JobError> {
+async fn bind(
+    context: &Arc<Context>,
+    request: &LinkRequest,
+    actor: &str,
+    unclear: Unclear,
+) -> Result<LinkReport, JobError> {
     let settings = context.settings();
     let (customer, subscription) = ids(request)?;
     let answer = settings.provider.read_subscription(&subscription).await;
@@ -55,7 +72,7 @@ async fn bind(context: &Arc<Context>, request: &LinkRequest, actor: &str) -> Res
     subscription::check_subscription(&view, &customer)?;
     let plan = plan::choose_plan(&settings.config, request, &view)?;
     let plan::Choice { mut billed, not_billed } = plan::choose_items(&settings.config, plan, request, &view)?;
-    channel::choose(context, &mut billed, request).await?;
+    channel::choose(context, &view, &mut billed, request).await?;
     let checked = standing::check_items(context, &customer, billed, request).await?;
     subscription::check_months(settings.config.provider.periods, &checked, &view)?;
     let period = subscription::common_period(&checked, &view)?;
@@ -84,9 +101,14 @@ async fn bind(context: &Arc<Context>, request: &LinkRequest, actor: &str) -> Res
         items: linked,
         not_billed,
     };
-    let changes = segment::look(context, &customer, &checked).await?;
+    let changes = segment::look(context, &customer, &view, &checked).await?;
+    if unclear == Unclear::IsRefused {
+        segment::refuse_unclear(&changes)?;
+    }
     let billable = periods::is_billable(&view);
-    let terms = begin::Terms { billable, on_top: request.on_top, generation: context.generation(), now };
+    let provider_now = context.provider_now(context.clock.read()).unwrap_or(now);
+    let at = At { now, provider_now };
+    let terms = begin::Terms { billable, on_top: request.on_top, generation: context.generation(), at };
     let to_claim: Vec<ItemId> = checked.iter().map(|checked| checked.item.item.clone()).collect();
     context
         .store

@@ -28,8 +28,9 @@ pub(super) async fn check_items(
         let answer = context.settings().provider.read_current(&of, window).await;
         context.note_date(&answer);
         let found = deliver::stands(answer.value?).unwrap_or(Stands { total: 0, days: None });
-        let (id, from) = (item.item.clone(), view.period.from);
-        let known = context.store.read(move |c| outbox::known_standing(c, &id, from)).await?;
+        let from = view.period.from;
+        let known =
+            context.store.read(move |c| outbox::known_standing(c, &of.item, &of.customer, &of.channel, from)).await?;
         let stands = found.total;
         if stands > 0 && known.is_none() && !request.shared && !request.on_top && !request.from_next_period {
             return Err(JobError::refused(

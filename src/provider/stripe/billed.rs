@@ -147,7 +147,7 @@ async fn read_invoices(client: &Client, billed: &BilledAt, found: &mut Found) ->
     let query = [("subscription", billed.subscription.as_str()), ("limit", INVOICES_A_PAGE)];
     list::read(client, "/v1/invoices", &query, None, |invoice: WireInvoice| {
         // Usage is billed after it happened.
-        if Timestamp::from_secs(invoice.created) < billed.since {
+        if Timestamp::from_secs(invoice.created) < billed.period.from {
             return Ok(ControlFlow::Break(()));
         }
         match invoice.status.as_deref() {
@@ -196,7 +196,9 @@ impl WireLine {
         let is_of_item = details.or_else(before_basil) == Some((billed.item.as_str(), false));
         let pricing = self.pricing.as_ref().and_then(|pricing| pricing.price_details.as_ref());
         let price = pricing.map(|details| &details.price).or(self.price.as_ref()).map(Reference::id);
-        is_of_item && price == Some(billed.price.as_str()) && Timestamp::from_secs(self.period.end) > billed.since
+        let is_at_price = billed.price.as_ref().is_none_or(|wanted| price == Some(wanted.as_str()));
+        let end = Timestamp::from_secs(self.period.end);
+        is_of_item && is_at_price && billed.period.from < end && end <= billed.period.to
     }
 
     /// `quantity` leaves fractions out, where the newer field tells them.
@@ -220,19 +222,21 @@ mod tests {
 
     use super::super::test_server::{Act, TestServer, json as answer};
     use super::*;
-    use crate::model::{ItemId, PriceId, SubscriptionId};
+    use crate::model::{ItemId, PriceId, Span, SubscriptionId};
     use crate::provider::RefusalKind;
 
     /// 1 November and 5 November 2026, 00:00 UTC.
     const SINCE: i64 = 1_793_491_200;
     const SWAP: i64 = 1_793_836_800;
+    /// 1 December 2026, 00:00 UTC.
+    const END: i64 = 1_796_083_200;
 
     fn billed() -> BilledAt {
         BilledAt {
             subscription: SubscriptionId::new("sub_1").unwrap(),
             item: ItemId::new("si_1").unwrap(),
-            price: PriceId::new("price_old").unwrap(),
-            since: Timestamp::from_secs(SINCE),
+            price: Some(PriceId::new("price_old").unwrap()),
+            period: Span::new(Timestamp::from_secs(SINCE), Timestamp::from_secs(END)),
         }
     }
 

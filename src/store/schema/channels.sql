@@ -12,8 +12,10 @@ ALTER TABLE usage_record ADD COLUMN shared INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE usage_record ADD COLUMN segment_of INTEGER REFERENCES usage_record;
 -- Rule R5: units that are billed on closed segments of the period, and are not billed here again.
 ALTER TABLE usage_record ADD COLUMN closed_segments INTEGER NOT NULL DEFAULT 0;
--- Rule R5: of these, units that were billed on this very item, at an earlier price.
-ALTER TABLE usage_record ADD COLUMN billed_before INTEGER NOT NULL DEFAULT 0;
+-- Rule R5: units billed at an earlier price of a meter that adds up; what stands on it cannot fall below them.
+ALTER TABLE usage_record ADD COLUMN floor INTEGER NOT NULL DEFAULT 0;
+-- Rule R5: 1 from a change on until a total was sent after it: the newest event before it does not count any more.
+ALTER TABLE usage_record ADD COLUMN begins_anew INTEGER NOT NULL DEFAULT 0;
 
 -- Rule S8: the UTC day, by its first second, whose share a delivery sets. NULL: the whole period.
 ALTER TABLE delivery ADD COLUMN day_s INTEGER;
@@ -30,9 +32,12 @@ CREATE TABLE day_share (
     PRIMARY KEY (usage_record_id, day_s)
 ) STRICT, WITHOUT ROWID;
 
--- Rule R5: earlier items of a row's period whose links bill on this row now.
-CREATE TABLE segment_item (
+-- Rule R5: how a row was billed in its period before it went on, on another item or at another price.
+CREATE TABLE segment (
+    id              INTEGER PRIMARY KEY,
     usage_record_id INTEGER NOT NULL REFERENCES usage_record,
     item            TEXT    NOT NULL,
-    PRIMARY KEY (usage_record_id, item)
-) STRICT, WITHOUT ROWID;
+    price           TEXT    NOT NULL,
+    billed          INTEGER NOT NULL, -- units that an invoice or its preview bills at this price
+    until_us        INTEGER NOT NULL
+) STRICT;
