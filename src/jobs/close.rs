@@ -8,7 +8,7 @@ use super::{Context, JobError};
 use crate::account::{self, Subscription};
 use crate::model::{Channel, Formula, ItemId, MICROS_PER_DAY, MICROS_PER_MINUTE, Problem, Timestamp};
 use crate::outbox::{self, Closing, Held, RecordState, UsageRecord};
-use crate::provider::{BilledAt, ReadError, RefusalKind, Standing};
+use crate::provider::{BilledAt, RefusalKind, Standing};
 
 /// When a period that could not be read is tried again.
 const AGAIN_US: i64 = 10 * MICROS_PER_MINUTE;
@@ -62,18 +62,9 @@ fn asks_invoices(record: &UsageRecord) -> bool {
     record.segment_of.is_some() || record.begins_anew || is_held
 }
 
-/// What invoices bill of a row's period, beside what was known to be billed before it went on. Without the permission to
-/// read them, what stands on an item that is merely gone counts.
-async fn invoiced_or(context: &Arc<Context>, record: &UsageRecord, stands: i64) -> Result<i64, JobError> {
-    match invoiced(context, record).await? {
-        Ok(units) => Ok(units),
-        Err(error) if error.refusal.kind == RefusalKind::NotPermitted && !asks_invoices(record) => Ok(stands),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Units on invoices, or why they do not tell and never will.
-async fn invoiced(context: &Arc<Context>, record: &UsageRecord) -> Result<Result<i64, ReadError>, JobError> {
+/// What invoices bill of a row's period, beside what was known to be billed before it went on. `None` where the key may not
+/// read them, or they do not tell, and nothing but them could.
+async fn invoiced(context: &Arc<Context>, record: &UsageRecord) -> Result<Option<i64>, JobError> {
     let id = record.id;
     let before = context.store.read(move |c| outbox::billed_before(c, id)).await?;
     let items: BTreeSet<&ItemId> = before.iter().map(|segment| &segment.item).chain([&record.item]).collect();
@@ -89,14 +80,18 @@ async fn invoiced(context: &Arc<Context>, record: &UsageRecord) -> Result<Result
         context.note_date(&answer);
         match answer.value {
             Ok(billed) => units = units.saturating_add(billed),
-            Err(error) if error.passing => return Err(error.into()),
-            Err(error) => return Ok(Err(error)),
+            Err(error) if is_untold(error.refusal.kind) && !asks_invoices(record) => return Ok(None),
+            Err(error) => return Err(error.into()),
         }
     }
     if record.channel.formula() == Some(Formula::Sum) {
-        return Ok(Ok(units));
+        return Ok(Some(units));
     }
-    Ok(Ok(before.iter().fold(units, |rest, segment| rest.saturating_sub(segment.units)).max(0)))
+    Ok(Some(before.iter().fold(units, |rest, segment| rest.saturating_sub(segment.units)).max(0)))
+}
+
+const fn is_untold(kind: RefusalKind) -> bool {
+    matches!(kind, RefusalKind::NotPermitted | RefusalKind::Missing | RefusalKind::Other)
 }
 
 async fn close_one(context: &Arc<Context>, record: &UsageRecord) -> Result<Closing, JobError> {
@@ -120,14 +115,14 @@ async fn close_one(context: &Arc<Context>, record: &UsageRecord) -> Result<Closi
         Found::Dropped { of } => invoiced(context, record).await?.map_or(Found::Dropped { of }, Found::Total),
         found => found,
     };
+    // No read will ever tell more than what was noted; what is missing is listed, and carried nowhere.
+    let noted = record.standing.unwrap_or(0);
     let (total, gone) = match found {
+        Found::Total(total) if asks_invoices(record) => (invoiced(context, record).await?.unwrap_or(total), None),
         Found::Total(total) => (total, None),
-        // No read will ever tell more than what was noted; what is missing is listed, and carried nowhere.
-        Found::Unknown { what } => (record.standing.unwrap_or(0), Some(Held::Missing { what })),
+        Found::Unknown { what } => (invoiced(context, record).await?.unwrap_or(noted), Some(Held::Missing { what })),
         Found::Dropped { of } => (0, Some(Held::Ended { what: dropped(&of) })),
     };
-    let is_gone = matches!(gone, Some(Held::Missing { .. }));
-    let total = if is_gone || asks_invoices(record) { invoiced_or(context, record, total).await? } else { total };
     let (id, now) = (record.id, context.now());
     let closing = context
         .store
@@ -148,9 +143,9 @@ async fn close_one(context: &Arc<Context>, record: &UsageRecord) -> Result<Closi
 /// invoices may not be read, the summaries of usage records tell as much; those of a meter do not.
 async fn last_invoice(context: &Arc<Context>, record: &UsageRecord, over: Subscription) -> Result<Found, JobError> {
     match invoiced(context, record).await? {
-        Ok(billed) => Ok(Found::Total(billed)),
-        Err(_) if record.channel == Channel::UsageRecords => summary(context, record, Some(over)).await,
-        Err(_) => Ok(Found::Dropped { of: over }),
+        Some(billed) => Ok(Found::Total(billed)),
+        None if record.channel == Channel::UsageRecords => summary(context, record, Some(over)).await,
+        None => Ok(Found::Dropped { of: over }),
     }
 }
 

@@ -192,6 +192,10 @@ fn open_period(
     Ok(())
 }
 
+fn starts_a_day(at: Timestamp) -> bool {
+    at.micros().rem_euclid(MICROS_PER_DAY) == 0
+}
+
 /// What of an item is not as it was linked, a sentence (rule R5).
 fn changed(view: &SubscriptionView, item: &Item, found: &ItemView) -> Option<String> {
     if found.price != item.price {
@@ -199,10 +203,6 @@ fn changed(view: &SubscriptionView, item: &Item, found: &ItemView) -> Option<Str
     }
     let twin = view.twin_of(found)?;
     Some(format!("{} is on the same meter, so each unit is billed on both items", twin.id))
-}
-
-fn starts_a_day(at: Timestamp) -> bool {
-    at.micros().rem_euclid(MICROS_PER_DAY) == 0
 }
 
 /// The row of an item in a period.

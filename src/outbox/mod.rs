@@ -1,7 +1,7 @@
 //! Durable intent to send: per item and period the total that should stand at the provider, and what is known to stand.
 //!
-//! Owns: the tables `generation`, `usage_record`, `segment`, `day_share`, `delivery`, `carry`, `credit_due`, `unseen`; rules
-//! S1 to S9, S12, R5 to R7.
+//! Owns: the tables `generation`, `usage_record`, `segment`, `day_share`, `delivery`, `carry`, `credit_due`, `unseen`;
+//! rules S1 to S9, S12, R5 to R7.
 //! After a crash: a request that may have left is found as `sending`, with its key, and is sent again under that key.
 //! Does not know: why a total is what it is, or how a provider is spoken to.
 

@@ -515,10 +515,10 @@ fn r6_nothing_is_carried_out_of_a_period_whose_collection_was_paused() {
         let vm = linked_at("2026-11-24T12:00:00Z", CREDITS).await;
         vm.record("a", 5).await;
         vm.push().await.unwrap();
-        vm.run(6 * DAY);
-        change(&vm, &[("pause_collection[behavior]", "void")]).await;
-        // Read with the last push, not six hours later.
+        vm.run(6 * DAY + 9 * HOUR);
         let wish = vm.push().await.unwrap().next.unwrap();
+        // Three hours before the end: it is read with the last push, though nothing else asks for it by then.
+        change(&vm, &[("pause_collection[behavior]", "void")]).await;
         vm.run(wish.since(vm.now()));
         vm.push().await.unwrap();
         let why = vm.problem("not_billed_now").await.unwrap().what;

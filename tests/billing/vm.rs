@@ -334,17 +334,17 @@ impl Vm {
         self.operate_in(self.version(), path, form).await
     }
 
+    /// The same, in another version of the API.
+    pub(crate) async fn operate_in(&self, version: &str, path: &str, form: &[(&str, &str)]) -> Value {
+        stripe(&self.base_url, &self.demo.secret_key, version, "POST", path, form).await
+    }
+
     /// The first version that knows all meters, where they are billed by.
     const fn version(&self) -> &'static str {
         match self.billing {
             Billing::UsageRecords | Billing::LemonSqueezy => PINNED_VERSION,
             Billing::Meters(..) => "2025-03-31.basil",
         }
-    }
-
-    /// The same, in another version of the API.
-    pub(crate) async fn operate_in(&self, version: &str, path: &str, form: &[(&str, &str)]) -> Value {
-        stripe(&self.base_url, &self.demo.secret_key, version, "POST", path, form).await
     }
 
     /// The operator deletes something at the provider.
