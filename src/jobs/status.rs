@@ -10,7 +10,7 @@ use super::{Context, JobError, Settings, roll_up, run};
 use crate::account::{self, Item};
 use crate::clock::trust::Placement;
 use crate::ledger;
-use crate::model::{MICROS_PER_HOUR, Meter, Problem, Timestamp};
+use crate::model::{Formula, MICROS_PER_HOUR, Meter, Problem, Timestamp};
 use crate::outbox::{self, RecordState, UsageRecord};
 use crate::provider::Provider;
 use crate::rating;
@@ -377,6 +377,18 @@ fn record_problem(record: &UsageRecord, settings: &Settings, now: Timestamp) -> 
             "push_failing",
             format!("setting {item} has failed {} times: {error}", record.attempts),
             "usagectl doctor looks at key, network and provider",
+        ));
+    }
+    let to_absorb = record.to_absorb();
+    if to_absorb > 0 {
+        let why = match record.channel.formula() {
+            Some(Formula::SumOfDays) => "the provider takes no events for days so long ago",
+            _ => "the provider takes no event below zero",
+        };
+        return Some(Problem::note(
+            "cannot_fall",
+            format!("{to_absorb} units too many stand on {item}, and {why}"),
+            "later usage of this period absorbs them; what is left at its end is listed as a credit due",
         ));
     }
     let drift = record.drift.as_ref()?;

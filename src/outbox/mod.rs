@@ -34,8 +34,8 @@ pub use delivery::{Delivery, DeliveryState, last_accepted_at, last_sent};
 pub use generation::{Generation, draw};
 pub use hold::{Held, hold, take_over};
 pub use record::{
-    NewRecord, Rated, RecordState, UsageRecord, by_id, closed_since, end_period, ensure, known_standing, save_rating,
-    timestamp_s, unfinished,
+    Falls, NewRecord, Rated, RecordState, UsageRecord, by_id, closed_since, end_period, ensure, known_standing,
+    save_rating, timestamp_s, unfinished,
 };
 pub use segment::{close_segment, earlier_items, go_on, is_continued, sum_segments};
 pub use settle::{After, Fate, Told, postpone, settle};
