@@ -313,10 +313,11 @@ fn stored_problems(connection: &Connection, settings: &Settings, now: Timestamp)
             ));
         }
         if closed.held_units > 0 {
+            let why = closed.drift.as_ref().map_or_else(String::new, |drift| format!(": {drift}"));
             problems.push(Problem::needs_someone(
                 "units_held",
                 format!(
-                    "{} units on {} until {} were neither billed nor carried",
+                    "{} units on {} until {} were neither billed nor carried{why}",
                     closed.held_units, closed.item, closed.period.to
                 ),
                 "bill them by hand, or leave them",
@@ -392,6 +393,14 @@ fn record_problem(record: &UsageRecord, settings: &Settings, now: Timestamp) -> 
         ));
     }
     let drift = record.drift.as_ref()?;
+    if record.channel.formula() == Some(Formula::Sum) {
+        return Some(Problem::needs_someone(
+            "accepted_not_counted",
+            format!("{item}: accepted, not counted: {drift}"),
+            "see the meter's errors in the provider's dashboard; accepted events are not sent again, and what is not \
+             counted when the period is closed is held",
+        ));
+    }
     let hint = "it was set again; see whether somebody else writes to the item";
     Some(Problem::note("drift", format!("{item}: {drift}"), hint))
 }
