@@ -9,6 +9,7 @@
     reason = "helpers of tests fail the test"
 )]
 
+mod bad_answers;
 mod billed;
 mod closing;
 mod drain;
@@ -17,4 +18,6 @@ mod hostile;
 mod identity;
 mod meters;
 mod month;
+mod storms;
+mod table;
 mod vm;

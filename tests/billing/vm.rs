@@ -15,10 +15,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use usaged::clock::{Clock, ManualClock};
 use usaged::config::{self, ApiKey, Environment, Paths, Reading};
-use usaged::jobs::{self, Context, JobError, Parts, Pushed, Settings, Which};
+use usaged::jobs::{self, Context, JobError, Parts, Pushed, Running, Settings, Which};
 use usaged::ledger::credits::{NewCredit, Verdict};
 use usaged::ledger::voids::Void;
-use usaged::model::{Channel, CustomerId, ItemId, MeterName, Micros, SourceName, Timestamp};
+use usaged::model::{Channel, CustomerId, ItemId, MeterName, Micros, Problem, SourceName, Timestamp};
 use usaged::outbox;
 use usaged::provider::{Destination, Outcome, Provider, SetUsage};
 use usaged::sandbox::{Demo, Sandbox, SandboxClock, seed_demo, seed_meter_demo};
@@ -50,6 +50,16 @@ pub(crate) enum Billing {
     Meters(&'static str, Option<&'static str>),
 }
 
+impl Billing {
+    /// Where usage is told, and where what stands is read.
+    pub(crate) const fn paths(self) -> (&'static str, &'static str) {
+        match self {
+            Self::UsageRecords => (USAGE, SUMMARIES),
+            Self::Meters(..) => (EVENTS, EVENT_SUMMARIES),
+        }
+    }
+}
+
 /// Every way of meters that totals can be set on exactly.
 pub(crate) const METERS: [Billing; 3] =
     [Billing::Meters("last", None), Billing::Meters("sum", Some("day")), Billing::Meters("sum", None)];
@@ -65,6 +75,8 @@ pub(crate) struct Vm {
     pub(crate) dir: TempDir,
     base_url: String,
     plan_toml: String,
+    /// How long a request may take.
+    pub(crate) timeout: &'static str,
     billing: Billing,
     context: Option<Arc<Context>>,
     starts: u64,
@@ -139,6 +151,7 @@ impl Vm {
             dir,
             base_url,
             plan_toml,
+            timeout: "5s",
             billing,
             context: None,
             starts: 0,
@@ -170,10 +183,11 @@ impl Vm {
         self.starts += 1;
         let config_file = self.dir.path().join("usaged.toml");
         let text = format!(
-            "clock = \"auto\"\n[provider]\nkind = \"{}\"\nbase_url = \"{}\"\ntimeout = \"5s\"\n\
+            "clock = \"auto\"\n[provider]\nkind = \"{}\"\nbase_url = \"{}\"\ntimeout = \"{}\"\n\
              [schedule]\nspread = \"0s\"\n{}",
             self.kind(),
             self.base_url,
+            self.timeout,
             self.plan_toml
         );
         std::fs::write(&config_file, text).unwrap();
@@ -275,12 +289,18 @@ impl Vm {
 
     /// The operator's request to the provider.
     pub(crate) async fn operate(&self, path: &str, form: &[(&str, &str)]) -> Value {
-        stripe(&self.base_url, &self.demo.secret_key, "POST", path, form).await
+        stripe(&self.base_url, &self.demo.secret_key, "POST", path, form, "").await
+    }
+
+    /// The same, under this idempotency key.
+    pub(crate) async fn operate_under(&self, key: &str, path: &str, form: &[(&str, &str)]) -> Value {
+        let header = format!("Idempotency-Key: {key}\r\n");
+        stripe(&self.base_url, &self.demo.secret_key, "POST", path, form, &header).await
     }
 
     /// The operator deletes something at the provider.
     pub(crate) async fn take_away(&self, path: &str) {
-        stripe(&self.base_url, &self.demo.secret_key, "DELETE", path, &[]).await;
+        stripe(&self.base_url, &self.demo.secret_key, "DELETE", path, &[], "").await;
     }
 
     /// A copy of the disk as it is now.
@@ -408,6 +428,24 @@ impl Vm {
         assert_eq!(found, [], "the books do not balance");
     }
 
+    /// What `status` says needs someone, or is good to know.
+    pub(crate) async fn problems(&self) -> Vec<Problem> {
+        let running = Running { since: self.now(), sandbox: true, next_push: None, next_compact: None };
+        jobs::status(self.context(), running).await.unwrap().problems
+    }
+
+    /// The key, and identifier, under which the next total of API credits will leave.
+    pub(crate) async fn next_key(&self) -> String {
+        let sql = "SELECT item || ':' || period_from_s || ':' || (revision + 1) || ':' ||
+                          (SELECT token FROM generation ORDER BY id DESC LIMIT 1)
+                   FROM usage_record WHERE meter = 'api_credits' ORDER BY period_from_s LIMIT 1";
+        self.context()
+            .store
+            .read(move |c| Ok::<String, StoreError>(c.query_row(sql, [], |row| row.get(0))?))
+            .await
+            .unwrap()
+    }
+
     /// One number from the ledger.
     pub(crate) async fn ask(&self, sql: &'static str) -> i64 {
         self.context()
@@ -432,12 +470,12 @@ pub(crate) async fn polled<T>(mut future: Pin<Box<impl Future<Output = T>>>, pol
 }
 
 /// One form-encoded request to the sandbox, as any Stripe client would send it.
-async fn stripe(base_url: &str, key: &str, method: &str, path: &str, form: &[(&str, &str)]) -> Value {
+async fn stripe(base_url: &str, key: &str, method: &str, path: &str, form: &[(&str, &str)], header: &str) -> Value {
     let address = base_url.trim_start_matches("http://");
     let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\
-         Content-Type: application/x-www-form-urlencoded\r\nStripe-Version: 2025-02-24.acacia\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nStripe-Version: 2025-02-24.acacia\r\n{header}\
          Content-Length: {}\r\n\r\n{body}",
         body.len()
     );
