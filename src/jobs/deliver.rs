@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::{Context, JobError};
 use crate::account;
-use crate::model::{ItemId, Problem, Timestamp, micros_of};
+use crate::model::{Formula, ItemId, Problem, Timestamp, micros_of};
 use crate::outbox::{self, After, At, Claim, Delivery, Fate, Held, ReadVerdict, Reader, Stands, Told, UsageRecord};
 use crate::provider::{Answer, Destination, Outcome, ReadError, Refusal, RefusalKind, SetUsage, Standing, Window};
 
@@ -18,7 +18,7 @@ const PERMANENT_AGAIN: Duration = Duration::from_hours(1);
 /// Read, push, read back, push; with day windows a push for each day of a long absence.
 const TURNS_MAX: u32 = 50;
 
-const REFUSED: &str = "push_refused";
+pub(super) const REFUSED: &str = "push_refused";
 const ADOPTED: &str = "units_adopted";
 const UNREADABLE: &str = "standing_unreadable";
 
@@ -138,7 +138,7 @@ pub(super) async fn deliver_one(context: &Arc<Context>, id: i64) -> Result<Deliv
                 match send(context, id, &delivery).await? {
                     // What was asked about again under its old key may be less than what should stand by now.
                     Sent::Set => set = Some(delivery.quantity),
-                    Sent::ReadBack => {}
+                    Sent::GoOn => {}
                     Sent::Ended(end) => return Ok(end),
                 }
             }
@@ -168,7 +168,7 @@ async fn moment(context: &Context, id: i64) -> Result<Moment, JobError> {
 
 enum Sent {
     Set,
-    ReadBack,
+    GoOn,
     Ended(Delivered),
 }
 
@@ -186,7 +186,7 @@ async fn send(context: &Arc<Context>, id: i64, delivery: &Delivery) -> Result<Se
     let answer = context.settings().provider.set_usage(&set).await;
     context.note_date(&answer);
     let now = context.now();
-    let (fate, why, asked) = judge(&answer);
+    let (fate, why, asked) = judge(&answer, quantity);
     let wait = wait_for(context, &record, why.as_ref(), asked);
     let again_at = now.plus(micros_of(wait));
     let told = Told {
@@ -199,7 +199,7 @@ async fn send(context: &Arc<Context>, id: i64, delivery: &Delivery) -> Result<Se
     report(context, &record, &answer, quantity, why.as_ref());
     Ok(match (after, why) {
         (After::Done, _) => Sent::Set,
-        (After::ReadBack, _) => Sent::ReadBack,
+        (After::ReadBack | After::LookAgain, _) => Sent::GoOn,
         (After::TryAgain, Some(why)) if asks_for_refresh(why.kind) => {
             Sent::Ended(Delivered::NeedsRefresh((why.kind == RefusalKind::Missing).then_some(why.message)))
         }
@@ -212,7 +212,7 @@ const fn asks_for_refresh(kind: RefusalKind) -> bool {
 }
 
 /// The provider's answer in the outbox's words.
-fn judge(answer: &Answer<Outcome>) -> (Fate, Option<Refusal>, Option<Duration>) {
+fn judge(answer: &Answer<Outcome>, quantity: i64) -> (Fate, Option<Refusal>, Option<Duration>) {
     match &answer.value {
         Outcome::Accepted => (Fate::Accepted, None, None),
         Outcome::Unavailable { retry_after, why } => {
@@ -229,6 +229,7 @@ fn judge(answer: &Answer<Outcome>) -> (Fate, Option<Refusal>, Option<Duration>) 
                 RefusalKind::IdempotencyMismatch => Fate::KeySpent,
                 RefusalKind::Duplicate => Fate::Known,
                 RefusalKind::KeyRefused | RefusalKind::NotPermitted | RefusalKind::NoMeter => Fate::NotDone,
+                RefusalKind::Other if quantity < 0 => Fate::FallRefused,
                 _ => Fate::NeverDone,
             };
             (fate, Some(why.clone()), None)
@@ -250,7 +251,7 @@ fn report(context: &Context, record: &UsageRecord, answer: &Answer<Outcome>, qua
     match (&answer.value, why) {
         (Outcome::Refused(_), Some(why)) if why.kind != RefusalKind::Duplicate => {
             tracing::error!(target: "usaged::flow", %item, quantity, request_id, "refused: {}", why.message);
-            let what = format!("the provider refused to set {item} to {quantity}: {}", why.message);
+            let what = format!("the provider refused to {}: {}", wish(record, quantity), why.message);
             context.raise_about(item.as_str(), Problem::needs_someone(REFUSED, what, why.hint()));
         }
         (_, Some(why)) => {
@@ -260,6 +261,15 @@ fn report(context: &Context, record: &UsageRecord, answer: &Answer<Outcome>, qua
             tracing::info!(target: "usaged::flow", %item, quantity, request_id, "accepted");
             context.clear_about(REFUSED, item.as_str());
         }
+    }
+}
+
+/// What is asked of the provider, as the rest of a sentence.
+fn wish(record: &UsageRecord, quantity: i64) -> String {
+    match record.channel.formula() {
+        Some(Formula::Sum) => format!("add {quantity} to {}", record.item),
+        Some(Formula::SumOfDays) => format!("set a day of {} to {quantity}", record.item),
+        Some(Formula::Last) | None => format!("set {} to {quantity}", record.item),
     }
 }
 

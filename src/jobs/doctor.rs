@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System, get_current_pid};
 
-use super::{Context, JobError, roll_up};
+use super::{Context, JobError, deliver, roll_up};
 use crate::account::{self, AccountError};
 use crate::config::{self, KEY_EXPOSED};
 use crate::model::{Source, SubscriptionId};
-use crate::outbox;
+use crate::outbox::{self, RecordState};
 use crate::provider::{Provider, RefusalKind};
 use crate::wire::{Check, DoctorReport, SCHEMA, Verdict};
 
 /// More than this is not what it needs, and near what its unit lets it have.
 const MEMORY_HIGH: u64 = 64 * 1_024 * 1_024;
+const ARCHIVED_FIX: &str = "reactivate it in the provider's dashboard, or move the item to a price on another meter";
 /// Less than this beside the database is worth a look.
 const DISK_LOW: u64 = 200 * 1_024 * 1_024;
 
@@ -26,6 +27,7 @@ pub async fn doctor(context: &Arc<Context>) -> Result<DoctorReport, JobError> {
     checks.push(link(context).await?);
     checks.push(identity(context));
     checks.push(provider(context).await?);
+    checks.extend(items(context).await?);
     checks.extend(surroundings(context));
     checks.push(books(context).await?);
     Ok(DoctorReport { schema: SCHEMA, checks })
@@ -221,10 +223,48 @@ async fn provider(context: &Arc<Context>) -> Result<Check, JobError> {
     })
 }
 
-/// What was seen at the start or the last reload.
+/// What each linked item's channel needs of the provider: a meter that takes events, and a total that can be read.
+async fn items(context: &Arc<Context>) -> Result<Vec<Check>, JobError> {
+    let settings = context.settings();
+    let records = context.store.read(outbox::unfinished).await?;
+    let mut checks = Vec::new();
+    for record in records.iter().filter(|record| record.state == RecordState::Open && record.segment_of.is_none()) {
+        let name = format!("item {}", record.item);
+        if let Some(meter) = record.channel.meter() {
+            let answer = settings.provider.read_meter(&meter.id).await;
+            context.note_date(&answer);
+            match answer.value {
+                Ok(found) if !found.is_active => {
+                    let found = format!("the meter {} is archived and takes no events", meter.id);
+                    checks.push(check(&name, Verdict::Fail, found, ARCHIVED_FIX));
+                    continue;
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let found = format!("the meter {} cannot be read: {error}", meter.id);
+                    checks.push(check(&name, Verdict::Fail, found, error.refusal.hint()));
+                    continue;
+                }
+            }
+        }
+        let answer = settings.provider.read_current(&deliver::destination(record), deliver::window(record)).await;
+        context.note_date(&answer);
+        checks.push(match answer.value {
+            Ok(_) => check(&name, Verdict::Ok, format!("what stands can be read, by {}", record.channel.words()), ""),
+            Err(error) => {
+                let found = format!("what stands cannot be read: {error}");
+                check(&name, Verdict::Fail, found, error.refusal.hint())
+            }
+        });
+    }
+    Ok(checks)
+}
+
+/// What was seen at the start, the last reload, or the last push: to send is what cannot be tried here.
 fn surroundings(context: &Context) -> impl Iterator<Item = Check> {
+    const SEEN: [&str; 3] = [KEY_EXPOSED, "command_group_missing", deliver::REFUSED];
     let problems = context.problems().into_iter();
-    let seen = problems.filter(|problem| problem.code == KEY_EXPOSED || problem.code == "command_group_missing");
+    let seen = problems.filter(|problem| SEEN.contains(&problem.code.as_str()));
     seen.map(|problem| check(&problem.code.replace('_', " "), Verdict::Fail, problem.what, &problem.hint))
 }
 

@@ -10,7 +10,7 @@ use super::{Context, JobError, Settings, release, roll_up, run};
 use crate::account::{self, Item};
 use crate::clock::trust::Placement;
 use crate::ledger;
-use crate::model::{Meter, Problem, Timestamp};
+use crate::model::{Formula, Meter, Problem, Timestamp};
 use crate::outbox::{self, RecordState, Unseen, UsageRecord};
 use crate::provider::Provider;
 use crate::rating;
@@ -411,7 +411,8 @@ fn unseen_problem(connection: &Connection, settings: &Settings, stretch: &Unseen
 fn closed_problems(closed: &UsageRecord) -> Vec<Problem> {
     let mut problems = Vec::new();
     let (item, to) = (&closed.item, closed.period.to);
-    let because = closed.held.as_ref().map_or_else(String::new, |(_, because)| format!(": {because}"));
+    let why = closed.held.as_ref().map(|(_, because)| because).or(closed.drift.as_ref());
+    let because = why.map_or_else(String::new, |why| format!(": {why}"));
     if closed.held_units > 0 {
         let what = format!("{} units on {item} until {to} were neither billed nor carried{because}", closed.held_units);
         problems.push(Problem::needs_someone("units_held", what, "bill them by hand, or leave them"));
@@ -462,7 +463,27 @@ fn record_problem(record: &UsageRecord, settings: &Settings, now: Timestamp) -> 
             "usagectl doctor looks at key, network and provider",
         ));
     }
+    let to_absorb = record.to_absorb();
+    if to_absorb > 0 {
+        let why = match record.channel.formula() {
+            Some(Formula::SumOfDays) => "the provider takes no events for days so long ago",
+            _ => "the provider takes no event below zero",
+        };
+        return Some(Problem::note(
+            "cannot_fall",
+            format!("{to_absorb} units too many stand on {item}, and {why}"),
+            "later usage of this period absorbs them; what is left at its end is listed as a credit due",
+        ));
+    }
     let drift = record.drift.as_ref()?;
+    if record.channel.formula() == Some(Formula::Sum) {
+        return Some(Problem::needs_someone(
+            "accepted_not_counted",
+            format!("{item}: accepted, not counted: {drift}"),
+            "see the meter's errors in the provider's dashboard; accepted events are not sent again, and what is not \
+             counted when the period is closed is held",
+        ));
+    }
     let hint = "it was set again; see whether somebody else writes to the item";
     Some(Problem::note("drift", format!("{item}: {drift}"), hint))
 }

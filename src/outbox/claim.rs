@@ -78,7 +78,7 @@ fn next(tx: &Tx<'_>, record: &UsageRecord) -> Result<Option<Next>, OutboxError> 
             day_s: Some(day.day_s),
             lowers: day.share < day.standing,
         }),
-        Some(Formula::Sum) => (record.target != standing).then(|| Next {
+        Some(Formula::Sum) => (record.target != standing && record.to_absorb() == 0).then(|| Next {
             quantity: record.target.saturating_sub(standing),
             day_s: None,
             lowers: record.target < standing,

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::delivery::{self, DeliveryState};
-use super::{OutboxError, RecordState, UsageRecord, hold, record};
+use super::{OutboxError, RecordState, UsageRecord, hold, record, standing};
 use crate::model::{Channel, MICROS_PER_HOUR, MICROS_PER_MINUTE, Timestamp};
 use crate::store::{Tx, audit};
 
@@ -67,9 +67,10 @@ fn close(tx: &Tx<'_>, record: &UsageRecord, total: i64, now: Timestamp) -> Resul
     let unseen = if is_certain { 0 } else { answered.saturating_sub(total).max(0) };
     tx.execute(
         "UPDATE usage_record SET state = 'closed', standing = ?2, standing_us = ?3, next_attempt_us = NULL,
-                adopted = adopted + ?4, target = target + ?4, held_units = ?5
+                adopted = adopted + ?4, target = target + ?4, held_units = ?5,
+                drift = CASE WHEN ?5 > 0 THEN ?6 ELSE drift END
          WHERE id = ?1",
-        (record.id, total, now.micros(), foreign, unseen),
+        (record.id, total, now.micros(), foreign, unseen, standing::not_counted(answered, total)),
     )?;
     let detail =
         json!({"stands": total, "target": record.target + foreign, "held": held, "accepted_not_counted": unseen});

@@ -65,7 +65,10 @@ pub fn save_days(
         .filter(|day| day.day_s < oldest)
         .map(|day| (day.day_s, day.standing.saturating_sub(day.adopted)))
         .collect();
-    for (day_s, own) in spread(overage, moved, &fixed) {
+    let (shares, above) = spread(overage, moved, &fixed);
+    tx.prepare_cached("UPDATE usage_record SET cannot_fall = ?2 WHERE id = ?1 AND cannot_fall <> ?2")?
+        .execute((record, above > 0))?;
+    for (day_s, own) in shares {
         let sql = "INSERT INTO day_share (usage_record_id, day_s, share) VALUES (?1, ?2, ?3)
                    ON CONFLICT (usage_record_id, day_s) DO UPDATE SET share = excluded.share + adopted";
         tx.prepare_cached(sql)?.execute((record, day_s, own))?;
@@ -105,8 +108,8 @@ pub(super) fn standing(connection: &Connection, record: i64) -> Result<i64, Outb
 }
 
 /// Days that can no longer be set keep what stands on them; what they miss or have too much moves to the others, from the
-/// first one on and never below zero.
-fn spread(overage: &BTreeMap<i64, i64>, moved: i64, fixed: &BTreeMap<i64, i64>) -> BTreeMap<i64, i64> {
+/// first one on and never below zero. Beside the shares: what stands too high all the same.
+fn spread(overage: &BTreeMap<i64, i64>, moved: i64, fixed: &BTreeMap<i64, i64>) -> (BTreeMap<i64, i64>, i64) {
     let whole = overage.values().fold(moved, |sum, units| sum.saturating_add(*units));
     let mut shares = overage.clone();
     shares.extend(fixed);
@@ -118,7 +121,7 @@ fn spread(overage: &BTreeMap<i64, i64>, moved: i64, fixed: &BTreeMap<i64, i64>) 
             *share = changed;
         }
     }
-    shares
+    (shares, rest.saturating_neg().max(0))
 }
 
 #[cfg(test)]
@@ -131,19 +134,19 @@ mod tests {
 
     #[test]
     fn s8_days_add_up_to_the_period() {
-        assert_eq!(spread(&days(&[0, 3, 4]), 0, &days(&[])), days(&[0, 3, 4]));
-        assert_eq!(spread(&days(&[0, 3, 4]), 2, &days(&[])), days(&[2, 3, 4]), "what was carried in");
-        assert_eq!(spread(&days(&[1, 3, 4]), -3, &days(&[])), days(&[0, 1, 4]), "what is billed elsewhere");
+        assert_eq!(spread(&days(&[0, 3, 4]), 0, &days(&[])), (days(&[0, 3, 4]), 0));
+        assert_eq!(spread(&days(&[0, 3, 4]), 2, &days(&[])), (days(&[2, 3, 4]), 0), "what was carried in");
+        assert_eq!(spread(&days(&[1, 3, 4]), -3, &days(&[])), (days(&[0, 1, 4]), 0), "what is billed elsewhere");
     }
 
     #[test]
     fn s8_a_day_that_cannot_be_set_any_more_stays_and_the_others_make_up_for_it() {
-        assert_eq!(spread(&days(&[5, 3, 4]), 0, &days(&[2])), days(&[2, 6, 4]));
-        assert_eq!(spread(&days(&[1, 3, 4]), 0, &days(&[6])), days(&[6, 0, 2]));
+        assert_eq!(spread(&days(&[5, 3, 4]), 0, &days(&[2])), (days(&[2, 6, 4]), 0));
+        assert_eq!(spread(&days(&[1, 3, 4]), 0, &days(&[6])), (days(&[6, 0, 2]), 0));
     }
 
     #[test]
     fn s8_never_below_zero_so_the_rest_is_a_credit_due() {
-        assert_eq!(spread(&days(&[1, 1, 0]), 0, &days(&[5])), days(&[5, 0, 0]));
+        assert_eq!(spread(&days(&[1, 1, 0]), 0, &days(&[5])), (days(&[5, 0, 0]), 3));
     }
 }

@@ -154,6 +154,13 @@ pub(super) fn falls_since(connection: &Connection, record: i64, since: Timestamp
     Ok(connection.prepare_cached(sql)?.query_row((record, since.micros()), |row| row.get(0))?)
 }
 
+/// How many falls were refused with a 400.
+pub(super) fn refused_falls(connection: &Connection, record: i64) -> Result<i64, OutboxError> {
+    let sql = "SELECT count(*) FROM delivery
+               WHERE usage_record_id = ?1 AND quantity < 0 AND state = 'refused' AND http_status = 400";
+    Ok(connection.prepare_cached(sql)?.query_row([record], |row| row.get(0))?)
+}
+
 /// The largest share of a day that any attempt may have left standing.
 pub(super) fn largest_possible_on(
     connection: &Connection,

@@ -38,8 +38,8 @@ pub use delivery::{Delivery, DeliveryState, last_accepted_at, last_sent};
 pub use generation::{Generation, draw};
 pub use hold::{Held, hold, is_of_a_change, take_over};
 pub use record::{
-    NewRecord, Rated, RecordState, UsageRecord, by_id, closed_since, end_period, ensure, known_standing, save_rating,
-    timestamp_s, unfinished,
+    Falls, NewRecord, Rated, RecordState, UsageRecord, by_id, closed_since, end_period, ensure, known_standing,
+    save_rating, timestamp_s, unfinished,
 };
 pub use segment::{
     GoesOn, Segment, bill_together, billed_before, close_segment, closed_segments, earlier_items, go_on, is_continued,

@@ -31,6 +31,15 @@ impl RecordState {
     }
 }
 
+/// What becomes of a total that falls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Falls {
+    /// It is told.
+    Sent,
+    /// Rule S8: no event lowers what stands any more, since the provider takes none below zero, or none so old.
+    Absorbed,
+}
+
 /// One row of `usage_record`.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "independent marks of a row, as the table has them")]
@@ -94,6 +103,8 @@ pub struct UsageRecord {
     pub probing_from: Option<i64>,
     /// What should stand.
     pub target: i64,
+    /// Whether what stands can be lowered.
+    pub falls: Falls,
     /// Since when target and standing differ.
     pub differs_since: Option<Timestamp>,
     /// Grows with every changed quantity that is sent.
@@ -184,9 +195,22 @@ impl UsageRecord {
         self.revision == 0 && self.adopted == 0 && self.standing.unwrap_or(0) == 0
     }
 
+    /// Rule S8: units that stand above what should, and that only later usage of the period absorbs.
+    #[must_use]
+    pub fn to_absorb(&self) -> i64 {
+        let above = self.standing.unwrap_or(0).saturating_sub(self.target).max(0);
+        match self.falls {
+            Falls::Sent => 0,
+            Falls::Absorbed => above,
+        }
+    }
+
     /// Whether what stands is not what should, as far as our own record can help it.
     #[must_use]
     pub fn differs(&self) -> bool {
+        if self.to_absorb() > 0 {
+            return false;
+        }
         let reachable = self.target.max(self.adopted_elsewhere);
         self.begins_anew || (self.standing != Some(reachable) && (self.standing.is_some() || reachable != 0))
     }
@@ -308,7 +332,7 @@ const SELECT: &str = "SELECT id, customer, subscription, item, meter, period_fro
     unit_amount, state, billable, plan, gross, rounding, used, included, overage, carried_in, adopted, adopted_elsewhere, probing_from,
     target, differs_since_us, revision, standing, read_generation, drift, close_read, close_read_us, held_units,
     attempts, next_attempt_us, last_error, held_code, held_because, channel, shared, closed_segments, floor, begins_anew,
-    segment_of, cut FROM usage_record";
+    segment_of, cut, cannot_fall FROM usage_record";
 
 fn raw(row: &Row<'_>) -> rusqlite::Result<UsageRecord> {
     let close_read: Option<i64> = row.get("close_read")?;
@@ -353,6 +377,7 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<UsageRecord> {
         adopted_elsewhere: row.get("adopted_elsewhere")?,
         probing_from: row.get("probing_from")?,
         target: row.get("target")?,
+        falls: if row.get("cannot_fall")? { Falls::Absorbed } else { Falls::Sent },
         differs_since: row.get::<_, Option<i64>>("differs_since_us")?.map(Timestamp::from_micros),
         revision: row.get("revision")?,
         standing: row.get("standing")?,

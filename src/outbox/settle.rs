@@ -7,6 +7,9 @@ use super::{OutboxError, day_share, record};
 use crate::model::{Formula, Timestamp};
 use crate::store::{Tx, audit};
 
+/// So many falls of a period are refused before it is left to later usage.
+const FALLS_TRIED: i64 = 3;
+
 /// How an attempt ended, as far as its answer tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
@@ -16,6 +19,8 @@ pub enum Fate {
     NotDone,
     /// This send certainly did nothing, and no later one of this content will.
     NeverDone,
+    /// The same, of an event below zero: perhaps none of these will ever do anything (rule S8).
+    FallRefused,
     /// It may have done it.
     Unknown,
     /// It may have done it, and its key leads nowhere any more.
@@ -42,6 +47,8 @@ pub enum After {
     Done,
     /// Read what stands, to learn where adopted units lie (rule S5).
     ReadBack,
+    /// Look whether anything is left to be sent.
+    LookAgain,
     /// Try again at the time that was given.
     TryAgain,
 }
@@ -73,7 +80,7 @@ pub fn settle(
         accept(tx, &current, now)?
     } else {
         fail(tx, &current, to, told, again_at)?;
-        After::TryAgain
+        if fate == Fate::FallRefused { leave_to_later_usage(tx, &current)? } else { After::TryAgain }
     };
     record::note_difference(tx, current.usage_record_id, now)?;
     Ok(after)
@@ -84,10 +91,10 @@ pub fn settle(
 const fn state_after(fate: Fate, sends: i64, is_event: bool) -> DeliveryState {
     match (fate, sends) {
         (Fate::Accepted, _) | (Fate::Known, 2..) => DeliveryState::Accepted,
-        (Fate::NotDone | Fate::NeverDone, ..=1) => DeliveryState::Refused,
+        (Fate::NotDone | Fate::NeverDone | Fate::FallRefused, ..=1) => DeliveryState::Refused,
         (Fate::NotDone | Fate::Unknown, _) => DeliveryState::Unknown,
-        (Fate::NeverDone | Fate::KeySpent, _) if is_event => DeliveryState::Unknown,
-        (Fate::NeverDone | Fate::KeySpent | Fate::Known, _) => DeliveryState::Abandoned,
+        (Fate::NeverDone | Fate::FallRefused | Fate::KeySpent, _) if is_event => DeliveryState::Unknown,
+        (Fate::NeverDone | Fate::FallRefused | Fate::KeySpent | Fate::Known, _) => DeliveryState::Abandoned,
     }
 }
 
@@ -137,6 +144,17 @@ fn fail(
         (delivery.usage_record_id, again_at.micros(), &told.error, to == DeliveryState::Abandoned),
     )?;
     Ok(())
+}
+
+/// Rule S8: falls that are refused again and again are not sent for ever. Later usage absorbs what stands too high; what of it
+/// is left when the period is closed is a credit due. One refusal may have had another reason.
+fn leave_to_later_usage(tx: &Tx<'_>, fall: &Delivery) -> Result<After, OutboxError> {
+    let record = fall.usage_record_id;
+    if delivery::in_flight(tx, record)?.is_some() || delivery::refused_falls(tx, record)? < FALLS_TRIED {
+        return Ok(After::TryAgain);
+    }
+    tx.execute("UPDATE usage_record SET cannot_fall = 1 WHERE id = ?1", [record])?;
+    Ok(After::LookAgain)
 }
 
 /// A read before a push failed: the row waits.

@@ -107,19 +107,34 @@ pub fn note_read(tx: &Tx<'_>, id: i64, stands: &Stands, reader: &Reader<'_>) -> 
         // What is held keeps what was noted: the read is in the reason, and nothing is sent on its strength.
         ReadVerdict::Held(held) => hold::hold(tx, id, held, now)?,
         ReadVerdict::Lower { noted } => {
-            let drift = format!("{} stands where {noted} was noted", stands.total);
-            tx.execute("UPDATE usage_record SET drift = ?2 WHERE id = ?1", (id, &drift))?;
             if record.channel.formula() == Some(Formula::Sum) {
-                keep_noted(tx, id, generation)?;
+                // It may be counted yet: each push looks again.
+                set_drift(tx, id, Some(&not_counted(*noted, stands.total)))?;
+                tx.execute(
+                    "UPDATE usage_record SET read_generation = NULL, next_attempt_us = NULL WHERE id = ?1",
+                    [id],
+                )?;
             } else {
+                set_drift(tx, id, Some(&format!("{} stands where {noted} was noted", stands.total)))?;
                 note(tx, id, stands, generation, now)?;
             }
         }
         ReadVerdict::Lags => keep_noted(tx, id, generation)?,
         ReadVerdict::Adopted { .. } => {}
+        ReadVerdict::AsNoted if record.channel.formula() == Some(Formula::Sum) => {
+            // What was accepted is counted after all.
+            set_drift(tx, id, None)?;
+            note(tx, id, stands, generation, now)?;
+        }
         _ => note(tx, id, stands, generation, now)?,
     }
-    if !matches!(verdict, ReadVerdict::AsNoted | ReadVerdict::Lags) {
+    let is_known = record.drift.is_some() && record.drift == record::by_id(tx, id)?.drift;
+    let is_news = match verdict {
+        ReadVerdict::AsNoted | ReadVerdict::Lags => false,
+        ReadVerdict::Lower { .. } => !is_known,
+        _ => true,
+    };
+    if is_news {
         let detail = json!({"total": stands.total, "noted": record.standing, "verdict": format!("{verdict:?}")});
         audit::append(tx, now, "usaged", "read.differs", record.item.as_str(), &detail)?;
     }
@@ -192,6 +207,16 @@ pub(super) fn note_days(tx: &Tx<'_>, id: i64, days: &BTreeMap<i64, i64>) -> Resu
     for (day_s, found) in days {
         day_share::set_standing(tx, id, *day_s, *found)?;
     }
+    Ok(())
+}
+
+/// What was accepted and is not counted, in words.
+pub(super) fn not_counted(accepted: i64, counted: i64) -> String {
+    format!("{accepted} were accepted, {counted} are counted")
+}
+
+fn set_drift(tx: &Tx<'_>, id: i64, drift: Option<&str>) -> Result<(), OutboxError> {
+    tx.execute("UPDATE usage_record SET drift = ?2 WHERE id = ?1", (id, drift))?;
     Ok(())
 }
 

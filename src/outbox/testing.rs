@@ -1,6 +1,6 @@
 //! What the room's tests share.
 
-use super::{RecordState, UsageRecord};
+use super::{Falls, RecordState, UsageRecord};
 use crate::model::{Channel, CustomerId, ItemId, MeterName, PriceId, Rounding, Span, SubscriptionId, Timestamp};
 
 /// An open row of November 2026 on which nothing stands.
@@ -36,6 +36,7 @@ pub(super) fn record(channel: Channel) -> UsageRecord {
         adopted_elsewhere: 0,
         probing_from: None,
         target: 0,
+        falls: Falls::Sent,
         differs_since: None,
         revision: 0,
         standing: None,

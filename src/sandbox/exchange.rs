@@ -8,7 +8,7 @@ use std::time::Duration;
 use hyper::HeaderMap;
 use hyper::body::Bytes;
 use rusqlite::TransactionBehavior;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::auth::{self, Key};
 use super::call::Call;
@@ -22,6 +22,9 @@ use super::server::Answers;
 use super::version::{PINNED_VERSION, Version};
 use super::{InFlight, Inner, LoggedRequest, billing, control, expand, meter_events, test_clocks};
 use crate::model::Timestamp;
+
+/// So many bytes more than it should be is a gigantic answer.
+const GIGANTIC: usize = 2 * 1_024 * 1_024;
 
 /// A request as it came over the wire.
 pub(super) struct Request {
@@ -192,6 +195,13 @@ fn work(inner: &Inner, request: &Request, admitted: &Admitted<'_>, effect: &Effe
     if let Some(error) = in_the_way {
         return Done::refused(&error);
     }
+    if let Effect::Refused(words) = effect {
+        let error = json!({
+            "type": words.error_type, "code": words.code, "param": words.param, "message": words.message,
+        });
+        let body = pretty(&json!({ "error": error }));
+        return Done { status: words.status, body, replayed: None, is_final: false, limited: None };
+    }
     if matches!(effect, Effect::CutBeforeCommit | Effect::Html) {
         return Done { status: 502, body: String::new(), replayed: None, limited: None, is_final: false };
     }
@@ -319,6 +329,7 @@ pub(super) fn spoil(reply: &mut Reply, effect: &Effect) {
             let half = reply.body.len().div_ceil(2);
             reply.body = reply.body.char_indices().take_while(|(at, _)| *at < half).map(|(_, letter)| letter).collect();
         }
+        Effect::Gigantic => reply.body.push_str(&" ".repeat(GIGANTIC)),
         _ => {}
     }
 }

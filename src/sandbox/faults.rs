@@ -25,6 +25,8 @@ pub enum Effect {
     KeyInUse,
     /// 401.
     Unauthorized,
+    /// This refusal, in these words; nothing done.
+    Refused(Words),
     /// 500, nothing done. The key keeps it.
     ErrorBeforeCommit,
     /// 500, although it was done. The key keeps it.
@@ -37,6 +39,39 @@ pub enum Effect {
     Html,
     /// It was done, but only half of the answer's JSON arrives.
     TruncatedJson,
+    /// It was done, but the answer goes on for two MiB.
+    Gigantic,
+}
+
+/// A refusal that the sandbox has no reason of its own for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Words {
+    /// HTTP status.
+    pub status: u16,
+    /// Stripe's `type`.
+    #[serde(rename = "type", default = "invalid_request")]
+    pub error_type: String,
+    /// Stripe's `code`, as `resource_missing`.
+    #[serde(default)]
+    pub code: Option<String>,
+    /// Which parameter it is about.
+    #[serde(default)]
+    pub param: Option<String>,
+    /// For people.
+    pub message: String,
+}
+
+fn invalid_request() -> String {
+    "invalid_request_error".to_owned()
+}
+
+impl Words {
+    /// A refusal with this status and message, of the usual type.
+    #[must_use]
+    pub fn new(status: u16, message: &str) -> Self {
+        Self { status, error_type: invalid_request(), code: None, param: None, message: message.to_owned() }
+    }
 }
 
 /// A rule. Requests it fits take it up until it is used up; a request takes up one rule at most, the oldest.

@@ -76,7 +76,7 @@ pub use behaviour::{AddedUsage, Behaviour, Newest, RemovedUsage, ResetUsage, Swa
 pub use clock::SandboxClock;
 pub use demo::{Demo, SECONDS_PRICE, seed_demo, seed_meter_demo};
 pub use errors::SandboxError;
-pub use faults::{Effect, Fault};
+pub use faults::{Effect, Fault, Words};
 pub use limits::Limits;
 pub use log::LoggedRequest;
 use rusqlite::{Connection, TransactionBehavior};

@@ -9,6 +9,7 @@
     reason = "helpers of tests fail the test"
 )]
 
+mod bad_answers;
 mod billed;
 mod closing;
 mod drain;
@@ -20,4 +21,6 @@ mod meters;
 mod month;
 mod periods;
 mod segments;
+mod storms;
+mod table;
 mod vm;

@@ -58,6 +58,17 @@ pub(crate) enum Billing {
     LemonSqueezy,
 }
 
+impl Billing {
+    /// Where usage is told, and where what stands is read.
+    pub(crate) const fn paths(self) -> (&'static str, &'static str) {
+        match self {
+            Self::UsageRecords => (USAGE, SUMMARIES),
+            Self::Meters(..) => (EVENTS, EVENT_SUMMARIES),
+            Self::LemonSqueezy => (LEMON_USAGE, LEMON_CURRENT),
+        }
+    }
+}
+
 /// Every way of meters that totals can be set on exactly.
 pub(crate) const METERS: [Billing; 3] =
     [Billing::Meters("last", None), Billing::Meters("sum", Some("day")), Billing::Meters("sum", None)];
@@ -79,6 +90,8 @@ pub(crate) struct Vm {
     plan_toml: String,
     /// Settings above the first section.
     settings_toml: String,
+    /// How long a request may take.
+    pub(crate) timeout: &'static str,
     billing: Billing,
     context: Option<Arc<Context>>,
     starts: u64,
@@ -163,6 +176,7 @@ impl Vm {
             provider_toml: String::new(),
             plan_toml,
             settings_toml: String::new(),
+            timeout: "5s",
             billing,
             context: None,
             starts: 0,
@@ -194,11 +208,12 @@ impl Vm {
         self.starts += 1;
         let config_file = self.dir.path().join("usaged.toml");
         let text = format!(
-            "clock = \"auto\"\n{}[provider]\nkind = \"{}\"\nbase_url = \"{}\"\ntimeout = \"5s\"\n{}\
+            "clock = \"auto\"\n{}[provider]\nkind = \"{}\"\nbase_url = \"{}\"\ntimeout = \"{}\"\n{}\
              [schedule]\nspread = \"0s\"\n{}",
             self.settings_toml,
             self.kind(),
             self.base_url,
+            self.timeout,
             self.provider_toml,
             self.plan_toml
         );
@@ -336,7 +351,7 @@ impl Vm {
 
     /// The same, in another version of the API.
     pub(crate) async fn operate_in(&self, version: &str, path: &str, form: &[(&str, &str)]) -> Value {
-        stripe(&self.base_url, &self.demo.secret_key, version, "POST", path, form).await
+        stripe(&self.base_url, &self.demo.secret_key, version, "POST", path, form, "").await
     }
 
     /// The first version that knows all meters, where they are billed by.
@@ -347,15 +362,21 @@ impl Vm {
         }
     }
 
+    /// The same, under this idempotency key.
+    pub(crate) async fn operate_under(&self, key: &str, path: &str, form: &[(&str, &str)]) -> Value {
+        let header = format!("Idempotency-Key: {key}\r\n");
+        stripe(&self.base_url, &self.demo.secret_key, self.version(), "POST", path, form, &header).await
+    }
+
     /// The operator deletes something at the provider.
     pub(crate) async fn take_away(&self, path: &str) {
-        stripe(&self.base_url, &self.demo.secret_key, self.version(), "DELETE", path, &[]).await;
+        stripe(&self.base_url, &self.demo.secret_key, self.version(), "DELETE", path, &[], "").await;
     }
 
     /// The operator ends the subscription at once.
     pub(crate) async fn cancel(&self, form: &[(&str, &str)]) {
         let path = format!("/v1/subscriptions/{}", self.demo.subscription);
-        stripe(&self.base_url, &self.demo.secret_key, self.version(), "DELETE", &path, form).await;
+        stripe(&self.base_url, &self.demo.secret_key, self.version(), "DELETE", &path, form, "").await;
     }
 
     /// What status says.
@@ -503,6 +524,24 @@ impl Vm {
         assert_eq!(found, [], "the books do not balance");
     }
 
+    /// What `status` says needs someone, or is good to know.
+    pub(crate) async fn problems(&self) -> Vec<Problem> {
+        let running = Running { since: self.now(), sandbox: true, next_push: None, next_compact: None };
+        jobs::status(self.context(), running).await.unwrap().problems
+    }
+
+    /// The key, and identifier, under which the next total of API credits will leave.
+    pub(crate) async fn next_key(&self) -> String {
+        let sql = "SELECT item || ':' || period_from_s || ':' || (revision + 1) || ':' ||
+                          (SELECT token FROM generation ORDER BY id DESC LIMIT 1)
+                   FROM usage_record WHERE meter = 'api_credits' ORDER BY period_from_s LIMIT 1";
+        self.context()
+            .store
+            .read(move |c| Ok::<String, StoreError>(c.query_row(sql, [], |row| row.get(0))?))
+            .await
+            .unwrap()
+    }
+
     /// One number from the ledger.
     pub(crate) async fn ask(&self, sql: &'static str) -> i64 {
         self.context()
@@ -545,12 +584,20 @@ pub(crate) async fn polled<T>(mut future: Pin<Box<impl Future<Output = T>>>, pol
 }
 
 /// One form-encoded request to the sandbox, as any Stripe client would send it.
-async fn stripe(base_url: &str, key: &str, version: &str, method: &str, path: &str, form: &[(&str, &str)]) -> Value {
+async fn stripe(
+    base_url: &str,
+    key: &str,
+    version: &str,
+    method: &str,
+    path: &str,
+    form: &[(&str, &str)],
+    header: &str,
+) -> Value {
     let address = base_url.trim_start_matches("http://");
     let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\
-         Content-Type: application/x-www-form-urlencoded\r\nStripe-Version: {version}\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nStripe-Version: {version}\r\n{header}\
          Content-Length: {}\r\n\r\n{body}",
         body.len()
     );

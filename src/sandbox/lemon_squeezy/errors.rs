@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::SandboxError;
 use super::super::errors::ApiError as BooksError;
+use super::super::faults::Words;
 
 /// An answer that is not 2xx.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,11 @@ impl ApiError {
     fn at(mut self, kind: &'static str, source: &str) -> Self {
         self.source = Some((kind, source.to_owned()));
         self
+    }
+
+    /// A fault's own words.
+    pub(super) fn chosen(words: &Words) -> Self {
+        Self::new(words.status, "Refused", words.message.clone())
     }
 
     pub(super) fn unauthenticated() -> Self {

@@ -141,6 +141,7 @@ fn work(inner: &Inner, request: &Request, route: &Route<'_>, effect: &Effect) ->
         Effect::Unauthorized => Some(ApiError::unauthenticated()),
         Effect::ErrorBeforeCommit => Some(ApiError::internal()),
         Effect::Html => Some(ApiError::bad_gateway()),
+        Effect::Refused(words) => Some(ApiError::chosen(words)),
         _ => None,
     };
     if let Some(error) = in_the_way {

@@ -17,6 +17,9 @@ ALTER TABLE usage_record ADD COLUMN floor INTEGER NOT NULL DEFAULT 0;
 -- Rule R5: 1 from a change on until a total was sent after it: the newest event before it does not count any more.
 ALTER TABLE usage_record ADD COLUMN begins_anew INTEGER NOT NULL DEFAULT 0;
 
+-- Rule S8. 1: what stands too high cannot be lowered by any event, and is left for later usage of the period to absorb.
+ALTER TABLE usage_record ADD COLUMN cannot_fall INTEGER NOT NULL DEFAULT 0;
+
 -- Rule S8: the UTC day, by its first second, whose share a delivery sets. NULL: the whole period.
 ALTER TABLE delivery ADD COLUMN day_s INTEGER;
 -- Keys under which the provider stored a failure. An event keeps its identifier, and leaves under another key (rule S2).
