@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::context::limits;
+use super::sync::shown_segment;
 use super::usage::{self, Figures, Window};
 use super::{Context, JobError, Settings, release, roll_up, run};
 use crate::account::{self, Item};
@@ -139,7 +140,11 @@ fn meters(
             .iter()
             .find(|record| record.state == RecordState::Open && item.is_some_and(|item| item.item == record.item));
         let since = link.as_ref().map_or(window.span.from, |link| link.from);
-        found.push(meter_status(settings, meter, &figures, item, record, window, since, now)?);
+        let mut shown = meter_status(settings, meter, &figures, item, record, window, since, now)?;
+        if let Some(record) = record {
+            shown.segments = outbox::closed_segments(connection, record.id)?.iter().map(shown_segment).collect();
+        }
+        found.push(shown);
     }
     Ok(found)
 }
@@ -177,6 +182,7 @@ fn meter_status(
         currency: cost.and(figures.currency.clone()),
         item: item.map(|item| item.item.to_string()),
         stands: record.and_then(|record| record.standing),
+        segments: Vec::new(),
         not_billed_because: not_billed(settings, figures, item),
     })
 }

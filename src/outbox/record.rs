@@ -33,6 +33,7 @@ impl RecordState {
 
 /// One row of `usage_record`.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a column of its own")]
 pub struct UsageRecord {
     /// Row id.
     pub id: i64,
