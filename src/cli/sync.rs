@@ -46,6 +46,10 @@ fn item(line: &SyncLine, look: Look) -> String {
     row("overage", line.overage.to_string());
     row("carried in", line.carried_in.to_string());
     row("adopted", line.adopted.to_string());
+    for segment in &line.segments {
+        let label = if segment == line.segments.first().unwrap_or(segment) { "segments" } else { "" };
+        row(label, format!("{} on {} at {}", segment.units, segment.item, segment.price));
+    }
     row("target", line.target.to_string());
     row("stands", line.stands.map_or_else(|| "not known".to_owned(), |stands| stands.to_string()));
     for (label, units) in [("carried out", line.carried_out), ("credit due", line.credit_due)] {

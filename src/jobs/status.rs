@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::context::limits;
+use super::sync::shown_segment;
 use super::usage::{self, Figures, Window};
 use super::{Context, JobError, Settings, release, roll_up, run};
 use crate::account::{self, Item};
@@ -141,6 +142,9 @@ fn meters(
         let since = link.as_ref().map_or(window.span.from, |link| link.from);
         let mut status = meter_status(settings, meter, &figures, item, record, window, since, now)?;
         status.not_billed_because = status.not_billed_because.or_else(|| unbilled.clone());
+        if let Some(record) = record {
+            status.segments = outbox::closed_segments(connection, record.id)?.iter().map(shown_segment).collect();
+        }
         found.push(status);
     }
     Ok(found)
@@ -179,6 +183,7 @@ fn meter_status(
         currency: cost.and(figures.currency.clone()),
         item: item.map(|item| item.item.to_string()),
         stands: record.and_then(|record| record.standing),
+        segments: Vec::new(),
         not_billed_because: not_billed(settings, figures, item),
     })
 }

@@ -11,9 +11,9 @@ use super::{Context, JobError, push, roll_up, sample};
 use crate::account;
 use crate::config::Config;
 use crate::model::{ItemId, Micros, Timestamp, Unit};
-use crate::outbox::{self, RecordState, UsageRecord};
+use crate::outbox::{self, RecordState, Segment, UsageRecord};
 use crate::provider::Provider;
-use crate::wire::{SCHEMA, SyncLine, SyncReport, SyncRequest};
+use crate::wire::{ClosedSegment, SCHEMA, SyncLine, SyncReport, SyncRequest};
 
 /// Runs it.
 pub async fn sync(context: &Arc<Context>, request: &SyncRequest) -> Result<SyncReport, JobError> {
@@ -135,6 +135,7 @@ struct Line {
     unit: Unit,
     carried_out: i64,
     credit_due: i64,
+    segments: Vec<Segment>,
 }
 
 async fn lines(context: &Context, until: Option<Timestamp>, item: Option<ItemId>) -> Result<Vec<Line>, JobError> {
@@ -164,10 +165,16 @@ fn read_lines(
                 unit: config.meters.get(&record.meter).map_or_else(|| Unit::of("units"), |meter| meter.unit.clone()),
                 carried_out: outbox::carried_out(connection, record.id)?,
                 credit_due: outbox::credit_due(connection, record.id)?,
+                segments: outbox::closed_segments(connection, record.id)?,
                 record,
             })
         })
         .collect()
+}
+
+/// A closed segment, as it is shown.
+pub(super) fn shown_segment(segment: &Segment) -> ClosedSegment {
+    ClosedSegment { item: segment.item.to_string(), price: segment.price.to_string(), units: segment.units }
 }
 
 impl Line {
@@ -181,7 +188,7 @@ impl Line {
             period_from: record.period.from.to_string(),
             period_to: record.period.to.to_string(),
             timestamp: Timestamp::from_secs(record.timestamp_s).to_string(),
-            state: record.state.word().to_owned(),
+            state: if record.segment_of.is_some() { "superseded" } else { record.state.word() }.to_owned(),
             used: self.unit.decimal(Micros::new(record.used)),
             included: record
                 .included
@@ -190,6 +197,8 @@ impl Line {
             overage: record.overage,
             carried_in: record.carried_in,
             adopted: record.adopted,
+            closed_segments: record.closed_segments,
+            segments: self.segments.iter().map(shown_segment).collect(),
             target: record.target,
             stands: record.standing,
             carried_out: self.carried_out,
@@ -201,6 +210,10 @@ impl Line {
 
     fn action(&self, tried: Option<&Tried<'_>>) -> (&'static str, String) {
         let record = &self.record;
+        if record.segment_of.is_some() {
+            let stands = record.standing.unwrap_or(0);
+            return ("closed", format!("{stands} stand on this segment; the rest of the period is billed elsewhere"));
+        }
         match (record.state, &record.held, tried) {
             (RecordState::Closed, ..) => ("closed", self.closed()),
             (RecordState::Ending, ..) => {

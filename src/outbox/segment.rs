@@ -189,11 +189,23 @@ pub fn billed_before(connection: &Connection, id: i64) -> Result<Vec<Segment>, O
 
 /// Every closed segment of a row's period, oldest first.
 pub fn closed_segments(connection: &Connection, id: i64) -> Result<Vec<Segment>, OutboxError> {
-    let sql =
-        "SELECT item, price, ifnull(standing, 0) + held_units FROM usage_record WHERE segment_of = ?1 ORDER BY id";
-    let mut found = read(connection, sql, id)?;
+    let mut found = Vec::new();
+    for closed in rows_of(connection, id)? {
+        let before = billed_before(connection, closed.id)?;
+        // Increments stand on the meter for the whole period, whatever price each was billed at.
+        let units = closed.standing.unwrap_or(0).saturating_add(closed.held_units).saturating_sub(closed.floor);
+        found.extend(before);
+        found.push(Segment { item: closed.item, price: closed.price, units });
+    }
     found.extend(billed_before(connection, id)?);
     Ok(found)
+}
+
+/// Rows whose segment is closed, and that bill together with this one.
+fn rows_of(connection: &Connection, id: i64) -> Result<Vec<UsageRecord>, OutboxError> {
+    let mut statement = connection.prepare_cached("SELECT id FROM usage_record WHERE segment_of = ?1 ORDER BY id")?;
+    let ids: Vec<i64> = statement.query_map([id], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    ids.into_iter().map(|id| record::by_id(connection, id)).collect()
 }
 
 fn read(connection: &Connection, sql: &str, id: i64) -> Result<Vec<Segment>, OutboxError> {
@@ -243,19 +255,13 @@ pub fn sum_segments(tx: &Tx<'_>, record: &UsageRecord) -> Result<UsageRecord, Ou
         )?;
         return record::by_id(tx, record.id);
     }
-    let sql = "SELECT ifnull(sum(ifnull(standing, 0) + held_units), 0) FROM usage_record WHERE segment_of = ?1";
-    let stands: i64 = tx.prepare_cached(sql)?.query_row([record.id], |row| row.get(0))?;
-    // Increments stand on the meter for the whole period, whatever price each was billed at.
-    let billed = if record.channel.formula() == Some(Formula::Sum) { 0 } else { billed_at_all(tx, record.id)? };
-    let closed_segments = stands.saturating_add(billed);
+    let segments = closed_segments(tx, record.id)?;
+    let units = segments.iter().fold(0_i64, |sum, segment| sum.saturating_add(segment.units));
+    // What increments on this very meter bill at earlier prices is part of what stands here.
+    let closed_segments = units.saturating_sub(record.floor);
     if closed_segments == record.closed_segments {
         return Ok(record.clone());
     }
     tx.execute("UPDATE usage_record SET closed_segments = ?2 WHERE id = ?1", (record.id, closed_segments))?;
     Ok(UsageRecord { closed_segments, ..record.clone() })
-}
-
-fn billed_at_all(connection: &Connection, id: i64) -> Result<i64, OutboxError> {
-    let segments = billed_before(connection, id)?;
-    Ok(segments.iter().fold(0, |sum, segment| sum.saturating_add(segment.units)))
 }

@@ -22,7 +22,7 @@ pub use record::{RecordAnswer, RecordInput, RecordOutcome, RecordReport, VoidRep
 pub use status::{
     ClockStatus, CoverageStatus, DatabaseStatus, JobStatus, LinkStatus, MeterStatus, PushStatus, Status, UnsentStatus,
 };
-pub use sync::{SyncLine, SyncReport, SyncRequest};
+pub use sync::{ClosedSegment, SyncLine, SyncReport, SyncRequest};
 pub use usage::{GapLine, MeterUsage, UsageReport, is_month};
 
 /// Members of this group may read and record. The socket lets in nobody else but root and the daemon's own user.

@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use super::ClosedSegment;
 use crate::model::Problem;
 
 /// The answer of `GET /v1/status`.
@@ -87,6 +88,8 @@ pub struct MeterStatus {
     pub item: Option<String>,
     /// What stands at the provider, as far as known.
     pub stands: Option<i64>,
+    /// What is billed of the period on other items or at earlier prices (rule R5).
+    pub segments: Vec<ClosedSegment>,
     /// Why it is not billed, where it is not.
     pub not_billed_because: Option<String>,
 }

@@ -42,6 +42,11 @@ pub struct SyncLine {
     pub carried_in: i64,
     /// Billed units taken over from what stood already.
     pub adopted: i64,
+    /// Billed units that stand on closed segments of the period, or are billed at an earlier price, and not here again
+    /// (rule R5).
+    pub closed_segments: i64,
+    /// Each of those segments.
+    pub segments: Vec<ClosedSegment>,
     /// What should stand.
     pub target: i64,
     /// What does stand, as far as known.
@@ -54,6 +59,17 @@ pub struct SyncLine {
     pub action: String,
     /// Why, one sentence.
     pub why: String,
+}
+
+/// A part of a period that was billed on another item or at another price (rule R5).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClosedSegment {
+    /// `si_…`.
+    pub item: String,
+    /// `price_…`.
+    pub price: String,
+    /// Billed units.
+    pub units: i64,
 }
 
 /// The answer of `POST /v1/sync`.

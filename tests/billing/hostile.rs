@@ -14,7 +14,7 @@ use super::vm::{DAY, HOUR, MINUTE, SECOND, SUMMARIES, USAGE, Vm, linked_at, run,
 const CREDITS_ONLY: &str = "compute_hours = 1000, api_credits = 0";
 const CREDIT_DUE: &str = "SELECT ifnull(sum(units), 0) FROM credit_due";
 
-async fn status(vm: &Vm) -> Status {
+pub(crate) async fn status(vm: &Vm) -> Status {
     let running = Running { since: vm.now(), sandbox: true, next_push: None, next_compact: None };
     jobs::status(vm.context(), running).await.unwrap()
 }

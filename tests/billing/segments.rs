@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 
 use usaged::jobs::{self, JobError};
 use usaged::sandbox::{AddedUsage, Behaviour, Effect, Fault, RemovedUsage, SwappedUsage};
-use usaged::wire::{LinkRequest, SyncRequest};
+use usaged::wire::{LinkRequest, ReleaseRequest, SyncRequest};
 
 use super::closing::code;
-use super::vm::{Billing, DAY, EVENTS, HOUR, METERS, MINUTE, USAGE, Vm, linked_by, polled, run};
+use super::hostile::status;
+use super::vm::{Billing, DAY, EVENT_SUMMARIES, EVENTS, HOUR, METERS, MINUTE, USAGE, Vm, linked_by, polled, run};
 
 const INCLUDED: i64 = 10;
 const PLANS: &str = "compute_hours = 100000, api_credits = 10";
@@ -357,7 +358,7 @@ fn r5_a_new_item_in_place_of_the_old_bills_each_unit_once() {
                 let is_clear = match billing {
                     Billing::UsageRecords | LAST => true,
                     SUM => (removed == RemovedUsage::Billed) != (added == AddedUsage::WholePeriod),
-                    _ => (removed, added) == (RemovedUsage::Dropped, AddedUsage::WholePeriod),
+                    Billing::Meters(..) => (removed, added) == (RemovedUsage::Dropped, AddedUsage::WholePeriod),
                 };
                 assert_eq!(shop.held().await.is_empty(), is_clear, "{of}: {:?}", shop.held().await);
                 shop.use_up(7).await;
@@ -610,7 +611,7 @@ fn r5_a_second_change_in_the_same_period_is_billed_once_as_well() {
 #[test]
 fn r5_a_link_that_is_killed_at_any_step_is_made_again() {
     for billing in ways() {
-        for polls in (1..60).step_by(5) {
+        for polls in (2..60).step_by(9) {
             run(async {
                 let of = format!("{billing:?} after {polls} polls");
                 let mut shop = Shop::open(billing, swapped(SwappedUsage::AtOldPrice)).await;
@@ -743,6 +744,25 @@ fn r5_without_the_permission_to_read_invoices_the_change_is_held_and_the_permiss
 }
 
 #[test]
+fn r5_what_stands_cannot_be_read_so_nothing_is_linked_or_sent() {
+    run(async {
+        let mut shop = Shop::open(LAST, swapped(SwappedUsage::AtOldPrice)).await;
+        shop.use_up(17).await;
+        shop.vm.run(DAY);
+        let dearer = shop.price(&[]).await;
+        shop.swap(&dearer).await;
+        shop.vm.stripe.fault(Fault::next(Effect::ErrorBeforeCommit).on("GET", EVENT_SUMMARIES));
+        assert!(shop.try_relink("pro").await.is_err());
+        let sent = shop.sent();
+        shop.use_up(7).await;
+        assert_eq!(shop.sent(), sent);
+        shop.relink().await;
+        shop.vm.push_now().await.unwrap();
+        assert_eq!(shop.comes_to(14, "after a failed read").await, bill(14));
+    });
+}
+
+#[test]
 fn r5_an_item_whose_period_overlaps_the_old_one_is_held_and_named() {
     // Day windows are refused there (rule S10).
     for billing in ways().filter(|billing| *billing != DAYS) {
@@ -785,4 +805,96 @@ fn r5_an_item_whose_period_overlaps_the_old_one_is_held_and_named() {
             assert_eq!((shop.sent(), shop.vm.stands(&new)), (sent, 0), "{of}");
         });
     }
+}
+
+#[test]
+fn r5_a_price_that_was_replaced_under_its_lookup_key_is_gone_on_with_by_itself() {
+    for billing in ways() {
+        for reading in SWAPS {
+            run(async {
+                let of = format!("{billing:?} {reading:?}");
+                let mut shop = Shop::open(billing, swapped(reading)).await;
+                shop.use_up(17).await;
+                shop.vm.run(DAY);
+                let transfer = [("lookup_key", "price_api_overage"), ("transfer_lookup_key", "true")];
+                let dearer = shop.price(&transfer).await;
+                shop.swap(&dearer).await;
+                shop.use_up(7).await;
+                assert_eq!(shop.held().await.is_empty(), is_clear(billing, reading), "{of}");
+                let links = shop.vm.ask("SELECT count(*) FROM link").await;
+                assert_eq!(links, if is_clear(billing, reading) { 2 } else { 1 }, "{of}");
+                shop.vm.run(DAY);
+                shop.use_up(3).await;
+                assert_eq!(shop.vm.ask("SELECT count(*) FROM link").await, links, "{of}: once");
+                let found = shop.comes_to(17, &of).await;
+                if is_clear(billing, reading) {
+                    assert_eq!(found, bill(17), "{of}");
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn r5_another_lookup_key_is_nobodys_word_that_only_the_price_changed() {
+    run(async {
+        let mut shop = Shop::open(LAST, Behaviour::default()).await;
+        shop.use_up(17).await;
+        shop.vm.run(DAY);
+        let other = shop.price(&[("lookup_key", "price_api_special")]).await;
+        shop.swap(&other).await;
+        shop.use_up(7).await;
+        assert!(shop.held().await[0].contains("the price changed from"));
+        assert_eq!(shop.vm.ask("SELECT count(*) FROM link").await, 1);
+    });
+}
+
+#[test]
+fn r5_a_change_is_settled_by_another_link_and_not_by_a_release() {
+    run(async {
+        let mut shop = Shop::open(Billing::UsageRecords, Behaviour::default()).await;
+        shop.use_up(17).await;
+        shop.vm.run(DAY);
+        let other = shop.price(&[]).await;
+        shop.swap(&other).await;
+        shop.use_up(7).await;
+        let request = ReleaseRequest { item: shop.item(), adopt: false, because: "a try".to_owned() };
+        let refused = jobs::release(shop.vm.context(), &request, "uid:0").await.unwrap_err();
+        assert_eq!(code(&refused), "segment_changed");
+        assert!(refused.hint().unwrap().starts_with("usagectl link --customer cus_"), "{:?}", refused.hint());
+        let problems = status(&shop.vm).await.problems;
+        let held = problems.iter().find(|problem| problem.code == "held_segment_changed").unwrap();
+        assert!(held.hint.contains("usagectl link --customer cus_") && !held.hint.contains("release"), "{}", held.hint);
+    });
+}
+
+#[test]
+fn r5_each_closed_segment_is_shown() {
+    run(async {
+        let mut shop = Shop::open(Billing::UsageRecords, swapped(SwappedUsage::AtOldPrice)).await;
+        shop.use_up(17).await;
+        shop.vm.run(DAY);
+        let (first, second, third) =
+            (shop.vm.demo.prices["price_api_overage"].clone(), shop.price(&[]).await, shop.price(&[]).await);
+        let old = shop.item();
+        shop.swap(&second).await;
+        shop.relink().await;
+        shop.vm.run(MINUTE);
+        shop.use_up(4).await;
+        shop.add(&third).await;
+        shop.relink().await;
+        shop.vm.run(MINUTE);
+        shop.use_up(2).await;
+        let report = jobs::sync(shop.vm.context(), &SyncRequest::default()).await.unwrap();
+        let line = |item: &str| report.lines.iter().find(|line| line.item == item).unwrap().clone();
+        let last = line(&shop.item());
+        let shown: Vec<_> =
+            last.segments.iter().map(|one| (one.item.as_str(), one.price.as_str(), one.units)).collect();
+        assert_eq!(shown, [(old.as_str(), first.as_str(), 7), (old.as_str(), second.as_str(), 4)]);
+        assert_eq!((last.overage, last.closed_segments, last.target, last.stands), (13, 11, 2, Some(2)));
+        assert_eq!((line(&old).state.as_str(), line(&old).action.as_str()), ("superseded", "closed"));
+        let status = status(&shop.vm).await;
+        let meter = status.meters.iter().find(|meter| meter.name == "api_credits").unwrap();
+        assert_eq!(meter.segments, last.segments);
+    });
 }

@@ -22,10 +22,12 @@ pub(crate) fn healthy() -> Status {
         "meters": [
             {"name": "api_credits", "unit": "credits", "used": 12_000.5, "used_micros": 12_000_500_000_i64, "included": 10_000,
              "unlimited": false, "overage": 2_000, "estimate": 26_800, "estimate_overage": 16_800, "estimate_cost": "168.00",
-             "currency": "eur", "item": "si_api", "stands": 1_990, "not_billed_because": null},
+             "currency": "eur", "item": "si_api", "stands": 1_990, "segments": [],
+             "not_billed_because": null},
             {"name": "compute_hours", "unit": "hours", "used": 321.987_654, "used_micros": 1_159_155_554_400_i64, "included": 300,
              "unlimited": false, "overage": 21, "estimate": 720, "estimate_overage": 420, "estimate_cost": "16.80",
-             "currency": "eur", "item": "si_compute", "stands": 21, "not_billed_because": null}
+             "currency": "eur", "item": "si_compute", "stands": 21,
+             "segments": [{"item": "si_before", "price": "price_1A", "units": 12}], "not_billed_because": null}
         ],
         "sample_every_s": 60, "last_sample": "2026-11-14T10:00:00Z",
         "push": {"last_at": "2026-11-14T09:07:31Z", "last_outcome": "accepted", "last_what": "si_compute to 21",
@@ -71,6 +73,7 @@ pub(crate) fn unlinked() -> Status {
         (meter.included, meter.overage, meter.estimate, meter.item, meter.stands) =
             (None, None, Some(zero), None, None);
         (meter.estimate_overage, meter.estimate_cost) = (None, None);
+        meter.segments.clear();
         meter.not_billed_because = Some("this machine is linked to no subscription".to_owned());
     }
     status.problems = vec![Problem::note(
@@ -105,12 +108,15 @@ pub(crate) fn sync() -> SyncReport {
             {"meter": "compute_hours", "item": "si_compute", "period_from": "2026-11-01T00:00:00Z",
              "period_to": "2026-12-01T00:00:00Z", "timestamp": "2026-11-01T00:00:01Z", "state": "open",
              "used": "321.987654", "included": "300", "unit": "hours", "overage": 21, "carried_in": 2, "adopted": 0,
+             "closed_segments": 0, "segments": [],
              "target": 23, "stands": 21, "carried_out": 0, "credit_due": 0, "action": "would set",
              "why": "23 should stand and 21 does"},
             {"meter": "api_credits", "item": "si_api", "period_from": "2026-10-01T00:00:00Z",
              "period_to": "2026-11-01T00:00:00Z", "timestamp": "2026-10-01T00:00:01Z", "state": "closed",
              "used": "12000.5", "included": "10000", "unit": "credits", "overage": 2_000, "carried_in": 0, "adopted": 0,
-             "target": 2_000, "stands": null, "carried_out": 10, "credit_due": 3, "action": "held",
+             "closed_segments": 150,
+             "segments": [{"item": "si_before", "price": "price_1A", "units": 120}, {"item": "si_api", "price": "price_1B", "units": 30}],
+             "target": 1_850, "stands": null, "carried_out": 10, "credit_due": 3, "action": "held",
              "why": "what stands cannot be read: the key may not read usage records, so that nobody can say whether the last push arrived"}
         ],
         "notes": ["The clock is trusted by the provider."]

@@ -15,6 +15,10 @@ pub(super) fn screen(meters: &[MeterStatus], look: Look) -> String {
             add(&mut text, format_args!("  {} is not billed: {}\n", meter.name, look.wrap(4, why)));
         }
     }
+    for (meter, segment) in meters.iter().flat_map(|meter| meter.segments.iter().map(move |segment| (meter, segment))) {
+        let what = format!("{} of the period on {} at {}", segment.units, segment.item, segment.price);
+        add(&mut text, format_args!("  {}: also {}\n", meter.name, look.wrap(4, &what)));
+    }
     let ends: Vec<_> = meters.iter().filter_map(at_end).collect();
     if !ends.is_empty() {
         text.push('\n');
