@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::deliver::{destination, window};
-use super::{Context, JobError};
+use super::{Context, JobError, stands};
 use crate::model::{MICROS_PER_DAY, MICROS_PER_MINUTE, Problem, Timestamp};
 use crate::outbox::{self, Closing, Held, RecordState, UsageRecord};
 use crate::provider::RefusalKind;
@@ -55,10 +54,9 @@ async fn close_one(context: &Arc<Context>, record: &UsageRecord) -> Result<Closi
         let (id, now) = (record.id, context.now());
         return Ok(context.store.write(move |tx| outbox::close_by_answers(tx, id, now)).await?);
     }
-    let answer = context.settings().provider.read_ended(&destination(record), window(record)).await;
-    context.note_date(&answer);
+    let read = stands::read(context, record).await;
     let now = context.now();
-    let told = match answer.value {
+    let told = match read {
         Err(error) if error.refusal.kind == RefusalKind::Missing => Err(error.to_string()),
         other => match other?.total() {
             Some(total) => Ok(total),

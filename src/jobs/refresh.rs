@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::periods::{self, Gap};
-use super::{Context, JobError, deliver};
+use super::{Context, JobError, stands};
 use crate::account;
 use crate::model::{Problem, Span, SubscriptionId, Timestamp};
 use crate::outbox;
@@ -50,7 +50,7 @@ async fn refresh_one(context: &Arc<Context>, subscription: &SubscriptionId) -> R
         Ok(view) => view,
         Err(error) => {
             let what = format!("the subscription {subscription} cannot be read: {error}");
-            context.raise_about(subscription.as_str(), deliver::unreadable(UNREADABLE, what, &error));
+            context.raise_about(subscription.as_str(), stands::unreadable(UNREADABLE, what, &error));
             return Err(error.into());
         }
     };

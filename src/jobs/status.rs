@@ -6,11 +6,11 @@ use rusqlite::Connection;
 
 use super::context::limits;
 use super::usage::{self, Figures, Window};
-use super::{Context, JobError, Settings, roll_up, run};
+use super::{Context, JobError, Settings, drift, release, roll_up, run};
 use crate::account::{self, Item};
 use crate::clock::trust::Placement;
 use crate::ledger;
-use crate::model::{MICROS_PER_HOUR, Meter, Problem, Timestamp};
+use crate::model::{Formula, MICROS_PER_HOUR, Meter, Problem, Timestamp};
 use crate::outbox::{self, RecordState, UsageRecord};
 use crate::provider::Provider;
 use crate::rating;
@@ -36,6 +36,8 @@ pub struct Running {
     pub sandbox: bool,
     /// When the next push is due.
     pub next_push: Option<Timestamp>,
+    /// When the next comparison with the provider is due.
+    pub next_reconcile: Option<Timestamp>,
     /// When the next compaction is due.
     pub next_compact: Option<Timestamp>,
 }
@@ -272,7 +274,7 @@ fn coverage(connection: &Connection, window: &Window, now: Timestamp) -> Result<
 
 fn jobs(connection: &Connection, running: &Running) -> Result<Vec<JobStatus>, JobError> {
     let runs = run::runs(connection)?;
-    Ok([("push", running.next_push), ("compact", running.next_compact)]
+    Ok([("push", running.next_push), ("reconcile", running.next_reconcile), ("compact", running.next_compact)]
         .into_iter()
         .map(|(name, next)| {
             let last = runs.iter().find(|run| run.job == name);
@@ -294,6 +296,7 @@ fn stored_problems(connection: &Connection, settings: &Settings, now: Timestamp)
     for record in outbox::unfinished(connection)? {
         problems.extend(record_problem(&record, settings, now));
     }
+    problems.extend(closed_problems(connection, now)?);
     for carried in outbox::waiting_carries(connection)? {
         let because = carried.held_because.unwrap_or_else(|| "no period has taken it yet".to_owned());
         problems.push(Problem::note(
@@ -356,7 +359,7 @@ fn record_problem(record: &UsageRecord, settings: &Settings, now: Timestamp) -> 
         return Some(Problem::needs_someone(
             &format!("held_{code}"),
             format!("{item} is held: {because}"),
-            format!("usagectl sync shows the figures; then usagectl release {item} --adopt or --overwrite --because …"),
+            how_to_settle(record, code),
         ));
     }
     let deadline = record.last_send(limits(&settings.config.provider));
@@ -379,7 +382,32 @@ fn record_problem(record: &UsageRecord, settings: &Settings, now: Timestamp) -> 
             "usagectl doctor looks at key, network and provider",
         ));
     }
-    let drift = record.drift.as_ref()?;
-    let hint = "it was set again; see whether somebody else writes to the item";
-    Some(Problem::note("drift", format!("{item}: {drift}"), hint))
+    drift_problem(record)
+}
+
+fn how_to_settle(record: &UsageRecord, code: &str) -> String {
+    let way_out = release::way_out(&record.item, code);
+    if !release::is_about_figures(code) {
+        return way_out;
+    }
+    format!("usagectl reconcile --item {} shows the figures; then {way_out}", record.item)
+}
+
+/// Less than was noted. A total is set again; events that add up are not sent twice (rule S5).
+fn drift_problem(record: &UsageRecord) -> Option<Problem> {
+    let what = format!("{}: {}", record.item, record.drift.as_ref()?);
+    if record.channel.formula() == Some(Formula::Sum) {
+        return Some(Problem::needs_someone("not_counted", what, drift::REPORTS));
+    }
+    Some(Problem::note("drift", what, "it was set again; see whether somebody else writes to the item"))
+}
+
+/// The provider says something else of a closed period than it was closed with.
+fn closed_problems(connection: &Connection, now: Timestamp) -> Result<Vec<Problem>, JobError> {
+    let differing = outbox::closed_lately(connection, now)?.into_iter();
+    let problem = |closed: UsageRecord| {
+        let what = format!("{} until {}: {}", closed.item, closed.period.to, closed.drift?);
+        Some(Problem::needs_someone("closed_period_differs", what, drift::SETTLED))
+    };
+    Ok(differing.filter_map(problem).collect())
 }

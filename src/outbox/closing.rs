@@ -66,7 +66,7 @@ fn close(tx: &Tx<'_>, record: &UsageRecord, total: i64, now: Timestamp) -> Resul
     let unseen = if record.channel == Channel::UsageRecords { 0 } else { answered.saturating_sub(total).max(0) };
     tx.execute(
         "UPDATE usage_record SET state = 'closed', standing = ?2, standing_us = ?3, next_attempt_us = NULL,
-                adopted = adopted + ?4, target = target + ?4, held_units = ?5
+                drift = NULL, adopted = adopted + ?4, target = target + ?4, held_units = ?5
          WHERE id = ?1",
         (record.id, total, now.micros(), foreign, unseen),
     )?;

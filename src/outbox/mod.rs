@@ -14,13 +14,14 @@ mod day_share;
 mod deadline;
 mod delivery;
 mod event_time;
+mod evidence;
 mod generation;
 mod hold;
 mod record;
 mod settle;
 mod standing;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use backoff::retry_delay;
 pub use books::{Imbalance, imbalances};
@@ -30,7 +31,8 @@ pub use closing::{Closing, close_by_answers, note_close_read};
 pub use day_share::save_days;
 pub use deadline::Limits;
 pub use delivery::{Delivery, DeliveryState, last_accepted_at, last_sent};
-pub use generation::{Generation, draw};
+pub use evidence::{SinceNoted, caused, closed_lately, lags, note_closed_read, since_noted};
+pub use generation::{Break, Generation, draw};
 pub use hold::{Held, hold, take_over};
 pub use record::{
     NewRecord, Rated, RecordState, UsageRecord, by_id, closed_since, end_period, ensure, known_standing, save_rating,

@@ -10,13 +10,13 @@ use serde_json::json;
 
 use super::delivery::{self, DeliveryState};
 use super::hold::{self, Held};
-use super::{Generation, OutboxError, UsageRecord, day_share, record, settle};
+use super::{Generation, OutboxError, UsageRecord, day_share, evidence, record, settle};
 use crate::model::{Channel, Formula, MICROS_PER_HOUR, Timestamp};
 use crate::store::{Tx, audit};
 
 /// A request that was given up is taken to be on its way for so long; two pushes of an hourly schedule fall into it. A
 /// meter's summary may lag as long behind what was answered.
-const STRAGGLES_US: i64 = 2 * MICROS_PER_HOUR;
+pub(super) const STRAGGLES_US: i64 = 2 * MICROS_PER_HOUR;
 
 /// What stands, as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -238,8 +238,7 @@ fn judge_total(
     if total < noted {
         return lower(tx, record, noted, now);
     }
-    let largest_sent = delivery::largest_possible(tx, record.id)?;
-    let caused = largest_sent.map_or(noted, |largest| largest.saturating_add(record.adopted_elsewhere).max(noted));
+    let caused = evidence::caused(tx, record, now)?;
     Ok(if total <= caused {
         ReadVerdict::OursLate
     } else {
@@ -251,12 +250,7 @@ const SEEN: &str = "its answer was lost; a read shows it stands";
 
 /// Less than was noted: news, unless a summary may not show yet what was answered.
 fn lower(tx: &Tx<'_>, record: &UsageRecord, noted: i64, now: Timestamp) -> Result<ReadVerdict, OutboxError> {
-    Ok(if lags(tx, record, now)? { ReadVerdict::Lags } else { ReadVerdict::Lower { noted } })
-}
-
-fn lags(connection: &Connection, record: &UsageRecord, now: Timestamp) -> Result<bool, OutboxError> {
-    let accepted = delivery::accepted_at(connection, record.id)?;
-    Ok(record.channel.meter().is_some() && accepted.is_some_and(|at| now.since(at) < STRAGGLES_US))
+    Ok(if evidence::lags(tx, record, now)? { ReadVerdict::Lags } else { ReadVerdict::Lower { noted } })
 }
 
 /// Increments, which add up.

@@ -41,7 +41,7 @@ fn credits(report: &DrainReport) -> &DrainLine {
 }
 
 async fn codes(vm: &Vm) -> Vec<String> {
-    let running = Running { since: vm.now(), sandbox: true, next_push: None, next_compact: None };
+    let running = Running { since: vm.now(), sandbox: true, next_push: None, next_reconcile: None, next_compact: None };
     let status = jobs::status(vm.context(), running).await.unwrap();
     status.problems.into_iter().map(|problem| problem.code).collect()
 }
@@ -256,7 +256,8 @@ fn s13_a_credit_due_and_units_that_were_neither_billed_nor_carried_are_named() {
         vm.push().await.unwrap();
         vm.run(3 * HOUR);
         settle(&vm).await;
-        let hold = "UPDATE usage_record SET standing = 6, held_units = 4 WHERE state = 'closed' AND meter = 'api_credits'";
+        let hold =
+            "UPDATE usage_record SET standing = 6, held_units = 4 WHERE state = 'closed' AND meter = 'api_credits'";
         vm.context().store.write(move |tx| Ok::<_, StoreError>(tx.execute(hold, [])?)).await.unwrap();
         is_refused(&vm, "4 units on").await;
         vm.void("big").await;

@@ -15,4 +15,5 @@ mod faults;
 mod hostile;
 mod identity;
 mod month;
+mod reconcile;
 mod vm;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::{Context, JobError, deliver};
+use super::super::{Context, JobError, stands as read};
 use super::Checked;
 use crate::account::Item;
 use crate::model::{CustomerId, MachineIdentity};
@@ -27,7 +27,7 @@ pub(super) async fn check_items(
         let window = Window { period: view.period, timestamp_s };
         let answer = context.settings().provider.read_current(&of, window).await;
         context.note_date(&answer);
-        let found = deliver::stands(answer.value?).unwrap_or(Stands { total: 0, days: None });
+        let found = read::stands(answer.value?).unwrap_or(Stands { total: 0, days: None });
         let (id, from) = (item.item.clone(), view.period.from);
         let known = context.store.read(move |c| outbox::known_standing(c, &id, from)).await?;
         let stands = found.total;
