@@ -3,8 +3,8 @@ use std::pin::Pin;
 use super::{ApiError, Caller, Record};
 use crate::wire::{
     DoctorReport, DrainReport, IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport,
-    PrepareImageRequest, RecordAnswer, ReleaseReport, ReleaseRequest, Status, SyncReport, SyncRequest, UsageReport,
-    VoidReport, VoidRequest,
+    PrepareImageRequest, ReconcileReport, ReconcileRequest, RecordAnswer, ReleaseReport, ReleaseRequest, Status,
+    SyncReport, SyncRequest, UsageReport, VoidReport, VoidRequest,
 };
 
 /// What the desk will say.
@@ -34,6 +34,9 @@ pub trait Desk: Send + Sync + 'static {
 
     /// Shows what would be sent, and with `commit` sends it.
     fn sync(&self, caller: Caller, request: SyncRequest) -> Answer<'_, SyncReport>;
+
+    /// Reads back what stands and compares it with the ledger; sends nothing.
+    fn reconcile(&self, caller: Caller, request: ReconcileRequest) -> Answer<'_, ReconcileReport>;
 
     /// Settles what is held (rule S5).
     fn release(&self, caller: Caller, request: ReleaseRequest) -> Answer<'_, ReleaseReport>;

@@ -29,6 +29,7 @@ mod openapi;
 mod openapi_document;
 mod pools;
 mod prepare_image;
+mod reconcile;
 mod record;
 mod release;
 mod reply;

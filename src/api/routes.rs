@@ -6,8 +6,8 @@ use axum::routing::{get, post};
 
 use super::access::Guest;
 use super::{
-    ApiError, Desk, Limits, doctor, drain, identity, link, metrics, openapi, prepare_image, record, release, status,
-    sync, usage, void,
+    ApiError, Desk, Limits, doctor, drain, identity, link, metrics, openapi, prepare_image, reconcile, record, release,
+    status, sync, usage, void,
 };
 use crate::model::nearest;
 
@@ -19,12 +19,13 @@ pub(super) struct App {
 }
 
 /// Every path, with its methods.
-pub(super) const PATHS: [(&str, &str); 12] = [
+pub(super) const PATHS: [(&str, &str); 13] = [
     ("/v1/status", "GET"),
     ("/v1/usage", "GET, POST"),
     ("/v1/void", "POST"),
     ("/v1/link", "POST"),
     ("/v1/sync", "POST"),
+    ("/v1/reconcile", "POST"),
     ("/v1/release", "POST"),
     ("/v1/identity", "POST"),
     ("/v1/prepare-image", "POST"),
@@ -41,6 +42,7 @@ pub(super) fn router(desk: Arc<dyn Desk>, limits: Limits) -> Router {
         .route("/v1/void", post(void::void))
         .route("/v1/link", post(link::link))
         .route("/v1/sync", post(sync::sync))
+        .route("/v1/reconcile", post(reconcile::reconcile))
         .route("/v1/release", post(release::release))
         .route("/v1/identity", post(identity::identity))
         .route("/v1/prepare-image", post(prepare_image::prepare_image))

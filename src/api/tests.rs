@@ -183,6 +183,7 @@ fn a_recorder_reads_and_records_but_does_not_command() {
         ("/v1/link", r#"{"customer": "cus_1", "subscription": "sub_1"}"#),
         ("/v1/release", r#"{"item": "si_1", "adopt": true, "because": "b"}"#),
         ("/v1/drain", ""),
+        ("/v1/reconcile", ""),
     ] {
         let answer = server.post(path, body);
         assert_eq!(answer.status, 403, "{path}");
@@ -198,12 +199,17 @@ fn commands_reach_the_desk_as_they_were_asked() {
     for body in ["", "{}"] {
         assert_eq!(server.post("/v1/drain", body).status, 200);
     }
+    for body in ["", r#"{"item": "si_1"}"#] {
+        assert_eq!(server.post("/v1/reconcile", body).status, 200);
+    }
     assert_eq!(server.post("/v1/release", r#"{"item": "si_1", "adopt": false, "because": "checked"}"#).status, 200);
     let expected = [
         "usage Some(\"2026-10\")",
         "sync SyncRequest { month: None, subscription_item: None, commit: false }",
         "drain",
         "drain",
+        "reconcile ReconcileRequest { item: None }",
+        "reconcile ReconcileRequest { item: Some(\"si_1\") }",
         "release ReleaseRequest { item: \"si_1\", adopt: false, because: \"checked\" }",
     ];
     assert_eq!(server.asked(), expected);
@@ -218,6 +224,7 @@ fn commands_are_checked_before_the_desk_is_asked() {
         ("/v1/sync", r#"{"commit": "yes"}"#, "malformed"),
         ("/v1/sync", "[]", "malformed"),
         ("/v1/drain", r#"{"force": true}"#, "unknown_field"),
+        ("/v1/reconcile", r#"{"commit": true}"#, "unknown_field"),
         ("/v1/link", r#"{"customer": "cus_1"}"#, "malformed"),
         (
             "/v1/link",
@@ -291,6 +298,9 @@ fn every_path_is_in_the_document_and_every_answer_has_its_schema() {
     openapi_document::assert_describes(&document, "PrepareImageReport", &prepared);
     for drained in [answers::drained(), answers::not_drained()] {
         openapi_document::assert_describes(&document, "DrainReport", &serde_json::to_value(drained).unwrap());
+    }
+    for compared in [answers::reconciled(), answers::drifted()] {
+        openapi_document::assert_describes(&document, "ReconcileReport", &serde_json::to_value(compared).unwrap());
     }
     let recorded = server.post("/v1/usage", &format!("[{RECORD}, {{}}]")).json;
     openapi_document::assert_describes(&document, "RecordReport", &recorded);

@@ -51,6 +51,8 @@ pub(super) enum Command {
     Link(LinkArgs),
     /// Show what would be sent and why; with --commit, send it
     Sync(SyncArgs),
+    /// Read back what stands, compare it with the ledger, and show where they differ and why
+    Reconcile(ReconcileArgs),
     /// Settle what is held
     Release(ReleaseArgs),
     /// Say what this VM is, whose ledger was made on another machine
@@ -151,6 +153,13 @@ pub(super) struct SyncArgs {
     /// Only this item
     #[arg(long, value_name = "si_…")]
     pub(super) subscription_item: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct ReconcileArgs {
+    /// Only this item
+    #[arg(long, value_name = "si_…")]
+    pub(super) item: Option<String>,
 }
 
 #[derive(Debug, ClapArgs)]

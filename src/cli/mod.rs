@@ -19,6 +19,7 @@ mod look;
 mod metrics;
 mod prepare_image;
 mod random_id;
+mod reconcile;
 mod record;
 mod release;
 mod run;

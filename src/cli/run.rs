@@ -10,8 +10,8 @@ use super::client::Said;
 use super::error::CliError;
 use super::look::Look;
 use super::{
-    Args, Exit, Sockets, doctor, drain, identity, link, metrics, prepare_image, record, release, status, sync, usage,
-    void,
+    Args, Exit, Sockets, doctor, drain, identity, link, metrics, prepare_image, reconcile, record, release, status,
+    sync, usage, void,
 };
 use crate::cli::client::Client;
 
@@ -105,6 +105,7 @@ impl Run<'_> {
             Command::Void(args) => void::void(self, args).await,
             Command::Link(args) => link::link(self, args).await,
             Command::Sync(args) => sync::sync(self, args).await,
+            Command::Reconcile(args) => reconcile::reconcile(self, args).await,
             Command::Release(args) => release::release(self, args).await,
             Command::Identity(args) => identity::identity(self, args).await,
             Command::PrepareImage(args) => prepare_image::prepare_image(self, args).await,

@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 
 use super::look::Look;
 use super::{
-    Exit, Sockets, Surroundings, doctor, drain, identity, link, prepare_image, record, release, run, status, sync,
-    usage, void,
+    Exit, Sockets, Surroundings, doctor, drain, identity, link, prepare_image, reconcile, record, release, run, status,
+    sync, usage, void,
 };
 use crate::api::fake::{FakeDesk, Server, answers};
 use crate::wire::{RecordAnswer, RecordOutcome, RecordReport, SCHEMA};
@@ -69,6 +69,8 @@ fn screens_are_as_they_were_approved() {
     snapshot("prepare_image", &prepare_image::screen(&answers::prepare_image(), PLAIN));
     snapshot("drain", &drain::screen(&answers::drained(), PLAIN));
     snapshot("drain_not_certified", &drain::screen(&answers::not_drained(), PLAIN));
+    snapshot("reconcile", &reconcile::screen(&answers::reconciled(), PLAIN));
+    snapshot("reconcile_drifted", &reconcile::screen(&answers::drifted(), PLAIN));
     let record = |outcome| RecordAnswer { id: "order-1".to_owned(), outcome, code: None, reason: None };
     let records = vec![record(RecordOutcome::Accepted), record(RecordOutcome::Duplicate)];
     let report = RecordReport { schema: SCHEMA, accepted: 1, duplicate: 1, refused: 0, records };
@@ -338,6 +340,7 @@ fn commands_carry_every_argument() {
         ask(&server, &["sync", "--month", "2026-10", "--commit", "--subscription-item", "si_1"]).exit,
         Exit::Fine
     );
+    assert_eq!(ask(&server, &["reconcile", "--item", "si_1"]).exit, Exit::Fine);
     assert_eq!(ask(&server, &["release", "si_1", "--adopt", "--because", "seen"]).exit, Exit::Fine);
     assert_eq!(
         ask(&server, &["void", "api_credits", "--id", "a", "--because", "typo", "--source", "web"]).exit,
@@ -349,6 +352,7 @@ fn commands_carry_every_argument() {
     let expected = [
         r#"link LinkRequest { customer: "cus_1", subscription: "sub_1", plan: Some("pro"), from: Some("2026-11-01T00:00:00Z"), items: {"api_credits": "si_2", "compute_hours": "si_1"}, on_top: true, from_next_period: false, single_writer: false, shared: false }"#,
         r#"sync SyncRequest { month: Some("2026-10"), subscription_item: Some("si_1"), commit: true }"#,
+        r#"reconcile ReconcileRequest { item: Some("si_1") }"#,
         r#"release ReleaseRequest { item: "si_1", adopt: true, because: "seen" }"#,
         r#"void VoidRequest { meter: "api_credits", id: "a", source: Some("web"), because: "typo" }"#,
         r#"usage Some("2026-10")"#,
@@ -376,6 +380,17 @@ fn what_a_rule_refuses_exits_4() {
     let sync = ask(&server, &["sync", "--commit"]);
     assert_eq!(sync.exit, Exit::Refused);
     assert!(sync.out.contains("si_compute"), "what could be done is shown all the same");
+}
+
+#[test]
+fn a_comparison_that_needs_someone_exits_5() {
+    let server = Server::start(FakeDesk::default());
+    assert_eq!(ask(&server, &["reconcile"]).exit, Exit::Fine);
+    server.desk.refuses.store(true, Ordering::SeqCst);
+    let ran = ask(&server, &["reconcile"]);
+    assert_eq!(ran.exit, Exit::NeedsSomeone);
+    assert!(ran.out.starts_with("PROBLEM"), "problems come first: {}", ran.out);
+    assert_eq!(ask(&server, &["reconcile", "--json"]).exit, Exit::NeedsSomeone);
 }
 
 #[test]

@@ -144,6 +144,7 @@ fn read_schedule(mut section: Section<'_>, findings: &mut Findings<'_>) -> Sched
     let schedule = Schedule {
         sample_every: section.get("sample_every", sample, findings).unwrap_or_default(),
         push: section.get("push", cron, findings).unwrap_or_default(),
+        reconcile: section.get("reconcile", cron, findings).unwrap_or_default(),
         compact: section.get("compact", cron, findings).unwrap_or_default(),
         spread: section.get("spread", spread, findings).unwrap_or_default(),
     };
@@ -224,6 +225,7 @@ pub(super) mod tests {
         assert_eq!((clock, allowance), (ClockTrust::Auto, AllowanceRule::Latest));
         assert_eq!((schedule.sample_every, schedule.spread), (Duration::from_mins(1), Duration::from_hours(1)));
         assert_eq!((schedule.push.as_str(), schedule.compact.as_str()), ("0 0 * * * *", "0 30 3 * * *"));
+        assert_eq!(schedule.reconcile, "0 15 5 * * *");
         assert_eq!((intake.max_body, intake.max_records), (1_048_576, 1_000));
         assert_eq!((intake.dedupe_days, intake.keep_credits_days), (35, 400));
         assert_eq!((command_group, seed), (None, LinkSeed::default()));

@@ -147,9 +147,11 @@ pub struct Schedule {
     pub sample_every: Duration,
     /// Cron expression (with seconds) of the push, UTC.
     pub push: String,
+    /// Cron expression of the comparison with the provider, UTC.
+    pub reconcile: String,
     /// Cron expression of compaction and pruning, UTC.
     pub compact: String,
-    /// A VM's own steady offset is drawn from this much time after a push is due.
+    /// A VM's own steady offset is drawn from this much time after a push or a comparison is due.
     pub spread: Duration,
 }
 

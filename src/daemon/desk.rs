@@ -16,8 +16,8 @@ use crate::outbox::OutboxError;
 use crate::store::StoreError;
 use crate::wire::{
     DoctorReport, DrainReport, IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport,
-    PrepareImageRequest, RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest, SCHEMA, Status, SyncReport,
-    SyncRequest, UsageReport, VoidReport, VoidRequest,
+    PrepareImageRequest, ReconcileReport, ReconcileRequest, RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest,
+    SCHEMA, Status, SyncReport, SyncRequest, UsageReport, VoidReport, VoidRequest,
 };
 
 /// A caller that is told to come again waits this long.
@@ -59,9 +59,14 @@ impl FrontDesk {
         let offset = micros_of(self.context.steady_offset(schedule.spread));
         // The run whose turn has come but whose offset has not passed is still ahead, unless it came before the start.
         let turn_after = now.minus(offset).max(self.since);
-        let next_push = schedule::next(&schedule.push, turn_after).map(|at| at.plus(offset));
-        let next_compact = schedule::next(&schedule.compact, now);
-        Running { since: self.since, sandbox: self.sandbox, next_push, next_compact }
+        let after_offset = |cron| schedule::next(cron, turn_after).map(|at| at.plus(offset));
+        Running {
+            since: self.since,
+            sandbox: self.sandbox,
+            next_push: after_offset(&schedule.push),
+            next_reconcile: after_offset(&schedule.reconcile),
+            next_compact: schedule::next(&schedule.compact, now),
+        }
     }
 
     /// Something changed that should stand soon.
@@ -114,6 +119,10 @@ impl Desk for FrontDesk {
 
     fn sync(&self, _caller: Caller, request: SyncRequest) -> Answer<'_, SyncReport> {
         Box::pin(async move { jobs::sync(&self.context, &request).await.map_err(explain) })
+    }
+
+    fn reconcile(&self, _caller: Caller, request: ReconcileRequest) -> Answer<'_, ReconcileReport> {
+        Box::pin(async move { jobs::reconcile(&self.context, "command", &request).await.map_err(explain) })
     }
 
     fn release(&self, caller: Caller, request: ReleaseRequest) -> Answer<'_, ReleaseReport> {

@@ -1,4 +1,4 @@
-//! Activates the push job: on schedule with this VM's own offset, for retries, and when nudged.
+//! Activates the push job, and with it what else runs now and then: on schedule with this VM's own offset, for retries, and when nudged.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::jobs::{self, Context, Which};
 use crate::model::{Timestamp, micros_of};
+use crate::wire::ReconcileRequest;
 
 /// Why somebody should run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub(super) enum Nudge {
     Scheduled,
     /// Something changed: run now.
     Push(&'static str),
+    /// The schedule of the comparison with the provider fired: run after this VM's own offset.
+    Reconcile,
     /// The compaction schedule fired.
     Compact,
 }
@@ -46,8 +49,13 @@ const SOONEST: Duration = Duration::from_secs(1);
 
 /// Runs until told to stop.
 pub(super) async fn run(context: Arc<Context>, mut nudges: mpsc::Receiver<Nudge>, mut stop: watch::Receiver<bool>) {
-    let mut pusher =
-        Pusher { due: Some((Instant::now(), "start", Which::Scheduled)), wake: None, failures: 0, context };
+    let mut pusher = Pusher {
+        due: Some((Instant::now(), "start", Which::Scheduled)),
+        compare: None,
+        wake: None,
+        failures: 0,
+        context,
+    };
     loop {
         let sleep = pusher.sleep_until();
         tokio::select! {
@@ -65,6 +73,8 @@ struct Pusher {
     context: Arc<Context>,
     /// A push that was asked for, when, why and of what.
     due: Option<(Instant, &'static str, Which)>,
+    /// When what stands is to be compared.
+    compare: Option<Instant>,
     /// When the job wants to run again by itself.
     wake: Option<Timestamp>,
     failures: u32,
@@ -78,14 +88,18 @@ impl Pusher {
             now + Duration::from_micros(micros).clamp(SOONEST, LOOK_AGAIN)
         });
         let due = self.due.as_ref().map(|(at, ..)| *at);
-        wake.into_iter().chain(due).min().unwrap_or(now + LOOK_AGAIN)
+        wake.into_iter().chain(due).chain(self.compare).min().unwrap_or(now + LOOK_AGAIN)
     }
 
     async fn nudged(&mut self, nudge: Nudge) {
         match nudge {
             Nudge::Scheduled => {
-                let offset = self.context.steady_offset(self.context.settings().config.schedule.spread);
-                self.due.get_or_insert((Instant::now() + offset, "schedule", Which::Scheduled));
+                let at = self.after_offset();
+                self.due.get_or_insert((at, "schedule", Which::Scheduled));
+            }
+            Nudge::Reconcile => {
+                let at = self.after_offset();
+                self.compare.get_or_insert(at);
             }
             // Somebody changed something, so what waits out a failure need not wait longer.
             Nudge::Push(because) => self.due = Some((Instant::now(), because, Which::Now)),
@@ -97,11 +111,24 @@ impl Pusher {
         }
     }
 
+    /// This VM's own turn after a schedule fired.
+    fn after_offset(&self) -> Instant {
+        Instant::now() + self.context.steady_offset(self.context.settings().config.schedule.spread)
+    }
+
     async fn woken(&mut self) {
         if let Some((_, because, which)) = self.due.take_if(|(at, ..)| *at <= Instant::now()) {
             self.push(because, which).await;
         } else if self.wake.take_if(|at| *at <= self.context.now()).is_some() {
             self.push("retry", Which::Due).await;
+        } else if self.compare.take_if(|at| *at <= Instant::now()).is_some() {
+            self.reconcile().await;
+        }
+    }
+
+    async fn reconcile(&self) {
+        if let Err(error) = jobs::reconcile(&self.context, "schedule", &ReconcileRequest::default()).await {
+            tracing::warn!("what stands could not be compared, the next time is on schedule: {error}");
         }
     }
 

@@ -11,7 +11,7 @@ use super::pusher::{Nudge, Nudges};
 use crate::config::Schedule;
 use crate::model::Timestamp;
 
-/// What the scheduler's actors may be behind by. There are two jobs, of three messages each; the scheduler's own measure is
+/// What the scheduler's actors may be behind by. There are three jobs, of three messages each; the scheduler's own measure is
 /// for hundreds, and all of it is held in memory.
 const CHANNEL: usize = 16;
 
@@ -28,7 +28,12 @@ pub(super) async fn start(schedule: &Schedule, nudges: Nudges) -> Result<Running
         CHANNEL,
     )
     .await?;
-    for (cron, nudge) in [(&schedule.push, Nudge::Scheduled), (&schedule.compact, Nudge::Compact)] {
+    let jobs = [
+        (&schedule.push, Nudge::Scheduled),
+        (&schedule.reconcile, Nudge::Reconcile),
+        (&schedule.compact, Nudge::Compact),
+    ];
+    for (cron, nudge) in jobs {
         let nudges = nudges.clone();
         scheduler.add(Job::new(cron.as_str(), move |_, _| nudges.send(nudge))?).await?;
     }
@@ -67,6 +72,7 @@ mod tests {
             sample_every: Duration::from_mins(1),
             push: "*/4 * * * * *".to_owned(),
             spread: Duration::ZERO,
+            reconcile: "0 0 0 1 1 *".to_owned(),
             compact: "0 0 0 1 1 *".to_owned(),
         };
         let running = start(&often, send).await.unwrap();

@@ -1,19 +1,16 @@
 //! Certificate: what should stand, beside what the provider says does (rule S13).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rusqlite::Connection;
-use tokio::task::JoinSet;
 
-use super::deliver::{destination, window};
 use super::sync::obstacle;
-use super::{Context, JobError, close, roll_up, unsent};
+use super::{Context, JobError, close, roll_up, stands, unsent};
 use crate::account;
 use crate::config::Config;
 use crate::model::{ItemId, Micros, Rounding, Timestamp, Unit};
 use crate::outbox::{self, RecordState, UsageRecord};
-use crate::provider::Standing;
+use crate::provider::{ReadError, Standing};
 use crate::store::Tx;
 use crate::wire::DrainLine;
 
@@ -98,46 +95,24 @@ fn credits_due(connection: &Connection, config: &Config, now: Timestamp) -> Resu
 
 /// Compares what should stand with what the provider says does.
 pub(super) async fn read_back(context: &Arc<Context>, owed: Owed) -> Result<Certificate, JobError> {
-    let mut read = read(context, &owed.rows).await;
+    let mut read = stands::read_all(context, owed.rows.iter().map(|row| &row.record)).await;
     let mut lines = Vec::new();
     for row in owed.rows {
-        let stands = read.remove(&row.record.id).unwrap_or_else(|| Err("reading it ended early".to_owned()));
+        let stands = found(read.remove(&row.record.id));
         let why = why(context, &row.record, stands.as_ref()).await?;
         lines.push(row.shown(stands.ok(), why));
     }
     Ok(Certificate { lines, missing: owed.missing })
 }
 
-/// Side by side, so that a stuck item costs no more than its own time.
-async fn read(context: &Arc<Context>, rows: &[Row]) -> BTreeMap<i64, Result<i64, String>> {
-    let mut reading = JoinSet::new();
-    for record in rows.iter().map(|row| row.record.clone()) {
-        let context = Arc::clone(context);
-        reading.spawn(async move { (record.id, read_one(&context, &record).await) });
-    }
-    let mut read = BTreeMap::new();
-    while let Some(joined) = reading.join_next().await {
-        match joined {
-            Ok((id, found)) => drop(read.insert(id, found)),
-            Err(error) => tracing::error!("a read ended early: {error}"),
-        }
-    }
-    read
-}
-
-/// What stands in the row's own period.
-async fn read_one(context: &Context, record: &UsageRecord) -> Result<i64, String> {
-    let (provider, of, window) = (&context.settings().provider, destination(record), window(record));
-    let answer = if record.state == RecordState::Open {
-        provider.read_current(&of, window).await
-    } else {
-        provider.read_ended(&of, window).await
-    };
-    context.note_date(&answer);
-    match answer.value.map_err(|error| error.to_string())? {
-        Standing::OtherPeriod => Err("the provider has begun another period".to_owned()),
-        Standing::NotListed => Err(close::UNLISTED.to_owned()),
-        found => Ok(found.total().unwrap_or(0)),
+/// What stands, or why that is not known.
+fn found(read: Option<Result<Standing, ReadError>>) -> Result<i64, String> {
+    match read {
+        None => Err("reading it ended early".to_owned()),
+        Some(Err(error)) => Err(error.to_string()),
+        Some(Ok(Standing::OtherPeriod)) => Err("the provider has begun another period".to_owned()),
+        Some(Ok(Standing::NotListed)) => Err(close::UNLISTED.to_owned()),
+        Some(Ok(standing)) => Ok(standing.total().unwrap_or(0)),
     }
 }
 

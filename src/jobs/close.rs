@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::deliver::{destination, window};
+use super::stands::{destination, window};
 use super::{Context, JobError};
 use crate::account::{self, Subscription};
 use crate::model::{Channel, Formula, ItemId, MICROS_PER_DAY, MICROS_PER_MINUTE, Problem, Timestamp};

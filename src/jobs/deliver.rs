@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use super::{Context, JobError};
-use crate::account;
+use super::{Context, JobError, stands};
 use crate::model::{Formula, ItemId, Problem, Timestamp, micros_of};
-use crate::outbox::{self, After, At, Claim, Delivery, Fate, Held, ReadVerdict, Reader, Stands, Told, UsageRecord};
-use crate::provider::{Answer, Destination, Outcome, ReadError, Refusal, RefusalKind, SetUsage, Standing, Window};
+use crate::outbox::{self, After, At, Claim, Delivery, Fate, Held, ReadVerdict, Told, UsageRecord};
+use crate::provider::{Answer, Outcome, ReadError, Refusal, RefusalKind, SetUsage};
 
 /// How long something that needs a person waits before it is looked at again by itself.
 const PERMANENT_AGAIN: Duration = Duration::from_hours(1);
@@ -19,7 +18,6 @@ const PERMANENT_AGAIN: Duration = Duration::from_hours(1);
 const TURNS_MAX: u32 = 50;
 
 pub(super) const REFUSED: &str = "push_refused";
-const ADOPTED: &str = "units_adopted";
 const UNREADABLE: &str = "standing_unreadable";
 
 /// Which rows to look at.
@@ -114,7 +112,8 @@ pub(super) async fn deliver_one(context: &Arc<Context>, id: i64) -> Result<Deliv
     let mut read_just_now = false;
     let mut set = None;
     for _ in 0..TURNS_MAX {
-        let provider_now = match moment(context, id).await? {
+        let record = context.store.read(move |c| outbox::by_id(c, id)).await?;
+        let provider_now = match moment(context, &record) {
             Moment::Early => return Ok(Delivered::Later),
             Moment::Late => return Ok(Delivered::TooLate),
             Moment::Right(provider_now) => provider_now,
@@ -156,14 +155,20 @@ enum Moment {
     Late,
 }
 
-async fn moment(context: &Context, id: i64) -> Result<Moment, JobError> {
-    let record = context.store.read(move |c| outbox::by_id(c, id)).await?;
+fn moment(context: &Context, record: &UsageRecord) -> Moment {
     let limits = context.limits();
-    Ok(match context.provider_now(context.clock.read()) {
+    match context.provider_now(context.clock.read()) {
         Some(now) if now < record.first_send() => Moment::Early,
         Some(now) if now < record.last_send(limits) => Moment::Right(now),
         _ => Moment::Late,
-    })
+    }
+}
+
+/// Whether a push of this row could start now, and with it the read before it.
+pub(super) fn may_start(context: &Context, record: &UsageRecord) -> bool {
+    let waits = record.next_attempt.is_some_and(|at| at > context.now());
+    let is_right = matches!(moment(context, record), Moment::Right(_));
+    record.takes_totals() && record.held.is_none() && !record.shared && !waits && is_right
 }
 
 enum Sent {
@@ -177,7 +182,7 @@ async fn send(context: &Arc<Context>, id: i64, delivery: &Delivery) -> Result<Se
     let quantity = delivery.quantity;
     tracing::info!(target: "usaged::flow", item = %record.item, quantity, key = %delivery.key(), "pushed");
     let set = SetUsage {
-        to: destination(&record),
+        to: stands::destination(&record),
         quantity,
         timestamp_s: delivery.timestamp_s,
         idempotency_key: delivery.key(),
@@ -276,58 +281,20 @@ fn wish(record: &UsageRecord, quantity: i64) -> String {
 /// Reads what stands now and notes it; `Some` ends the delivery of this row.
 async fn read(context: &Arc<Context>, id: i64) -> Result<Option<Delivered>, JobError> {
     let record = context.store.read(move |c| outbox::by_id(c, id)).await?;
-    let answer = context.settings().provider.read_current(&destination(&record), window(&record)).await;
-    context.note_date(&answer);
-    let now = context.now();
-    let standing = match answer.value {
+    let standing = match stands::read_current(context, &record).await {
         Ok(standing) => standing,
         Err(error) => {
             let what = format!("what stands on {} cannot be read, so nothing is sent for it: {error}", record.item);
-            context.raise_about(record.item.as_str(), unreadable(UNREADABLE, what, &error));
+            context.raise_about(record.item.as_str(), stands::unreadable(UNREADABLE, what, &error));
             return unread(context, &record, &error).await.map(Some);
         }
     };
     context.clear_about(UNREADABLE, record.item.as_str());
-    let Some(stands) = stands(standing) else {
+    let Some(stands) = stands::stands(standing) else {
         return Ok(Some(Delivered::NeedsRefresh(None)));
     };
-    let (generation, total) = (context.generation(), stands.total);
-    let verdict = context
-        .store
-        .write(move |tx| {
-            let is_single_writer = account::is_single_writer(tx)?;
-            let reader = Reader { generation: &generation, is_single_writer, now };
-            Ok::<_, JobError>(outbox::note_read(tx, id, &stands, &reader)?)
-        })
-        .await?;
-    Ok(match verdict {
-        ReadVerdict::Held(held) => {
-            tracing::warn!(target: "usaged::flow", item = %record.item, "held: {}", held.because());
-            Some(Delivered::Held)
-        }
-        ReadVerdict::Adopted { units } => {
-            let what = format!(
-                "{units} units more stood on {} than this ledger knew of, and were taken over: it was restored from an \
-                 older copy (rule S5)",
-                record.item
-            );
-            let hint =
-                "usagectl sync shows them as adopted; what of the allowance was used before is not known any more";
-            context.raise_about(record.item.as_str(), Problem::note(ADOPTED, what, hint));
-            None
-        }
-        ReadVerdict::Lower { noted } => {
-            tracing::warn!(target: "usaged::flow", item = %record.item, total, noted, "less stands than was noted; it is set again");
-            None
-        }
-        _ => None,
-    })
-}
-
-/// A read that failed: good to know while it may pass by itself, somebody's matter where it will not.
-pub(super) fn unreadable(code: &str, what: String, error: &ReadError) -> Problem {
-    let make = if error.passing { Problem::note } else { Problem::needs_someone };
-    make(code, what, error.refusal.hint())
+    let verdict = stands::note(context, &record, stands).await?;
+    Ok(matches!(verdict, ReadVerdict::Held(_)).then_some(Delivered::Held))
 }
 
 /// A read that failed has the row wait, as a push that failed does.
@@ -341,23 +308,6 @@ async fn unread(context: &Context, record: &UsageRecord, error: &ReadError) -> R
     let (id, why) = (record.id, error.to_string());
     context.store.write(move |tx| outbox::postpone(tx, id, again_at, &why)).await?;
     Ok(Delivered::Later)
-}
-
-/// What stands, in the outbox's words; `None` where the period was not found.
-pub(super) fn stands(standing: Standing) -> Option<Stands> {
-    let total = standing.total()?;
-    let days = if let Standing::Days(days) = standing { Some(days) } else { None };
-    Some(Stands { total, days })
-}
-
-/// Where a row's total goes.
-pub(super) fn destination(record: &UsageRecord) -> Destination {
-    Destination { item: record.item.clone(), customer: record.customer.clone(), channel: record.channel.clone() }
-}
-
-/// The period that a row's reads are about.
-pub(super) fn window(record: &UsageRecord) -> Window {
-    Window { period: record.period, timestamp_s: record.timestamp_s }
 }
 
 /// The item was not found twice in a row.

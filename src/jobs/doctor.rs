@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System, get_current_pid};
 
-use super::{Context, JobError, deliver, roll_up};
+use super::{Context, JobError, deliver, roll_up, stands};
 use crate::account::{self, AccountError};
 use crate::config::{self, KEY_EXPOSED};
 use crate::model::{Source, SubscriptionId};
@@ -247,7 +247,7 @@ async fn items(context: &Arc<Context>) -> Result<Vec<Check>, JobError> {
                 }
             }
         }
-        let answer = settings.provider.read_current(&deliver::destination(record), deliver::window(record)).await;
+        let answer = settings.provider.read_current(&stands::destination(record), stands::window(record)).await;
         context.note_date(&answer);
         checks.push(match answer.value {
             Ok(_) => check(&name, Verdict::Ok, format!("what stands can be read, by {}", record.channel.words()), ""),

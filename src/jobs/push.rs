@@ -47,7 +47,7 @@ pub async fn push(context: &Arc<Context>, because: &str, which: Which) -> Result
     }
     let (why, started) = (because.to_owned(), context.now());
     context.store.write(move |tx| run::begin(tx, "push", &why, started)).await?;
-    let pushed = reconcile(context, which).await;
+    let pushed = bring(context, which).await;
     let result = match &pushed {
         Ok(pushed) => format!("{} set, {} waiting", pushed.set, pushed.waiting),
         Err(error) => format!("failed: {error}"),
@@ -68,17 +68,22 @@ pub async fn push(context: &Arc<Context>, because: &str, which: Which) -> Result
     pushed
 }
 
-async fn reconcile(context: &Arc<Context>, which: Which) -> Result<Pushed, JobError> {
+/// Samples, reads the subscriptions where that is due, and rates everything. False where nothing is billed.
+pub(super) async fn prepare(context: &Arc<Context>) -> Result<bool, JobError> {
     sample::sample(context).await?;
     let bills = !matches!(context.settings().provider, Provider::None);
     let refreshed = if bills && needs_refresh(context).await? { refresh::refresh(context).await } else { Ok(()) };
     roll_up::roll_up(context).await?;
-    if !bills {
-        return Ok(Pushed::default());
-    }
     // Without the provider's clock nothing may be sent; with it, a subscription that cannot be read stops no other.
-    if context.provider_now(context.clock.read()).is_none() {
+    if bills && context.provider_now(context.clock.read()).is_none() {
         refreshed?;
+    }
+    Ok(bills)
+}
+
+async fn bring(context: &Arc<Context>, which: Which) -> Result<Pushed, JobError> {
+    if !prepare(context).await? {
+        return Ok(Pushed::default());
     }
     // What waits out a failure would wait until it is too late.
     let by_itself = matches!(which, Which::Due | Which::Scheduled);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Context, JobError, deliver, link, periods, unseen};
+use super::{Context, JobError, link, periods, stands, unseen};
 use crate::account;
 use crate::model::{SubscriptionId, Timestamp};
 use crate::outbox::{self, Unseen};
@@ -49,7 +49,7 @@ async fn refresh_one(context: &Arc<Context>, subscription: &SubscriptionId) -> R
         Ok(view) => view,
         Err(error) => {
             let what = format!("the subscription {subscription} cannot be read: {error}");
-            context.raise_about(subscription.as_str(), deliver::unreadable(UNREADABLE, what, &error));
+            context.raise_about(subscription.as_str(), stands::unreadable(UNREADABLE, what, &error));
             return Err(error.into());
         }
     };

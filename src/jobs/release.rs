@@ -4,26 +4,29 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::deliver::{destination, stands, window};
-use super::{Context, JobError};
-use crate::model::ItemId;
-use crate::outbox::{self, RecordState, UsageRecord};
+use super::{Context, JobError, stands};
+use crate::model::{Channel, Formula, ItemId};
+use crate::outbox::{self, UsageRecord};
 use crate::store::{Tx, audit};
 use crate::wire::{ReleaseReport, ReleaseRequest, SCHEMA};
+
+const SEGMENT: &str = "segment_changed";
+const MISSING: &str = "item_missing";
 
 /// The command that settles a change of item or price.
 pub(super) fn link_again(record: &UsageRecord) -> String {
     format!("usagectl link --customer {} --subscription {}", record.customer, record.subscription)
 }
 
-/// Reads what stands now, and lets the held row go on from there.
+/// Reads what stands now, and lets the held row go on from there. Of several held periods of the item it is the oldest
+/// whose total may still be sent.
 pub async fn release(context: &Arc<Context>, request: &ReleaseRequest, actor: &str) -> Result<ReleaseReport, JobError> {
     let _one_at_a_time = context.pushing.lock().await;
     let item = ItemId::new(&*request.item)
         .map_err(|error| JobError::refused("bad_id", error.to_string(), "usagectl status names the item"))?;
     let wanted = item.clone();
     let records = context.store.read(outbox::unfinished).await?;
-    let is_held = |r: &&UsageRecord| r.item == wanted && r.state == RecordState::Open && r.held.is_some();
+    let is_held = |r: &&UsageRecord| r.item == wanted && r.takes_totals() && r.held.is_some();
     let Some(record) = records.iter().find(is_held) else {
         if let Some(report) = leave_unseen(context, &item, request, actor).await? {
             return Ok(report);
@@ -34,27 +37,15 @@ pub async fn release(context: &Arc<Context>, request: &ReleaseRequest, actor: &s
             "usagectl status lists what is held",
         ));
     };
-    if record.held.as_ref().is_some_and(|(code, _)| code == "segment_changed") {
-        return Err(JobError::refused(
-            "segment_changed",
-            format!("{item} is held because item or price changed, and only a link can go on from there (rule R5)"),
-            link_again(record),
-        ));
-    }
-    let answer = context.settings().provider.read_current(&destination(record), window(record)).await;
-    context.note_date(&answer);
-    let stands = stands(answer.value?).ok_or_else(|| {
+    refuse_segment(record)?;
+    let stands = stands::stands(stands::read(context, record).await?).ok_or_else(|| {
         JobError::refused("period_rolled", "the provider has begun another period", "usagectl sync, then look again")
     })?;
-    let (record, adopt, now, total) = (record.clone(), request.adopt, context.now(), stands.total);
+    let what = what(record, stands.total, request.adopt);
+    let (record, adopt, now) = (record.clone(), request.adopt, context.now());
     let (because, actor) = (request.because.clone(), actor.to_owned());
     let taken = move |tx: &Tx<'_>| outbox::take_over(tx, &record, &stands, adopt, &because, &actor, now);
     context.store.write(taken).await?;
-    let what = if adopt {
-        format!("the {total} units that stand on {item} stay; later usage goes on top of them")
-    } else {
-        format!("the next push sets our own total over the {total} units that stand on {item}")
-    };
     Ok(ReleaseReport { schema: SCHEMA, item: item.to_string(), what })
 }
 
@@ -83,4 +74,64 @@ async fn leave_unseen(
         ),
     };
     Ok(Some(ReleaseReport { schema: SCHEMA, item: item.to_string(), what }))
+}
+
+/// A total may be billed twice on a row whose price changed inside its period, whichever of the two is chosen.
+fn refuse_segment(record: &UsageRecord) -> Result<(), JobError> {
+    match &record.held {
+        Some((code, because)) if code == SEGMENT => {
+            let what =
+                format!("{} is held because {because}: neither to adopt nor to overwrite settles that", record.item);
+            Err(JobError::refused("segment_changed", what, link_again(record)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What settles a held row, by the code it is held under.
+pub(super) fn way_out(item: &ItemId, code: &str) -> String {
+    match code {
+        SEGMENT => "usagectl link again, so that what the item costs now is known from the next period on; what is \
+                    missing in this one is listed when it closes, to be billed by hand"
+            .to_owned(),
+        MISSING => format!(
+            "gone for good: usagectl link to the item in its place; or was the key of another account: put the right one \
+             in place, then: usagectl release {item} --overwrite --because …"
+        ),
+        "probe_unclear" => format!(
+            "usagectl release {item} --adopt --because … leaves all that stands and goes on top of it; --overwrite is \
+             held again where it lies beside our own record"
+        ),
+        _ => format!(
+            "usagectl release {item} --adopt or --overwrite --because …: what stands is kept, and ours goes on top of it, or \
+             our own total takes its place"
+        ),
+    }
+}
+
+/// Whether a held row is one of figures that differ, which a comparison shows.
+pub(super) fn is_about_figures(code: &str) -> bool {
+    !matches!(code, SEGMENT | MISSING)
+}
+
+/// What becomes of what stands, by the channel's own measure.
+fn what(record: &UsageRecord, total: i64, adopt: bool) -> String {
+    let UsageRecord { item, channel, .. } = record;
+    if adopt {
+        return format!("the {total} units that stand on {item} stay; later usage goes on top of them");
+    }
+    match (channel, channel.formula()) {
+        (_, Some(Formula::Sum)) => {
+            format!(
+                "the next push adds to the {total} units that stand on {item}, or takes off, what our own total differs by"
+            )
+        }
+        (_, Some(Formula::SumOfDays)) => {
+            format!("the next push sets our own share over each day of the {total} units that stand on {item}")
+        }
+        (Channel::UsageRecords, _) => format!(
+            "the next push sets our own total over the {total} units that stand on {item}, and reads whether it met them"
+        ),
+        _ => format!("the next push sets our own total over the {total} units that stand on {item}"),
+    }
 }

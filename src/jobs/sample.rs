@@ -8,7 +8,7 @@ use crate::clock::trust::Placement;
 use crate::ledger::coverage::{self, How, Round};
 use crate::ledger::{self, placement, samples};
 use crate::model::{MICROS_PER_MINUTE, MeterName, Micros, Problem, Sample, micros_of};
-use crate::outbox;
+use crate::outbox::{self, Break};
 
 /// A wall clock that moves this much against the time since boot has been set (rule S5); less is slewing.
 const JUMP_US: i64 = MICROS_PER_MINUTE;
@@ -128,7 +128,7 @@ async fn draw_after_jump(context: &Context, reading: Reading) -> Result<(), JobE
     };
     let now = context.utc(reading);
     tracing::warn!("the wall clock was set; what stands at the provider is read again before anything is sent");
-    let drawn = context.store.write(move |tx| outbox::draw(tx, random, "wall clock jumped", now)).await?;
+    let drawn = context.store.write(move |tx| outbox::draw(tx, random, Break::ClockJump, now)).await?;
     // Only now: a jump that could not be noted is seen again by the next round.
     let mut live = context.live();
     live.generation = drawn;

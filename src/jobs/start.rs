@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rusqlite::Connection;
+
 use super::{Context, JobError, Settings};
 use crate::account::{self, Identity};
 use crate::clock::Clock;
 use crate::ledger;
 use crate::model::Problem;
-use crate::outbox;
+use crate::outbox::{self, Break};
 use crate::sources::Machine;
 use crate::store::Store;
 
@@ -38,7 +40,7 @@ pub async fn start(mut parts: Parts) -> Result<Arc<Context>, JobError> {
         .store
         .write(move |tx| {
             let identity = account::judge_identity(tx, &machine, now)?;
-            let generation = outbox::draw(tx, random, "start", now)?;
+            let generation = outbox::draw(tx, random, because(tx)?, now)?;
             Ok::<_, JobError>((identity, generation))
         })
         .await?;
@@ -54,6 +56,12 @@ pub async fn start(mut parts: Parts) -> Result<Arc<Context>, JobError> {
     context.recall_date().await?;
     know_meters(&context).await?;
     Ok(context)
+}
+
+/// Whether the ledger says that it was left in order (rule S5: a restored copy does not).
+fn because(connection: &Connection) -> Result<Break, JobError> {
+    let stopped = ledger::coverage::was_stopped(connection)?;
+    Ok(if stopped { Break::Start } else { Break::StartWithoutStop })
 }
 
 /// Makes the configured meters known to the ledger. Also after a reload.

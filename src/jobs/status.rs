@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::context::limits;
 use super::sync::shown_segment;
 use super::usage::{self, Figures, Window};
-use super::{Context, JobError, Settings, release, roll_up, run};
+use super::{Context, JobError, Settings, drift, release, roll_up, run};
 use crate::account::{self, Item};
 use crate::clock::trust::Placement;
 use crate::ledger;
@@ -33,6 +33,8 @@ pub struct Running {
     pub sandbox: bool,
     /// When the next push is due.
     pub next_push: Option<Timestamp>,
+    /// When the next comparison with the provider is due.
+    pub next_reconcile: Option<Timestamp>,
     /// When the next compaction is due.
     pub next_compact: Option<Timestamp>,
 }
@@ -283,7 +285,7 @@ fn coverage(connection: &Connection, window: &Window, now: Timestamp) -> Result<
 
 fn jobs(connection: &Connection, running: &Running) -> Result<Vec<JobStatus>, JobError> {
     let runs = run::runs(connection)?;
-    Ok([("push", running.next_push), ("compact", running.next_compact)]
+    Ok([("push", running.next_push), ("reconcile", running.next_reconcile), ("compact", running.next_compact)]
         .into_iter()
         .map(|(name, next)| {
             let last = runs.iter().find(|run| run.job == name);
@@ -306,6 +308,7 @@ fn stored_problems(connection: &Connection, settings: &Settings, now: Timestamp)
     for record in outbox::unfinished(connection)? {
         problems.extend(record_problem(&record, settings, now));
     }
+    problems.extend(closed_differing(connection, now)?);
     for stretch in outbox::unseen(connection)? {
         problems.push(unseen_problem(connection, settings, &stretch)?);
     }
@@ -430,6 +433,16 @@ fn closed_problems(closed: &UsageRecord) -> Vec<Problem> {
     problems
 }
 
+/// The provider says something else of a closed period than it was closed with.
+fn closed_differing(connection: &Connection, now: Timestamp) -> Result<Vec<Problem>, JobError> {
+    let problem = |closed: UsageRecord| {
+        let drift = closed.drift.filter(|_| closed.held_units == 0)?;
+        let what = format!("{} until {}: {drift}", closed.item, closed.period.to);
+        Some(Problem::needs_someone("closed_period_differs", what, drift::SETTLED))
+    };
+    Ok(outbox::closed_lately(connection, now)?.into_iter().filter_map(problem).collect())
+}
+
 fn record_problem(record: &UsageRecord, settings: &Settings, now: Timestamp) -> Option<Problem> {
     let item = &record.item;
     if let Some((_, because)) = record.held.as_ref().filter(|(code, _)| code == "subscription_ended") {
@@ -443,8 +456,11 @@ fn record_problem(record: &UsageRecord, settings: &Settings, now: Timestamp) -> 
     if let Some((code, because)) = &record.held {
         let hint = if outbox::is_of_a_change(code) {
             format!("usagectl sync shows the figures; then {}", release::link_again(record))
+        } else if release::is_about_figures(code) {
+            let way_out = release::way_out(item, code);
+            format!("usagectl reconcile --item {item} shows the figures; then {way_out}")
         } else {
-            format!("usagectl sync shows the figures; then usagectl release {item} --adopt or --overwrite --because …")
+            release::way_out(item, code)
         };
         let what = format!("{item} is held: {because}");
         return Some(Problem::needs_someone(&format!("held_{code}"), what, hint));

@@ -68,7 +68,7 @@ fn close(tx: &Tx<'_>, record: &UsageRecord, total: i64, now: Timestamp) -> Resul
     tx.execute(
         "UPDATE usage_record SET state = 'closed', standing = ?2, standing_us = ?3, next_attempt_us = NULL,
                 adopted = adopted + ?4, target = target + ?4, held_units = ?5,
-                drift = CASE WHEN ?5 > 0 THEN ?6 ELSE drift END
+                drift = CASE WHEN ?5 > 0 THEN ?6 END
          WHERE id = ?1",
         (record.id, total, now.micros(), foreign, unseen, standing::not_counted(answered, total)),
     )?;

@@ -118,7 +118,7 @@ fn placed_before(
 mod tests {
     use super::*;
     use crate::model::{BillingMeter, Channel, Span};
-    use crate::outbox::{Generation, NewRecord, ReadVerdict, Reader, Stands, draw, ensure, note_read};
+    use crate::outbox::{Break, Generation, NewRecord, ReadVerdict, Reader, Stands, draw, ensure, note_read};
     use crate::store::{Store, StoreError};
 
     fn at(day: u32, hour: u32) -> Timestamp {
@@ -130,7 +130,7 @@ mod tests {
         let store = Store::open(&dir.path().join("usage.db")).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let done: Result<(), StoreError> = runtime.block_on(store.write(move |tx| {
-            let generation = draw(tx, 1, "a test", at(5, 0)).unwrap();
+            let generation = draw(tx, 1, Break::Start, at(5, 0)).unwrap();
             let id = ensure(tx, &new(formula, Span::new(at(5, 0), at(30, 0)))).unwrap();
             test(tx, &generation, id);
             Ok(())

@@ -13,12 +13,34 @@ pub struct Generation {
     pub token: String,
 }
 
+/// Why a generation begins: what this ledger knows may not be the newest there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Break {
+    /// The agent started, and the one before had noted that it stopped.
+    Start,
+    /// The agent started, and the one before had noted no stop: it was killed, or this is a copy of a running ledger.
+    StartWithoutStop,
+    /// The wall clock was set, as after a restored snapshot.
+    ClockJump,
+}
+
+impl Break {
+    /// The word in the table.
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::StartWithoutStop => "start, no stop was noted",
+            Self::ClockJump => "wall clock jumped",
+        }
+    }
+}
+
 /// Stores a new generation; `random` comes from the caller, so that simulations can repeat themselves.
-pub fn draw(tx: &Tx<'_>, random: u64, because: &str, now: Timestamp) -> Result<Generation, OutboxError> {
+pub fn draw(tx: &Tx<'_>, random: u64, because: Break, now: Timestamp) -> Result<Generation, OutboxError> {
     let token = format!("{random:016x}");
     tx.execute(
         "INSERT INTO generation (token, drawn_us, because) VALUES (?1, ?2, ?3)",
-        (&token, now.micros(), because),
+        (&token, now.micros(), because.word()),
     )?;
     Ok(Generation { id: tx.last_insert_rowid(), token })
 }

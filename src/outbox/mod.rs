@@ -16,6 +16,7 @@ mod day_share;
 mod deadline;
 mod delivery;
 mod event_time;
+mod evidence;
 mod generation;
 mod hold;
 mod record;
@@ -23,7 +24,7 @@ mod segment;
 mod settle;
 mod standing;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod unseen;
 
 pub use backoff::retry_delay;
@@ -35,7 +36,8 @@ pub use cut::{cut_short, end_unbilled};
 pub use day_share::save_days;
 pub use deadline::Limits;
 pub use delivery::{Delivery, DeliveryState, last_accepted_at, last_sent};
-pub use generation::{Generation, draw};
+pub use evidence::{SinceNoted, caused, closed_lately, lags, note_closed_read, since_noted};
+pub use generation::{Break, Generation, draw};
 pub use hold::{Held, hold, is_of_a_change, take_over};
 pub use record::{
     Falls, NewRecord, Rated, RecordState, UsageRecord, by_id, closed_since, end_period, ensure, known_standing,

@@ -16,7 +16,7 @@ use crate::store::{Tx, audit};
 
 /// A request that was given up is taken to be on its way for so long; two pushes of an hourly schedule fall into it. A
 /// meter's summary may lag as long behind what was answered.
-const STRAGGLES_US: i64 = 2 * MICROS_PER_HOUR;
+pub(super) const STRAGGLES_US: i64 = 2 * MICROS_PER_HOUR;
 
 /// What stands, as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]

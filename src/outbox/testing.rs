@@ -1,10 +1,10 @@
-//! What the room's tests share.
+//! What tests share.
 
 use super::{Falls, RecordState, UsageRecord};
 use crate::model::{Channel, CustomerId, ItemId, MeterName, PriceId, Rounding, Span, SubscriptionId, Timestamp};
 
 /// An open row of November 2026 on which nothing stands.
-pub(super) fn record(channel: Channel) -> UsageRecord {
+pub(crate) fn record(channel: Channel) -> UsageRecord {
     let from = Timestamp::parse("2026-11-01T00:00:00Z").unwrap();
     UsageRecord {
         id: 1,

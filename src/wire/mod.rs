@@ -8,6 +8,7 @@ mod drain;
 mod error;
 mod identity;
 mod link;
+mod reconcile;
 mod record;
 mod status;
 mod sync;
@@ -18,6 +19,7 @@ pub use drain::{DrainLine, DrainReport, DrainRequest};
 pub use error::ErrorBody;
 pub use identity::{IdentityReport, IdentityRequest, PrepareImageReport, PrepareImageRequest, ThisVm};
 pub use link::{LinkReport, LinkRequest, LinkedItem, ReleaseReport, ReleaseRequest};
+pub use reconcile::{Cause, ReconcileLine, ReconcileReport, ReconcileRequest};
 pub use record::{RecordAnswer, RecordInput, RecordOutcome, RecordReport, VoidReport, VoidRequest};
 pub use status::{
     ClockStatus, CoverageStatus, DatabaseStatus, JobStatus, LinkStatus, MeterStatus, PushStatus, Status, UnsentStatus,

@@ -20,6 +20,7 @@ mod lemon_squeezy;
 mod meters;
 mod month;
 mod periods;
+mod reconcile;
 mod segments;
 mod storms;
 mod table;

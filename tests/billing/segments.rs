@@ -356,7 +356,7 @@ fn r5_a_new_item_in_place_of_the_old_bills_each_unit_once() {
                 shop.replace(&dearer).await;
                 shop.relink().await;
                 let is_clear = match billing {
-                    Billing::UsageRecords | LAST => true,
+                    Billing::UsageRecords | Billing::LemonSqueezy | LAST => true,
                     SUM => (removed == RemovedUsage::Billed) != (added == AddedUsage::WholePeriod),
                     Billing::Meters(..) => (removed, added) == (RemovedUsage::Dropped, AddedUsage::WholePeriod),
                 };

@@ -381,7 +381,8 @@ impl Vm {
 
     /// What status says.
     pub(crate) async fn status(&self) -> Status {
-        let running = Running { since: self.now(), sandbox: false, next_push: None, next_compact: None };
+        let running =
+            Running { since: self.now(), sandbox: false, next_push: None, next_reconcile: None, next_compact: None };
         jobs::status(self.context(), running).await.unwrap()
     }
 
@@ -399,18 +400,27 @@ impl Vm {
     /// The disk as it was then; the agent is started on it.
     pub(crate) async fn restore(&mut self, snapshot: &[(PathBuf, Vec<u8>)]) {
         self.kill();
-        // The killed agent's threads close the old file on their own time, and delete its WAL by name as they do.
+        // The killed agent's threads close the old file on their own time, and delete its WAL by name before they do;
+        // where both close at once, neither does.
         let closed = Instant::now() + Duration::from_secs(20);
-        while self.dir.path().join("usage.db-wal").exists() {
+        while self.holds_database_open() {
             assert!(Instant::now() < closed, "the killed agent still holds usage.db open");
             std::thread::yield_now();
             tokio::task::yield_now().await;
         }
-        drop(std::fs::remove_file(self.dir.path().join("usage.db")));
+        for name in ["usage.db", "usage.db-wal", "usage.db-shm"] {
+            drop(std::fs::remove_file(self.dir.path().join(name)));
+        }
         for (path, bytes) in snapshot {
             std::fs::write(path, bytes).unwrap();
         }
         self.start().await;
+    }
+
+    fn holds_database_open(&self) -> bool {
+        let database = self.dir.path().join("usage.db");
+        let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        open.filter_map(|file| std::fs::read_link(file.path()).ok()).any(|path| path == database)
     }
 
     pub(crate) async fn sample(&self) {
@@ -526,7 +536,8 @@ impl Vm {
 
     /// What `status` says needs someone, or is good to know.
     pub(crate) async fn problems(&self) -> Vec<Problem> {
-        let running = Running { since: self.now(), sandbox: true, next_push: None, next_compact: None };
+        let running =
+            Running { since: self.now(), sandbox: true, next_push: None, next_reconcile: None, next_compact: None };
         jobs::status(self.context(), running).await.unwrap().problems
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Account, Process, Stripe, Vm, until};
+use crate::harness::{Account, Process, Stripe, Vm, config, until};
 
 /// A daemon that had set 5 finds more after a restart, at a timestamp of the test's choice.
 fn surprised(stripe: &Stripe, vm: &Vm, account: &Account, own_timestamp: bool) -> Process {
@@ -176,4 +176,31 @@ fn m9_a_mistake_taken_back_lowers_what_stands() {
     assert!(again.out.starts_with("duplicate"), "an id that was taken back stays used: {again:?}");
     let unknown = vm.ctl(&["void", "api_credits", "--id", "never was", "--because", "x"]);
     assert_eq!(unknown.code, 1, "{unknown:?}");
+}
+
+#[test]
+fn s5_another_writer_is_found_by_schedule_between_two_pushes() {
+    let stripe = Stripe::start();
+    let account = stripe.books.subscribe("price_api_overage");
+    let vm = Vm::billed(&stripe, &account);
+    let rarely = config(&stripe.books.base_url())
+        .replace(r#"push = "* * * * * *""#, "push = \"0 0 0 1 1 *\"\nreconcile = \"* * * * * *\"");
+    vm.configure(&rarely);
+    let _daemon = vm.start_linked();
+    vm.spend("order-1", "12");
+    assert_eq!(vm.sync(&["--commit"]).1["stands"], 5);
+    let fine = vm.ctl(&["reconcile"]);
+    assert_eq!(fine.code, 0, "{fine:?}");
+    stripe.books.set_usage(&account.item, 40, stripe.books.now());
+    // It is held, though nothing is pushed.
+    vm.problem("held_higher_than_caused");
+    let found = vm.ctl(&["reconcile", "--item", &account.item]);
+    assert_eq!(found.code, 5, "{found:?}");
+    for words in ["PROBLEM", "another writer", "caused 5 at most", "usagectl release"] {
+        assert!(found.out.contains(words), "{words} is not in {found:?}");
+    }
+    let status = vm.status();
+    let job = status["jobs"].as_array().unwrap().iter().find(|job| job["name"] == "reconcile").unwrap();
+    assert!(job["next_at"].is_string() && job["last_at"].is_string(), "{job:#}");
+    assert_eq!(stripe.books.total(&account.item), 45, "nothing was sent");
 }

@@ -47,6 +47,8 @@ fn the_socket_and_the_loopback_address_serve_the_same_metrics() {
     let vm = listening_on("127.0.0.1:0");
     let daemon = vm.start();
     until("a sample was taken", || if vm.status()["last_sample"].is_string() { Ok(()) } else { Err("not yet") });
+    // Its run is one of the series from then on.
+    vm.await_push();
     let address = address(&daemon);
     let (here, there) = (vm.ask("GET", "/metrics", "").unwrap(), scrape(&address, &address, "/metrics"));
     for answer in [&here, &there] {

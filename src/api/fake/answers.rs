@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use crate::model::Problem;
 use crate::wire::{
-    DoctorReport, DrainReport, IdentityReport, LinkReport, PrepareImageReport, ReleaseReport, SCHEMA, Status,
-    SyncReport, UsageReport, VoidReport,
+    Cause, DoctorReport, DrainReport, IdentityReport, LinkReport, PrepareImageReport, ReconcileReport, ReleaseReport,
+    SCHEMA, Status, SyncReport, UsageReport, VoidReport,
 };
 
 fn of<T: DeserializeOwned>(value: Value) -> T {
@@ -196,6 +196,44 @@ pub(crate) fn not_drained() -> DrainReport {
         ],
         "missing": ["api_credits: 3 units wait for a later period, which a deleted VM does not have"], "notes": []
     }))
+}
+
+pub(crate) fn reconciled() -> ReconcileReport {
+    let line = |meter: &str, item: &str, period: [&str; 2], state: &str, units: i64| {
+        json!({
+            "meter": meter, "item": item, "channel": "usage records", "period_from": period[0], "period_to": period[1],
+            "state": state, "target": units, "noted": units, "stands": units, "cause": "agrees", "why": "", "held": null,
+            "needs_someone": false, "hint": null
+        })
+    };
+    let (october, november) =
+        (["2026-10-01T00:00:00Z", "2026-11-01T00:00:00Z"], ["2026-11-01T00:00:00Z", "2026-12-01T00:00:00Z"]);
+    of(json!({
+        "schema": 1, "needs_someone": false, "notes": [],
+        "lines": [
+            line("api_credits", "si_api", november, "open", 2_345), line("compute_hours", "si_compute", november, "open", 21),
+            line("compute_hours", "si_compute", october, "closed", 44)
+        ]
+    }))
+}
+
+pub(crate) fn drifted() -> ReconcileReport {
+    let mut report = reconciled();
+    let held = "2400 units stand there and this ledger caused at most 2345: it was restored from an older copy, or \
+                somebody else writes to the item (rule S5)";
+    report.needs_someone = true;
+    report.lines[0].stands = Some(2_400);
+    report.lines[0].cause = Cause::AnotherWriter;
+    report.lines[0].why = "2400 stand, and this ledger caused 2345 at most. It has been kept without a break since \
+                           2026-11-14T09:07:31Z"
+        .to_owned();
+    report.lines[0].held = Some(held.to_owned());
+    report.lines[0].needs_someone = true;
+    report.lines[0].hint = Some("usagectl release si_api --adopt or --overwrite --because …".to_owned());
+    report.lines[1].stands = None;
+    report.lines[1].cause = Cause::Unreadable;
+    report.lines[1].why = "the connection was lost".to_owned();
+    report
 }
 
 pub(crate) fn release() -> ReleaseReport {

@@ -14,8 +14,8 @@ pub(crate) use server::Server;
 use super::{Answer, ApiError, Caller, Desk, Record};
 use crate::wire::{
     DoctorReport, DrainReport, IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport,
-    PrepareImageRequest, RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest, Status, SyncReport, SyncRequest,
-    UsageReport, VoidReport, VoidRequest,
+    PrepareImageRequest, ReconcileReport, ReconcileRequest, RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest,
+    Status, SyncReport, SyncRequest, UsageReport, VoidReport, VoidRequest,
 };
 
 /// The desk of a test.
@@ -99,6 +99,12 @@ impl Desk for FakeDesk {
         self.note(format!("sync {request:?}"));
         let refused = self.refuses.load(Ordering::SeqCst);
         now(Ok(SyncReport { committed: request.commit, refused, ..answers::sync() }))
+    }
+
+    fn reconcile(&self, _: Caller, request: ReconcileRequest) -> Answer<'_, ReconcileReport> {
+        self.note(format!("reconcile {request:?}"));
+        let differs = self.refuses.load(Ordering::SeqCst);
+        now(Ok(if differs { answers::drifted() } else { answers::reconciled() }))
     }
 
     fn identity(&self, _: Caller, request: IdentityRequest) -> Answer<'_, IdentityReport> {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::super::{Context, JobError, deliver};
+use super::super::{Context, JobError, deliver, stands};
 use super::Checked;
 use crate::model::{Channel, CustomerId, Formula, ItemId, PriceId};
 use crate::outbox::{self, GoesOn, ReadVerdict, Reader, RecordState, Segment, UsageRecord};
@@ -270,7 +270,7 @@ impl Evidence {
 /// `Err` is why it cannot be told.
 async fn read_whole(context: &Arc<Context>, row: &UsageRecord) -> Result<Result<i64, String>, JobError> {
     let provider = context.settings().provider.clone();
-    let (of, window) = (deliver::destination(row), deliver::window(row));
+    let (of, window) = (stands::destination(row), stands::window(row));
     // A usage record may be in a stretch that the change has ended.
     let answer = match row.channel {
         Channel::Meter(_) => provider.read_current(&of, window).await,
@@ -278,7 +278,7 @@ async fn read_whole(context: &Arc<Context>, row: &UsageRecord) -> Result<Result<
     };
     context.note_date(&answer);
     let stands = match answer.value {
-        Ok(standing) => deliver::stands(standing),
+        Ok(standing) => stands::stands(standing),
         Err(error) => return Ok(Err(format!("what stands on {} cannot be read: {error}", row.item))),
     };
     let Some(stands) = stands else {
@@ -334,12 +334,11 @@ async fn other_record(
     if !is_there && let Err(why) = read_billed(context, earlier, item, None).await {
         return unclear(format!("{item} is gone, and what is billed of it {why}"));
     }
-    let answer =
-        context.settings().provider.read_current(&deliver::destination(earlier), deliver::window(earlier)).await;
+    let answer = context.settings().provider.read_current(&stands::destination(earlier), stands::window(earlier)).await;
     context.note_date(&answer);
     let now = context.now();
     let found = match answer.value {
-        Ok(standing) => deliver::stands(standing),
+        Ok(standing) => stands::stands(standing),
         Err(error) if error.refusal.kind == RefusalKind::Missing => None,
         Err(error) => return unclear(format!("what stands on {item} cannot be read: {error}")),
     };

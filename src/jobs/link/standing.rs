@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::{Context, JobError, deliver};
+use super::super::{Context, JobError, stands};
 use super::Checked;
 use crate::account::Item;
 use crate::model::{CustomerId, MachineIdentity};
@@ -27,7 +27,7 @@ pub(super) async fn check_items(
         let window = Window { period: view.period, timestamp_s };
         let answer = context.settings().provider.read_current(&of, window).await;
         context.note_date(&answer);
-        let found = deliver::stands(answer.value?).unwrap_or(Stands { total: 0, days: None });
+        let found = stands::stands(answer.value?).unwrap_or(Stands { total: 0, days: None });
         let from = view.period.from;
         let known =
             context.store.read(move |c| outbox::known_standing(c, &of.item, &of.customer, &of.channel, from)).await?;

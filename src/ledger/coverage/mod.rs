@@ -10,7 +10,7 @@ mod waiting;
 use rusqlite::Connection;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
-pub use rounds::{How, Round, last_sample, note, note_stop};
+pub use rounds::{How, Round, last_sample, note, note_stop, was_stopped};
 pub(super) use waiting::settle;
 
 use super::LedgerError;
@@ -109,6 +109,19 @@ pub struct Coverage {
     pub gaps: Vec<Gap>,
 }
 
+/// How much of a stretch this ledger was not kept in, microseconds: the agent did not run, or nothing is known of that
+/// time. A suspended machine and a database that took no writes are no absence: the same process went on.
+pub fn absent_us(conn: &Connection, span: Span) -> Result<i64, LedgerError> {
+    let coverage = of(conn, span)?;
+    let kept_us = coverage.gaps.iter().fold(coverage.observed_us, |kept_us, gap| match gap.reason {
+        // Observed all the same, though by the next process.
+        State::AgentStoppedBridged => kept_us.saturating_sub(gap.span.micros()),
+        State::Suspended | State::DatabaseUnavailable => kept_us.saturating_add(gap.span.micros()),
+        _ => kept_us,
+    });
+    Ok(span.micros().saturating_sub(kept_us).max(0))
+}
+
 /// Coverage of a stretch of time. Time before the first sample ever is neither observed nor a gap.
 pub fn of(conn: &Connection, span: Span) -> Result<Coverage, LedgerError> {
     let mut rows = conn.prepare_cached(
@@ -155,6 +168,20 @@ mod tests {
             assert_eq!(coverage.gaps, [gap(10, 20, State::VmOff), gap(20, 25, State::AgentStoppedBridged)]);
             assert_eq!(of(tx, Span::new(at(-9), at(-5))).unwrap(), Coverage { observed_us: 0, gaps: vec![] });
             assert_eq!(of(tx, Span::new(at(10), at(12))).unwrap().gaps, [gap(10, 12, State::VmOff)]);
+        });
+    }
+
+    #[test]
+    fn s5_a_ledger_was_absent_where_no_process_of_its_own_went_on() {
+        in_ledger(|tx| {
+            use State::{AgentStoppedBridged, DatabaseUnavailable, Observed, Suspended, VmOff};
+            let states = [Observed, Suspended, DatabaseUnavailable, AgentStoppedBridged, VmOff];
+            for (state, from) in states.into_iter().zip((0..).step_by(10)) {
+                timeline::lay(tx, Span::new(at(from), at(from + 10)), state).unwrap();
+            }
+            let absent = |from, to| absent_us(tx, Span::new(at(from), at(to))).unwrap();
+            assert_eq!((absent(0, 30), absent(5, 35), absent(0, 50)), (0, 5_000_000, 20_000_000));
+            assert_eq!(absent(45, 60), 15_000_000, "what is not known was no presence either");
         });
     }
 

@@ -83,6 +83,11 @@ pub fn last_sample(conn: &Connection) -> Result<Option<Timestamp>, LedgerError> 
     Ok(load(conn)?.map(|round| round.wall))
 }
 
+/// Whether a stop was noted after the last round; also where there was none yet.
+pub fn was_stopped(conn: &Connection) -> Result<bool, LedgerError> {
+    Ok(load(conn)?.is_none_or(|round| round.stop.is_some()))
+}
+
 fn between(before: &Before, round: &Round<'_>, place: &Placement) -> Vec<Stretch> {
     let now = round.now;
     let same_machine =
