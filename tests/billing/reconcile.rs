@@ -393,7 +393,7 @@ fn r5_a_changed_price_is_settled_by_no_release() {
         assert_eq!(line(&vm, "open").await.cause, Cause::AnotherWriter);
         assert_eq!(vm.ask(ADOPTED).await, 0);
         for adopt in [true, false] {
-            assert_eq!(code(&release(&vm, adopt).await.unwrap_err()), "not_releasable");
+            assert_eq!(code(&release(&vm, adopt).await.unwrap_err()), "segment_changed");
         }
         let found = line(&vm, "open").await;
         assert!(found.needs_someone && found.held.is_some());
