@@ -84,12 +84,15 @@ pub fn settle_closed(tx: &Tx<'_>, closed: &UsageRecord, now: Timestamp) -> Resul
     assign(tx, closed)
 }
 
-/// Units that are neither billed nor carried; a fall of what is owed takes of them first.
+/// Units that are neither billed nor carried; a fall of what is owed takes of them first, and of the reason with the last.
 fn held_units(tx: &Tx<'_>, closed: &UsageRecord) -> Result<i64, OutboxError> {
     let held = record::by_id(tx, closed.id)?.held_units;
     let owed = closed.owed().saturating_sub(closed.standing.unwrap_or(0)).max(0);
     if held > owed {
-        tx.execute("UPDATE usage_record SET held_units = ?2 WHERE id = ?1", (closed.id, owed))?;
+        tx.execute(
+            "UPDATE usage_record SET held_units = ?2, drift = CASE WHEN ?2 > 0 THEN drift END WHERE id = ?1",
+            (closed.id, owed),
+        )?;
     }
     Ok(held.min(owed))
 }
