@@ -6,13 +6,15 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use usaged::model::Span;
+use usaged::model::{Span, Timestamp};
 use usaged::sandbox::{Behaviour, Effect, Fault, Newest, Words};
 
 use super::vm::{Billing, DAY, HOUR, MINUTE, SECOND, Vm, run};
 
 /// Units that the plan includes.
 const INCLUDED: i64 = 10;
+/// Six credits that are taken back.
+const TAKEN_BACK: &str = "to be taken back";
 /// Units over the allowance of the period after the one in which things go wrong.
 const LATER: i64 = 2;
 
@@ -51,6 +53,8 @@ enum When {
     First,
     Rise,
     Fall,
+    /// At a rise that is taken back before it is tried again.
+    TakenBack,
     /// Minutes before the period ends, with time to try again.
     LastMinutes,
     /// In the last one before the end, so that every retry comes after it.
@@ -88,8 +92,16 @@ impl fmt::Display for Row {
     }
 }
 
-const WHENS: [When; 7] =
-    [When::First, When::Rise, When::Fall, When::LastMinutes, When::RollOver, When::FallAtRollOver, When::DraftGrace];
+const WHENS: [When; 8] = [
+    When::First,
+    When::Rise,
+    When::Fall,
+    When::TakenBack,
+    When::LastMinutes,
+    When::RollOver,
+    When::FallAtRollOver,
+    When::DraftGrace,
+];
 
 /// The ways to play; a provider joins with its `Billing`.
 fn ways(billing: Billing) -> Vec<Way> {
@@ -186,7 +198,7 @@ fn events(way: Way, dice: &mut fastrand::Rng) -> Vec<Event> {
     events
 }
 
-/// Moments that each event is played at; all of them, where `USAGED_TABLE_MOMENTS=7` asks for it.
+/// Moments that each event is played at; all of them, where `USAGED_TABLE_MOMENTS=8` asks for it.
 fn moments() -> usize {
     std::env::var("USAGED_TABLE_MOMENTS").map_or(1, |moments| moments.parse().unwrap())
 }
@@ -226,6 +238,8 @@ struct Play {
     used: i64,
     /// What is owed, or was before falls that may still be on their way.
     most: i64,
+    /// When usage was taken back, where what is told sets totals.
+    taken_back: Option<Timestamp>,
     later: i64,
 }
 
@@ -250,7 +264,7 @@ impl Play {
         vm.link().await;
         let period = vm.stripe.totals(&vm.demo.item_api).unwrap().remove(0);
         let november = Span::new(period.from, period.to);
-        Self { vm, november, used: 0, most: 0, later: 0 }
+        Self { vm, november, used: 0, most: 0, taken_back: None, later: 0 }
     }
 
     /// Rule R3.
@@ -266,9 +280,15 @@ impl Play {
         self.most = self.most.max(self.owed());
     }
 
-    async fn takes_back(&mut self, id: &str, credits: i64) {
-        self.vm.void(id).await;
-        self.used -= credits;
+    /// What stands is not raised above what is owed from then on. Increments are answered first, one after the other.
+    async fn takes_back(&mut self, row: &Row) {
+        self.vm.run(SECOND);
+        self.vm.void(TAKEN_BACK).await;
+        self.used -= 6;
+        if row.way.billing != Billing::Meters("sum", None) && !matches!(row.event, Event::Slow) {
+            self.most = self.most.min(self.stands().0.max(self.owed()));
+            self.taken_back = Some(self.vm.now());
+        }
     }
 
     /// Goes to so long before the end of the period, or after it.
@@ -296,6 +316,20 @@ impl Play {
         assert!(november <= self.most, "{november} stand, {} are owed", self.most);
         let most = self.most + self.later;
         assert!(november + later <= most, "{november} and {later} stand, {most} are owed");
+        let told = self.told().into_iter().max().unwrap_or(0);
+        assert!(told <= most, "{told} was told, {most} are owed");
+    }
+
+    /// Totals that were accepted since usage was taken back.
+    fn told(&self) -> Vec<i64> {
+        let Some(since) = self.taken_back else { return Vec::new() };
+        let requests = self.vm.stripe.requests().into_iter();
+        let accepted = requests.filter(|one| one.method == "POST" && one.status == 200 && one.at >= since);
+        accepted
+            .flat_map(|one| form_urlencoded::parse(one.parameters.as_bytes()).into_owned().collect::<Vec<_>>())
+            .filter(|(name, _)| name == "quantity" || name == "payload[value]")
+            .map(|(_, value)| value.parse().unwrap())
+            .collect()
     }
 
     async fn pushes(&mut self) {
@@ -305,12 +339,13 @@ impl Play {
     }
 
     /// Up to the moment at which something goes wrong.
-    async fn comes_to(&mut self, when: When) {
+    async fn comes_to(&mut self, row: &Row) {
+        let when = row.when;
         self.vm.run(10 * MINUTE);
         self.uses("a", 15).await;
         let is_fall = matches!(when, When::Fall | When::FallAtRollOver);
         if is_fall {
-            self.uses("to be taken back", 6).await;
+            self.uses(TAKEN_BACK, 6).await;
         }
         if when == When::First {
             return;
@@ -323,10 +358,10 @@ impl Play {
             When::DraftGrace => self.go_to_end(-MINUTE),
             _ => {}
         }
-        if is_fall {
-            self.takes_back("to be taken back", 6).await;
-        } else {
-            self.uses("b", 4).await;
+        match when {
+            When::Fall | When::FallAtRollOver => self.takes_back(row).await,
+            When::TakenBack => self.uses(TAKEN_BACK, 6).await,
+            _ => self.uses("b", 4).await,
         }
         if when == When::DraftGrace {
             self.go_to_end(5 * MINUTE);
@@ -391,6 +426,9 @@ impl Play {
         if matches!(row.when, When::RollOver | When::FallAtRollOver) && self.vm.now() < self.november.to {
             self.go_to_end(20 * SECOND);
         }
+        if row.when == When::TakenBack {
+            self.takes_back(row).await;
+        }
         self.pushes().await;
         self.vm.run(5 * SECOND);
         self.pushes().await;
@@ -435,6 +473,9 @@ const CARRIED: &str = "SELECT ifnull(sum(units), 0) FROM carry";
 const HELD: &str = "SELECT ifnull(sum(held_units), 0) FROM usage_record";
 const CREDIT_DUE: &str = "SELECT ifnull(sum(units), 0) FROM credit_due";
 const OPEN: &str = "SELECT count(*) FROM usage_record WHERE state <> 'closed' AND meter = 'api_credits'";
+const OUT_OF_ORDER: &str = "SELECT count(*) FROM delivery a JOIN delivery b
+    ON a.usage_record_id = b.usage_record_id AND a.day_s IS b.day_s AND a.revision < b.revision
+    WHERE a.timestamp_s >= b.timestamp_s";
 const IN_FLIGHT: &str = "SELECT count(*) FROM delivery WHERE state IN ('sending', 'unknown')";
 
 impl Row {
@@ -442,6 +483,8 @@ impl Row {
     fn is_in_time(&self) -> bool {
         match self.when {
             When::First | When::Rise | When::Fall => true,
+            // Where it had left already, it cannot be lowered.
+            When::TakenBack => !matches!(self.event, Event::NegativesRefused),
             _ => matches!(self.way.billing, Billing::Meters(..)) && self.then != Then::IsAway,
         }
     }
@@ -455,7 +498,7 @@ impl Row {
 
     async fn play(&self) {
         let mut play = Play::begin(self).await;
-        play.comes_to(self.when).await;
+        play.comes_to(self).await;
         play.goes_wrong(self).await;
         play.then(self.then).await;
         play.gets_well(self).await;
@@ -474,6 +517,9 @@ impl Row {
         let figures = format!("{invoiced} invoiced, {carried} carried, {held} held, {due} due back");
         assert_eq!(invoiced + carried + held - due, play.owed(), "{figures}");
         assert_eq!((vm.ask(OPEN).await, vm.ask(IN_FLIGHT).await), (1, 0), "all else is settled: {figures}");
+        if matches!(self.way.billing, Billing::Meters(..)) {
+            assert_eq!(vm.ask(OUT_OF_ORDER).await, 0, "rule S7: timestamps grow strictly");
+        }
         let later = play.stands().1;
         assert_eq!(later, carried + LATER, "December: {figures}");
         if self.cannot_fall() {
