@@ -399,7 +399,8 @@ impl Play {
     }
 
     /// The push at which something goes wrong, and what the agent does then.
-    async fn then(&mut self, then: Then) {
+    async fn then(&mut self, row: &Row) {
+        let then = row.then;
         if let Then::IsKilled(polls) = then {
             self.vm.push_killed_after(polls).await;
         } else {
@@ -414,9 +415,24 @@ impl Play {
             Then::Reboots => self.vm.reboot(20 * SECOND).await,
             Then::IsAway => {
                 self.vm.kill();
+                self.comes_late(row).await;
                 self.vm.run(25 * HOUR);
                 self.vm.start().await;
             }
+        }
+        self.never_above_true();
+    }
+
+    /// A slow request comes to its end: seconds later, which are real ones, and not hours.
+    async fn comes_late(&self, row: &Row) {
+        if !matches!(row.event, Event::Slow) || !self.vm.stripe.waiting_faults().is_empty() {
+            return;
+        }
+        let late = || self.vm.stripe.requests().iter().any(|request| request.fault.is_some());
+        let until = Instant::now() + Duration::from_secs(20);
+        while !late() {
+            assert!(Instant::now() < until, "the late request never came to its end");
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         self.never_above_true();
     }
@@ -432,15 +448,7 @@ impl Play {
         self.pushes().await;
         self.vm.run(5 * SECOND);
         self.pushes().await;
-        if matches!(row.event, Event::Slow) && self.vm.stripe.waiting_faults().is_empty() {
-            let late = || self.vm.stripe.requests().iter().any(|request| request.fault.is_some());
-            let until = Instant::now() + Duration::from_secs(20);
-            while !late() {
-                assert!(Instant::now() < until, "the late request never came to its end");
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            self.never_above_true();
-        }
+        self.comes_late(row).await;
         self.vm.stripe.clear_faults();
         if matches!(row.event, Event::Archived) {
             self.archive("reactivate").await;
@@ -500,7 +508,7 @@ impl Row {
         let mut play = Play::begin(self).await;
         play.comes_to(self).await;
         play.goes_wrong(self).await;
-        play.then(self.then).await;
+        play.then(self).await;
         play.gets_well(self).await;
         play.lives_on().await;
         play.later = LATER;
