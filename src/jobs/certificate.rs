@@ -143,6 +143,10 @@ fn unsettled(record: &UsageRecord) -> Option<String> {
     if let Some((_, because)) = &record.held {
         return Some(format!("held: {because}"));
     }
+    let above = record.target.saturating_sub(record.owed());
+    if above > 0 {
+        return Some(format!("{above} units too many stand on closed segments of its period (rule R5)"));
+    }
     let why = "the period is over, and not closed before two reads agree, three minutes apart";
     (record.state != RecordState::Open).then(|| why.to_owned())
 }
@@ -178,6 +182,9 @@ impl Row {
 
 /// What was used beyond the last whole unit, where that is rounded away (rule R3).
 fn part_of_a_unit(record: &UsageRecord, unit: &Unit) -> Option<Micros> {
+    if record.segment_of.is_some() {
+        return None;
+    }
     let included = if record.gross { 0 } else { record.included? };
     let billed = record.overage.checked_mul(unit.micros)?;
     let part = record.used.checked_sub(included)?.checked_sub(billed)?;

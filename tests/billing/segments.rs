@@ -179,17 +179,14 @@ impl Shop {
         self.vm.push_now().await.unwrap();
         self.vm.run(35 * MINUTE);
         self.vm.push_now().await.unwrap();
-        for _ in 0..4 {
-            self.vm.run(65 * MINUTE);
-            self.vm.push_now().await.unwrap();
-        }
-        // What is gone with its item is waited for.
-        self.vm.run(DAY);
-        for _ in 0..3 {
-            self.vm.push_now().await.unwrap();
-            self.vm.run(65 * MINUTE);
-        }
         let open = "SELECT count(*) FROM usage_record WHERE state <> 'closed' AND period_from_s < 1796083200";
+        // What is in none of the provider's periods is waited for.
+        for wait in [65 * MINUTE, 65 * MINUTE, 65 * MINUTE, DAY, 65 * MINUTE, 65 * MINUTE] {
+            if self.vm.ask(open).await > 0 {
+                self.vm.run(wait);
+                self.vm.push_now().await.unwrap();
+            }
+        }
         assert_eq!(self.vm.ask(open).await, 0, "November is closed");
         self.vm.assert_books().await;
         Bill {
@@ -611,7 +608,7 @@ fn r5_a_second_change_in_the_same_period_is_billed_once_as_well() {
 #[test]
 fn r5_a_link_that_is_killed_at_any_step_is_made_again() {
     for billing in ways() {
-        for polls in (2..60).step_by(9) {
+        for polls in (2..50).step_by(12) {
             run(async {
                 let of = format!("{billing:?} after {polls} polls");
                 let mut shop = Shop::open(billing, swapped(SwappedUsage::AtOldPrice)).await;
