@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Context, JobError, stands};
+use super::{Context, JobError, roll_up, stands};
 use crate::model::{Channel, Formula, ItemId};
 use crate::outbox::{self, UsageRecord};
 use crate::store::{Tx, audit};
@@ -24,6 +24,8 @@ pub async fn release(context: &Arc<Context>, request: &ReleaseRequest, actor: &s
     let _one_at_a_time = context.pushing.lock().await;
     let item = ItemId::new(&*request.item)
         .map_err(|error| JobError::refused("bad_id", error.to_string(), "usagectl status names the item"))?;
+    // What is taken over is measured by what was used until now.
+    roll_up::roll_up(context).await?;
     let wanted = item.clone();
     let records = context.store.read(outbox::unfinished).await?;
     let is_held = |r: &&UsageRecord| r.item == wanted && r.takes_totals() && r.held.is_some();

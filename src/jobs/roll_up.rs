@@ -102,10 +102,14 @@ fn rate_one(
                 included: rating.included.map(Micros::get),
                 overage: rating.overage,
                 carried_in,
+                by_forgotten: rating.by_forgotten,
+                unit_micros: rating.unit_micros,
+                spare: rating.spare.map(Micros::get),
             };
             outbox::save_rating(tx, record.id, &rated, now)?;
+            let adopted = record.adopted.saturating_sub(record.adopted_by_usage).saturating_add(rated.by_forgotten);
             if record.channel.formula() == Some(Formula::SumOfDays) && record.state != RecordState::Closed {
-                let moved = carried_in.saturating_add(record.adopted).saturating_sub(record.closed_segments);
+                let moved = carried_in.saturating_add(adopted).saturating_sub(record.closed_segments);
                 outbox::save_days(tx, record.id, &rating.days, moved, now)?;
             }
         }
@@ -143,7 +147,13 @@ pub struct Rating {
     pub included: Option<Micros>,
     /// Billed units above it.
     pub overage: i64,
-    /// Rule S8: of these, by UTC day, where the channel has days.
+    /// Rule S5: billed units that usage this ledger forgot comes to, on top of these.
+    pub by_forgotten: i64,
+    /// Millionths of the base unit in a billed unit.
+    pub unit_micros: i64,
+    /// By how much less usage would come to as many units.
+    pub spare: Option<Micros>,
+    /// Rule S8: of the overage, by UTC day, where the channel has days.
     pub days: BTreeMap<i64, i64>,
 }
 
@@ -193,6 +203,10 @@ pub fn rate(
     };
     let over = |used| rating::overage(used, terms.allowance, &meter.unit, terms.report, terms.rounding);
     let overage = over(used)?;
+    // What was forgotten was used in this period, so that the allowance and a begun unit count once with it (rule S5).
+    let all = used.checked_add(Micros::new(record.forgotten)).ok_or(rating::RatingError::TooLarge)?;
+    let by_forgotten = over(all)?.unwrap_or(0).saturating_sub(overage.unwrap_or(0));
+    let spare = rating::spare(all, terms.allowance, &meter.unit, terms.report, terms.rounding)?;
     let mut days = BTreeMap::new();
     if record.channel.formula() == Some(Formula::SumOfDays) && record.state != RecordState::Closed {
         // A day's share: the rounded running overage at its end, less that at its start.
@@ -215,6 +229,9 @@ pub fn rate(
             Allowance::Unlimited => None,
         },
         overage: overage.unwrap_or(0),
+        by_forgotten,
+        unit_micros: meter.unit.micros,
+        spare,
         days,
     })
 }

@@ -57,21 +57,23 @@ pub fn save_days(
     now: Timestamp,
 ) -> Result<(), OutboxError> {
     let known = all(tx, record)?;
-    // What was taken over on a day is part of its share already.
+    // What was taken over on a day is part of its share, and falls with it where a void takes more than all else.
+    let mut shares = overage.clone();
+    for day in &known {
+        let share = shares.entry(day.day_s).or_default();
+        *share = share.saturating_add(day.adopted);
+    }
     let moved = known.iter().fold(moved, |moved, day| moved.saturating_sub(day.adopted));
     let oldest = now.minus(SETTABLE_US).secs();
-    let fixed: BTreeMap<i64, i64> = known
-        .iter()
-        .filter(|day| day.day_s < oldest)
-        .map(|day| (day.day_s, day.standing.saturating_sub(day.adopted)))
-        .collect();
-    let (shares, above) = spread(overage, moved, &fixed);
+    let fixed: BTreeMap<i64, i64> =
+        known.iter().filter(|day| day.day_s < oldest).map(|day| (day.day_s, day.standing)).collect();
+    let (shares, above) = spread(&shares, moved, &fixed);
     tx.prepare_cached("UPDATE usage_record SET cannot_fall = ?2 WHERE id = ?1 AND cannot_fall <> ?2")?
         .execute((record, above > 0))?;
-    for (day_s, own) in shares {
+    for (day_s, share) in shares {
         let sql = "INSERT INTO day_share (usage_record_id, day_s, share) VALUES (?1, ?2, ?3)
-                   ON CONFLICT (usage_record_id, day_s) DO UPDATE SET share = excluded.share + adopted";
-        tx.prepare_cached(sql)?.execute((record, day_s, own))?;
+                   ON CONFLICT (usage_record_id, day_s) DO UPDATE SET share = excluded.share";
+        tx.prepare_cached(sql)?.execute((record, day_s, share))?;
     }
     Ok(())
 }

@@ -138,14 +138,24 @@ pub fn take_over(
         Channel::UsageRecords => released(tx, record, total, adopt)?,
         _ => released_whole(tx, record, total, adopt)?,
     };
+    let by_usage = by_usage(record, released.adopted);
     // Noted as standing, so that the read before the next push finds what was released and does not hold it again.
     tx.execute(
         "UPDATE usage_record SET held_code = NULL, held_because = NULL, standing = ?2, standing_us = ?3,
-                adopted = ?4, adopted_elsewhere = ?5, probing_from = ?6,
-                target = max(floor, overage + carried_in + ?4 - closed_segments),
+                adopted = ?4, adopted_elsewhere = ?5, probing_from = ?6, forgotten = ?7, adopted_by_usage = ?8,
+                spare = NULL, target = max(floor, overage + carried_in + ?4 - closed_segments),
                 attempts = 0, next_attempt_us = NULL, last_error = NULL, read_generation = NULL
          WHERE id = ?1",
-        (id, total, now.micros(), released.adopted, released.elsewhere, released.probing_from),
+        (
+            id,
+            total,
+            now.micros(),
+            released.adopted,
+            released.elsewhere,
+            released.probing_from,
+            by_usage.forgotten,
+            by_usage.units,
+        ),
     )?;
     record::note_difference(tx, id, now)?;
     let more = released.adopted - record.adopted;
@@ -153,6 +163,28 @@ pub fn take_over(
     let action = if actor == "usaged" { "adopt" } else { "release" };
     audit::append(tx, now, actor, action, record.item.as_str(), &detail)?;
     Ok(more)
+}
+
+/// What of the adopted units is usage that this ledger forgot.
+struct ByUsage {
+    forgotten: i64,
+    units: i64,
+}
+
+/// Where the allowance is used up, more than this ledger caused is usage that it forgot: as little as comes to those units,
+/// so that a unit it had begun is not finished twice, and a larger allowance or a void is met by it (rule S5). What stood
+/// before us is somebody else's, and beside the allowance.
+fn by_usage(record: &UsageRecord, adopted: i64) -> ByUsage {
+    let more = adopted.saturating_sub(record.adopted);
+    let is_ours = record.held.as_ref().is_none_or(|(code, _)| code != "something_stands");
+    match record.spare {
+        _ if more < 0 => ByUsage { forgotten: 0, units: 0 },
+        Some(spare) if more > 0 && is_ours => ByUsage {
+            forgotten: record.forgotten.saturating_add(more.saturating_mul(record.unit_micros)).saturating_sub(spare),
+            units: record.adopted_by_usage.saturating_add(more),
+        },
+        _ => ByUsage { forgotten: record.forgotten, units: record.adopted_by_usage },
+    }
 }
 
 /// Where what we send takes the place of all that stands, or adds to it, nothing can stand beside it.

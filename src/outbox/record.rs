@@ -94,6 +94,14 @@ pub struct UsageRecord {
     pub begins_anew: bool,
     /// Rule R5: the later segment that bills the rest of the period.
     pub segment_of: Option<i64>,
+    /// Rule S5: usage that this ledger forgot, millionths of the base unit, as far as what stood showed it.
+    pub forgotten: i64,
+    /// Of the adopted units, those that forgotten usage comes to.
+    pub adopted_by_usage: i64,
+    /// Millionths of the base unit in a billed unit.
+    pub unit_micros: i64,
+    /// By how much less usage would come to as many units; `None` while the allowance is not used up.
+    pub spare: Option<i64>,
     /// Taken over from what stood already.
     pub adopted: i64,
     /// Of what stands, the units at another timestamp, which our own record leaves alone. While that is still to be
@@ -173,6 +181,12 @@ pub struct Rated {
     pub overage: i64,
     /// Billed units.
     pub carried_in: i64,
+    /// Billed units that forgotten usage comes to.
+    pub by_forgotten: i64,
+    /// Millionths of the base unit in a billed unit.
+    pub unit_micros: i64,
+    /// By how much less usage would come to as many units.
+    pub spare: Option<i64>,
 }
 
 impl UsageRecord {
@@ -273,7 +287,9 @@ pub fn end_period(tx: &Tx<'_>, id: i64, at: Timestamp) -> Result<(), OutboxError
 pub fn save_rating(tx: &Tx<'_>, id: i64, rated: &Rated, now: Timestamp) -> Result<(), OutboxError> {
     tx.prepare_cached(
         "UPDATE usage_record SET plan = ?2, gross = ?3, used = ?4, included = ?5, overage = ?6, carried_in = ?7,
-                target = max(floor, ?6 + ?7 + adopted - closed_segments), rated_us = ?8, rounding = ?9
+                target = max(floor, ?6 + ?7 + adopted - adopted_by_usage + ?10 - closed_segments), rated_us = ?8,
+                rounding = ?9, adopted = adopted - adopted_by_usage + ?10, adopted_by_usage = ?10, unit_micros = ?11,
+                spare = ?12
          WHERE id = ?1",
     )?
     .execute((
@@ -286,6 +302,9 @@ pub fn save_rating(tx: &Tx<'_>, id: i64, rated: &Rated, now: Timestamp) -> Resul
         rated.carried_in,
         now.micros(),
         rated.rounding.word(),
+        rated.by_forgotten,
+        rated.unit_micros,
+        rated.spare,
     ))?;
     note_difference(tx, id, now)
 }
@@ -332,7 +351,8 @@ const SELECT: &str = "SELECT id, customer, subscription, item, meter, period_fro
     unit_amount, state, billable, plan, gross, rounding, used, included, overage, carried_in, adopted, adopted_elsewhere, probing_from,
     target, differs_since_us, revision, standing, read_generation, drift, close_read, close_read_us, held_units,
     attempts, next_attempt_us, last_error, held_code, held_because, channel, shared, closed_segments, floor, begins_anew,
-    segment_of, cut, cannot_fall FROM usage_record";
+    segment_of, cut, cannot_fall, forgotten, adopted_by_usage, unit_micros,
+    spare FROM usage_record";
 
 fn raw(row: &Row<'_>) -> rusqlite::Result<UsageRecord> {
     let close_read: Option<i64> = row.get("close_read")?;
@@ -373,6 +393,10 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<UsageRecord> {
         floor: row.get("floor")?,
         begins_anew: row.get("begins_anew")?,
         segment_of: row.get("segment_of")?,
+        forgotten: row.get("forgotten")?,
+        adopted_by_usage: row.get("adopted_by_usage")?,
+        unit_micros: row.get("unit_micros")?,
+        spare: row.get("spare")?,
         adopted: row.get("adopted")?,
         adopted_elsewhere: row.get("adopted_elsewhere")?,
         probing_from: row.get("probing_from")?,

@@ -47,6 +47,7 @@ pub fn close_segment(tx: &Tx<'_>, old: i64, last: i64, stands: i64, now: Timesta
     take_units(tx, &record, last)?;
     tx.execute(
         "UPDATE usage_record SET segment_of = ?2, standing = ?3, overage = ?3, target = ?3, carried_in = 0, adopted = 0,
+                forgotten = 0, adopted_by_usage = 0,
                 closed_segments = 0, differs_since_us = NULL, next_attempt_us = NULL, attempts = 0, last_error = NULL,
                 held_code = NULL, held_because = NULL
          WHERE id = ?1",
@@ -68,8 +69,10 @@ pub fn close_segment(tx: &Tx<'_>, old: i64, last: i64, stands: i64, now: Timesta
 fn take_units(tx: &Tx<'_>, old: &UsageRecord, last: i64) -> Result<(), OutboxError> {
     tx.execute("UPDATE carry SET to_record = ?2 WHERE to_record = ?1", (old.id, last))?;
     tx.execute(
-        "UPDATE usage_record SET adopted = adopted + ?2, target = target + ?2 WHERE id = ?1",
-        (last, old.adopted),
+        "UPDATE usage_record SET adopted = adopted + ?2, target = target + ?2, forgotten = forgotten + ?3,
+                adopted_by_usage = adopted_by_usage + ?4
+         WHERE id = ?1",
+        (last, old.adopted, old.forgotten, old.adopted_by_usage),
     )?;
     Ok(())
 }

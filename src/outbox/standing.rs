@@ -96,7 +96,9 @@ pub fn note_read(tx: &Tx<'_>, id: i64, stands: &Stands, reader: &Reader<'_>) -> 
     let record = record::by_id(tx, id)?;
     let verdict = judge(tx, &record, stands, now)?;
     let verdict = match verdict {
-        ReadVerdict::Held(Held::HigherThanCaused { .. }) if reader.is_single_writer && record.adopted == 0 => {
+        ReadVerdict::Held(Held::HigherThanCaused { .. })
+            if reader.is_single_writer && record.adopted == 0 && record.forgotten == 0 =>
+        {
             let because = "more stands than this ledger caused, and nobody else writes: it is older than the provider";
             let units = hold::take_over(tx, &record, stands, true, because, "usaged", now)?;
             ReadVerdict::Adopted { units }

@@ -9,4 +9,4 @@ mod overage;
 
 pub use allowance::{Allowance, InForce, allowance, whole_allowance};
 pub use estimate::{cost, estimate};
-pub use overage::{RatingError, overage};
+pub use overage::{RatingError, overage, spare};

@@ -33,6 +33,33 @@ pub fn overage(
     round(above, unit, rounding).map(Some)
 }
 
+/// By how much less usage would come to as many billed units. `None` while the allowance is not used up.
+pub fn spare(
+    used: Micros,
+    allowance: Allowance,
+    unit: &Unit,
+    report: Report,
+    rounding: Rounding,
+) -> Result<Option<Micros>, RatingError> {
+    let above = match (report, allowance) {
+        (Report::Gross, _) => used.get(),
+        (Report::Overage, Allowance::Unlimited) => return Ok(None),
+        (Report::Overage, Allowance::Included(included)) => {
+            used.checked_sub(included).ok_or(RatingError::TooLarge)?.get()
+        }
+    };
+    if above < 0 {
+        return Ok(None);
+    }
+    let units = round(above, unit, rounding)?.checked_mul(unit.micros).ok_or(RatingError::TooLarge)?;
+    let least = match rounding {
+        Rounding::Down => units,
+        Rounding::Up => units.saturating_sub(unit.micros).saturating_add(1),
+        Rounding::HalfUp => units.saturating_sub(unit.micros.div_euclid(2)),
+    };
+    Ok(Some(Micros::new(above.saturating_sub(least))))
+}
+
 fn round(micros: i64, unit: &Unit, rounding: Rounding) -> Result<i64, RatingError> {
     if unit.micros <= 0 {
         return Err(RatingError::NoUnit(unit.label.clone()));
@@ -52,6 +79,28 @@ mod tests {
     use super::*;
 
     const HOUR: i64 = 3_600_000_000;
+
+    #[test]
+    fn s5_spare_is_what_could_be_missing_of_as_many_units() {
+        for rounding in [Rounding::Down, Rounding::Up, Rounding::HalfUp] {
+            for used in 0..40 {
+                // Seven millionths are a unit here, so that every case is met.
+                let unit = Unit { micros: 7, ..Unit::of("hours") };
+                let allowance = Allowance::Included(Micros::new(5));
+                let units = |used| {
+                    let signed = round(used - 5, &unit, rounding).unwrap();
+                    (signed, spare(Micros::new(used), allowance, &unit, Report::Overage, rounding).unwrap())
+                };
+                let (billed, Some(spare)) = units(used) else {
+                    assert!(used < 5, "{used}");
+                    continue;
+                };
+                let least = used - spare.get();
+                assert_eq!(units(least).0, billed, "{rounding:?} {used}");
+                assert!(units(least - 1).0 < billed, "{rounding:?} {used}");
+            }
+        }
+    }
 
     fn hours(used: i64, included: i64, rounding: Rounding) -> i64 {
         let allowance = Allowance::Included(Micros::new(included));

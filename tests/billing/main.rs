@@ -21,6 +21,7 @@ mod meters;
 mod month;
 mod periods;
 mod reconcile;
+mod restored;
 mod segments;
 mod storms;
 mod table;

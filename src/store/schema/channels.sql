@@ -20,6 +20,14 @@ ALTER TABLE usage_record ADD COLUMN begins_anew INTEGER NOT NULL DEFAULT 0;
 -- Rule S8. 1: what stands too high cannot be lowered by any event, and is left for later usage of the period to absorb.
 ALTER TABLE usage_record ADD COLUMN cannot_fall INTEGER NOT NULL DEFAULT 0;
 
+-- Rule S5: usage that this ledger forgot, millionths of the base unit, as far as what stands shows it.
+ALTER TABLE usage_record ADD COLUMN forgotten INTEGER NOT NULL DEFAULT 0;
+-- Of the adopted units, those that forgotten usage comes to.
+ALTER TABLE usage_record ADD COLUMN adopted_by_usage INTEGER NOT NULL DEFAULT 0;
+-- What one billed unit is, and by how much less usage would come to as many units; NULL while the allowance is not used up.
+ALTER TABLE usage_record ADD COLUMN unit_micros INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE usage_record ADD COLUMN spare INTEGER;
+
 -- Rule S8: the UTC day, by its first second, whose share a delivery sets. NULL: the whole period.
 ALTER TABLE delivery ADD COLUMN day_s INTEGER;
 -- Keys under which the provider stored a failure. An event keeps its identifier, and leaves under another key (rule S2).

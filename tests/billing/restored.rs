@@ -1,0 +1,122 @@
+//! What a restored ledger takes over is usage that it forgot (rule S5): a begun unit, the allowance and a void count once
+//! with it.
+
+use usaged::jobs;
+use usaged::sandbox::lemon_squeezy::{Behaviour, Zero};
+use usaged::wire::{LinkRequest, ReleaseRequest};
+
+use super::vm::{Billing, HOUR, METERS, MINUTE, SECOND, Vm, run};
+
+const STARTED: &str = "2026-11-01T00:00:00Z";
+
+/// Whether more than was caused is taken over by itself, or by a person's word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Itself,
+    Release,
+}
+
+/// Runs a test by every way of billing and of taking over.
+fn by_every_way(included: &str, test: impl AsyncFn(&mut Vm, By)) {
+    for billing in [Billing::UsageRecords, Billing::LemonSqueezy].into_iter().chain(METERS) {
+        for by in [By::Itself, By::Release] {
+            run(async {
+                let mut vm = Vm::booted_by(billing, STARTED, included).await;
+                if let Some(lemon) = &vm.lemon {
+                    lemon.behave(Behaviour { zero: Zero::Accepted, ..lemon.behaviour().unwrap() }).unwrap();
+                }
+                vm.start().await;
+                vm.run(90 * SECOND);
+                link(&vm, by, "pro").await;
+                vm.sample().await;
+                test(&mut vm, by).await;
+            });
+        }
+    }
+}
+
+async fn link(vm: &Vm, by: By, plan: &str) {
+    let single_writer = by == By::Itself;
+    let plan = Some(plan.to_owned());
+    vm.try_link(LinkRequest { plan, single_writer, ..LinkRequest::default() }).await.unwrap();
+}
+
+/// The first pushes of a ledger that is older than what stands on this item.
+async fn take_over(vm: &Vm, by: By, item: &str) {
+    vm.push_now().await.unwrap();
+    if by == By::Release {
+        let request = ReleaseRequest { item: item.to_owned(), adopt: true, because: "it was restored".to_owned() };
+        jobs::release(vm.context(), &request, "uid:0").await.unwrap();
+    }
+    for _ in 0..2 {
+        vm.push_now().await.unwrap();
+    }
+    assert_eq!(vm.ask("SELECT count(*) FROM usage_record WHERE held_code IS NOT NULL").await, 0, "{by:?}");
+}
+
+#[test]
+fn s5_a_unit_that_was_begun_is_not_finished_twice() {
+    by_every_way("compute_hours = 0, api_credits = 1000", async |vm, by| {
+        vm.run(10 * HOUR + 54 * MINUTE);
+        vm.push().await.unwrap();
+        let copy = vm.snapshot();
+        vm.run(HOUR + 7 * MINUTE);
+        vm.push().await.unwrap();
+        let item = vm.demo.item_compute.clone();
+        assert_eq!(vm.stands(&item), 12);
+        vm.reboot(10 * MINUTE).await;
+        vm.restore(&copy).await;
+        take_over(vm, by, &item).await;
+        assert_eq!(vm.stands(&item), 12, "{by:?}");
+        vm.run(50 * MINUTE);
+        vm.push_now().await.unwrap();
+        assert_eq!(vm.stands(&item), 12, "twelve hours and less than another were used, {by:?}");
+        vm.run(11 * MINUTE);
+        vm.push_now().await.unwrap();
+        assert_eq!(vm.stands(&item), 13, "what is used from then on is billed, {by:?}");
+    });
+}
+
+/// 30 credits are known to the ledger, 5 more it forgot, 10 are included: 25 stand and are taken over.
+async fn forget_five(vm: &mut Vm, by: By) -> String {
+    vm.record("known", 30).await;
+    vm.push().await.unwrap();
+    let copy = vm.snapshot();
+    vm.run(HOUR);
+    vm.record("forgotten", 5).await;
+    vm.push().await.unwrap();
+    let item = vm.demo.item_api.clone();
+    assert_eq!(vm.stands(&item), 25);
+    vm.restore(&copy).await;
+    take_over(vm, by, &item).await;
+    assert_eq!(vm.stands(&item), 25, "{by:?}");
+    item
+}
+
+#[test]
+fn s5_a_void_takes_what_was_taken_over_into_the_allowance() {
+    by_every_way("compute_hours = 100000, api_credits = 10", async |vm, by| {
+        let item = forget_five(vm, by).await;
+        vm.void("known").await;
+        for _ in 0..2 {
+            vm.push_now().await.unwrap();
+        }
+        assert_eq!(vm.stands(&item), 0, "the five that are left are included, {by:?}");
+        vm.record("more", 8).await;
+        vm.push_now().await.unwrap();
+        assert_eq!(vm.stands(&item), 3, "thirteen less the ten included, {by:?}");
+    });
+}
+
+#[test]
+fn r4_s5_a_larger_allowance_covers_what_was_taken_over() {
+    let both = "compute_hours = 100000, api_credits = 10 }\n[plans.enterprise]\nincluded = { api_credits = 32";
+    by_every_way(both, async |vm, by| {
+        let item = forget_five(vm, by).await;
+        link(vm, by, "enterprise").await;
+        for _ in 0..2 {
+            vm.push_now().await.unwrap();
+        }
+        assert_eq!(vm.stands(&item), 3, "35 less the 32 included, {by:?}");
+    });
+}
