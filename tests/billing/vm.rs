@@ -96,7 +96,7 @@ pub(crate) struct Vm {
     context: Option<Arc<Context>>,
     starts: u64,
     boots: u32,
-    _server: JoinHandle<()>,
+    _server: Option<JoinHandle<()>>,
 }
 
 /// Runs a test on one thread, as the daemon does.
@@ -181,12 +181,42 @@ impl Vm {
             context: None,
             starts: 0,
             boots: 0,
-            _server: server,
+            _server: Some(server),
         };
         vm.write("etc/machine-id", "0123456789abcdef0123456789abcdef\n");
         vm.write("sys/devices/system/cpu/online", "0-1\n");
         vm.new_boot();
         vm
+    }
+
+    /// A copy of the disk as it is now, booted in another machine beside this one. Its clock is the caller's to move.
+    pub(crate) async fn copied_to(&self, machine_id: &str) -> Self {
+        let mut copy = Self {
+            clock: Arc::new(ManualClock::booted_at(self.now())),
+            world: Arc::clone(&self.world),
+            stripe: self.stripe.clone(),
+            lemon: self.lemon.clone(),
+            demo: self.demo.clone(),
+            dir: tempfile::tempdir().unwrap(),
+            base_url: self.base_url.clone(),
+            plan_toml: self.plan_toml.clone(),
+            provider_toml: self.provider_toml.clone(),
+            settings_toml: self.settings_toml.clone(),
+            timeout: self.timeout,
+            billing: self.billing,
+            context: None,
+            starts: self.starts,
+            boots: self.boots,
+            _server: None,
+        };
+        for (path, bytes) in self.snapshot() {
+            std::fs::write(copy.dir.path().join(path.file_name().unwrap()), bytes).unwrap();
+        }
+        copy.write("etc/machine-id", machine_id);
+        copy.write("sys/devices/system/cpu/online", "0-1\n");
+        copy.new_boot();
+        copy.start().await;
+        copy
     }
 
     /// A file of the machine's.
@@ -298,6 +328,14 @@ impl Vm {
         match &self.lemon {
             Some(lemon) => lemon.fault(fault),
             None => self.stripe.fault(fault),
+        }
+    }
+
+    /// Nothing more goes wrong there.
+    pub(crate) fn clear_faults(&self) {
+        match &self.lemon {
+            Some(lemon) => lemon.clear_faults(),
+            None => self.stripe.clear_faults(),
         }
     }
 
