@@ -17,7 +17,7 @@ enum By {
 }
 
 /// Runs a test by every way of billing and of taking over.
-fn by_every_way(included: &str, test: impl AsyncFn(&mut Vm, By)) {
+fn by_every_way(included: &str, test: &impl AsyncFn(&mut Vm, By)) {
     for billing in [Billing::UsageRecords, Billing::LemonSqueezy].into_iter().chain(METERS) {
         for by in [By::Itself, By::Release] {
             run(async {
@@ -56,7 +56,7 @@ async fn take_over(vm: &Vm, by: By, item: &str) {
 
 #[test]
 fn s5_a_unit_that_was_begun_is_not_finished_twice() {
-    by_every_way("compute_hours = 0, api_credits = 1000", async |vm, by| {
+    by_every_way("compute_hours = 0, api_credits = 1000", &async |vm: &mut Vm, by: By| {
         vm.run(10 * HOUR + 54 * MINUTE);
         vm.push().await.unwrap();
         let copy = vm.snapshot();
@@ -95,7 +95,7 @@ async fn forget_five(vm: &mut Vm, by: By) -> String {
 
 #[test]
 fn s5_a_void_takes_what_was_taken_over_into_the_allowance() {
-    by_every_way("compute_hours = 100000, api_credits = 10", async |vm, by| {
+    by_every_way("compute_hours = 100000, api_credits = 10", &async |vm: &mut Vm, by: By| {
         let item = forget_five(vm, by).await;
         vm.void("known").await;
         for _ in 0..2 {
@@ -111,7 +111,7 @@ fn s5_a_void_takes_what_was_taken_over_into_the_allowance() {
 #[test]
 fn r4_s5_a_larger_allowance_covers_what_was_taken_over() {
     let both = "compute_hours = 100000, api_credits = 10 }\n[plans.enterprise]\nincluded = { api_credits = 32";
-    by_every_way(both, async |vm, by| {
+    by_every_way(both, &async |vm: &mut Vm, by: By| {
         let item = forget_five(vm, by).await;
         link(vm, by, "enterprise").await;
         for _ in 0..2 {
