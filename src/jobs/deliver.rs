@@ -50,7 +50,8 @@ pub(super) enum Delivered {
     TooLate,
 }
 
-/// Delivers rows; falls before rises (rule S1), rises side by side, so that a stuck item never blocks another.
+/// Delivers rows; falls before rises (rule S1), rises side by side, so that a stuck item never blocks another, but one at a
+/// time for a customer's meter.
 pub(super) async fn deliver(context: &Arc<Context>, which: &Which) -> Result<Vec<(i64, Delivered)>, JobError> {
     if context.identity_changed() {
         return Ok(Vec::new());
@@ -70,15 +71,26 @@ pub(super) async fn deliver(context: &Arc<Context>, which: &Which) -> Result<Vec
         }
     }
     let mut rising = JoinSet::new();
-    for record in rises {
+    for lane in lanes(rises) {
         let context = Arc::clone(context);
-        rising.spawn(async move { (record.id, deliver_one(&context, record.id).await) });
+        rising.spawn(async move {
+            let mut done = Vec::new();
+            for id in lane {
+                done.push((id, deliver_one(&context, id).await));
+            }
+            done
+        });
     }
     while let Some(joined) = rising.join_next().await {
-        match joined {
-            Ok((id, Ok(done))) => delivered.push((id, done)),
-            Ok((_, Err(error))) => failed = Some(error),
-            Err(error) => tracing::error!("a delivery ended early: {error}"),
+        let done = joined.unwrap_or_else(|error| {
+            tracing::error!("a delivery ended early: {error}");
+            Vec::new()
+        });
+        for (id, done) in done {
+            match done {
+                Ok(done) => delivered.push((id, done)),
+                Err(error) => failed = Some(error),
+            }
         }
     }
     forget_what_is_over(context).await?;
@@ -87,6 +99,23 @@ pub(super) async fn deliver(context: &Arc<Context>, which: &Which) -> Result<Vec
         Some(error) => Err(error),
         None => Ok(delivered),
     }
+}
+
+/// Rows that may be delivered side by side, and within a lane one after the other: a provider takes one call at a time for
+/// a customer's meter, on which the ended period and the current one both are.
+/// <https://docs.stripe.com/api/billing/meter-event/create>
+fn lanes(records: Vec<UsageRecord>) -> Vec<Vec<i64>> {
+    let mut lanes: Vec<(UsageRecord, Vec<i64>)> = Vec::new();
+    for record in records {
+        let is_on_the_meter = |other: &UsageRecord| {
+            record.channel.meter().is_some() && other.channel == record.channel && other.customer == record.customer
+        };
+        match lanes.iter_mut().find(|(first, _)| is_on_the_meter(first)) {
+            Some((_, lane)) => lane.push(record.id),
+            None => lanes.push((record.clone(), vec![record.id])),
+        }
+    }
+    lanes.into_iter().map(|(_, lane)| lane).collect()
 }
 
 /// A refusal is over when nothing is left to be set, or to be set any more.

@@ -306,3 +306,21 @@ async fn by_the_year(vm: &mut Vm) {
     subscription["id"].as_str().unwrap().clone_into(&mut vm.demo.subscription);
     subscription["items"]["data"][0]["id"].as_str().unwrap().clone_into(&mut vm.demo.item_api);
 }
+
+#[test]
+fn s7_the_ended_period_and_the_current_one_are_told_one_after_the_other() {
+    by_every_meter(async |vm| {
+        vm.record("early", 20).await;
+        vm.push().await.unwrap();
+        vm.run(30 * DAY - 2 * MINUTE);
+        vm.record("late", 5).await;
+        vm.run(4 * MINUTE);
+        vm.record("december", 40).await;
+        // So slow that two calls at once would meet on the meter.
+        vm.stripe.fault(Fault { delay_ms: 300, ..Fault::next(Effect::None).on("POST", EVENTS).times(2) });
+        vm.push_now().await.unwrap();
+        let requests = vm.stripe.requests();
+        let answers: Vec<u16> = requests.iter().filter(|one| one.path == EVENTS).map(|one| one.status).collect();
+        assert_eq!(answers, [200; 3]);
+    });
+}
