@@ -115,7 +115,8 @@ fn length(head: &str) -> usize {
 /// `None` is a 404.
 fn answer(request: &str, books: &Books) -> Option<Value> {
     let mut words = request.split(' ');
-    let (method, path) = (words.next()?, words.next()?);
+    let (method, target) = (words.next()?, words.next()?);
+    let path = target.split_once('?').map_or(target, |(path, _)| path);
     let (_, body) = request.split_once("\r\n\r\n")?;
     let form: BTreeMap<_, _> = form_urlencoded::parse(body.as_bytes()).into_owned().collect();
     let mut totals = books.totals.lock().unwrap_or_else(PoisonError::into_inner);
