@@ -253,13 +253,15 @@ fn judge_first(tx: &Tx<'_>, record: &UsageRecord, total: i64) -> Result<ReadVerd
     })
 }
 
-/// Rule S9: the largest total of the period before whose outcome was unknown may arrive in this one.
+/// Rule S9: the largest total of the period before whose outcome was unknown may arrive in this one. Of a total that was
+/// sent again and then answered, the first request may.
 fn straggler(connection: &Connection, record: &UsageRecord) -> Result<Option<i64>, OutboxError> {
     if record.channel != Channel::CurrentUsage {
         return Ok(None);
     }
     let sql = "SELECT max(d.quantity) FROM delivery d JOIN usage_record r ON r.id = d.usage_record_id
-               WHERE r.item = ?1 AND r.period_to_s = ?2 AND d.state IN ('sending', 'unknown', 'abandoned')";
+               WHERE r.item = ?1 AND r.period_to_s = ?2
+                   AND (d.state IN ('sending', 'unknown', 'abandoned') OR d.sends > 1)";
     let from_s = record.period.from.secs();
     Ok(connection.query_row(sql, (record.item.as_str(), from_s), |row| row.get(0))?)
 }

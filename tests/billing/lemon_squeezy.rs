@@ -100,3 +100,56 @@ fn s9_what_cannot_be_read_is_not_sent() {
         assert_eq!(vm.stands(&vm.demo.item_api), 7);
     });
 }
+
+#[test]
+fn s9_a_total_of_the_old_period_that_arrives_in_the_new_one_is_our_own() {
+    for zero in [Zero::Accepted, Zero::Refused] {
+        run(async {
+            let vm = linked().await;
+            let lemon = vm.lemon.as_ref().unwrap();
+            lemon.behave(Behaviour { zero, straggles_after_s: 720, ..lemon.behaviour().unwrap() }).unwrap();
+            vm.record("early", 20).await;
+            vm.push().await.unwrap();
+            vm.run(30 * DAY - 10 * MINUTE);
+            vm.record("late", 5).await;
+            vm.fault(Fault::next(Effect::CutBeforeCommit).on("POST", LEMON_USAGE));
+            vm.push_now().await.unwrap();
+            vm.clear_faults();
+            vm.run(13 * MINUTE);
+            assert_eq!(vm.stands(&vm.demo.item_api), 15, "it arrived in December");
+            vm.push_now().await.unwrap();
+            let held: Vec<_> =
+                vm.problems().await.into_iter().filter(|problem| problem.code == "something_stands").collect();
+            assert_eq!(held, [], "nobody else wrote it");
+            for _ in 0..4 {
+                vm.run(HOUR);
+                vm.push_now().await.unwrap();
+            }
+            assert_eq!(vm.invoiced_units(&vm.demo.item_api), [10]);
+            assert_eq!(vm.stands(&vm.demo.item_api), 5, "carried into December");
+            vm.assert_books().await;
+        });
+    }
+}
+
+#[test]
+fn s9_a_late_total_that_cannot_be_lowered_to_nothing_is_an_alarm_until_usage_replaces_it() {
+    run(async {
+        let vm = linked().await;
+        let lemon = vm.lemon.as_ref().unwrap();
+        lemon.behave(Behaviour { zero: Zero::Refused, straggles_after_s: 720, ..lemon.behaviour().unwrap() }).unwrap();
+        vm.run(30 * DAY - 10 * MINUTE);
+        vm.record("late", 25).await;
+        vm.fault(Fault::next(Effect::CutBeforeCommit).on("POST", LEMON_USAGE));
+        vm.push_now().await.unwrap();
+        vm.push_now().await.unwrap();
+        vm.run(13 * MINUTE);
+        vm.push_now().await.unwrap();
+        assert_eq!(vm.stands(&vm.demo.item_api), 15, "it arrived in December, where nothing was used");
+        assert!(vm.problem("push_refused").await.is_some());
+        vm.run(3 * HOUR);
+        vm.record("more", 12).await;
+        vm.push_now().await.unwrap();
+        assert_eq!((vm.stands(&vm.demo.item_api), vm.problem("push_refused").await), (2, None));
+    });
+}

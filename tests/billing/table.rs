@@ -7,7 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use usaged::model::{Span, Timestamp};
-use usaged::sandbox::{Behaviour, Effect, Fault, Newest, Words};
+use usaged::sandbox::lemon_squeezy::{self, Zero};
+use usaged::sandbox::{Behaviour, Effect, Fault, ItemTotal, LoggedRequest, Newest, Words};
 
 use super::vm::{Billing, DAY, HOUR, MINUTE, SECOND, Vm, run};
 
@@ -23,6 +24,7 @@ const LATER: i64 = 2;
 struct Way {
     billing: Billing,
     newest: Newest,
+    /// So long after they were sent, events are in the summaries; at Lemon Squeezy, requests that were cut are carried out.
     lag_s: i64,
 }
 
@@ -103,14 +105,15 @@ const WHENS: [When; 8] = [
     When::DraftGrace,
 ];
 
-/// The ways to play; a provider joins with its `Billing`.
+/// The ways to play.
 fn ways(billing: Billing) -> Vec<Way> {
     let readings: &[Newest] = match billing {
         Billing::UsageRecords | Billing::LemonSqueezy => &[Newest::Timestamp],
         Billing::Meters(..) => &[Newest::Timestamp, Newest::Arrival],
     };
     let lags: &[i64] = match billing {
-        Billing::UsageRecords | Billing::LemonSqueezy => &[0],
+        Billing::UsageRecords => &[0],
+        Billing::LemonSqueezy => &[0, 800],
         Billing::Meters(..) => &[0, 1_800],
     };
     let with = |newest: &Newest| lags.iter().map(move |lag| Way { billing, newest: *newest, lag_s: *lag }).collect();
@@ -169,7 +172,11 @@ fn missing() -> Fault {
 
 /// Everything that can go wrong by this way. Of a passing fault one or three in a row, as the dice fall.
 fn events(way: Way, dice: &mut fastrand::Rng) -> Vec<Event> {
-    let mut events = vec![Event::Told(missing()), Event::Read(missing()), Event::KeyTaken];
+    let mut events = vec![Event::Told(missing()), Event::Read(missing())];
+    // Lemon Squeezy knows no keys.
+    if way.billing != Billing::LemonSqueezy {
+        events.push(Event::KeyTaken);
+    }
     for fault in bad_answers() {
         events.push(Event::Told(fault.clone().times(if dice.bool() { 1 } else { 3 })));
     }
@@ -248,21 +255,14 @@ impl Play {
         let mut vm =
             Vm::booted_by(row.way.billing, "2026-11-29T00:00:00Z", "compute_hours = \"unlimited\", api_credits = 10")
                 .await;
-        let behaviour = Behaviour {
-            last: row.way.newest,
-            window: row.way.newest,
-            summary_lag_s: row.way.lag_s,
-            negative_values: !matches!(row.event, Event::NegativesRefused),
-            ..Behaviour::default()
-        };
-        vm.stripe.behave(behaviour).unwrap();
+        row.behave(&vm);
         if matches!(row.event, Event::Slow) {
             vm.timeout = "1s";
         }
         vm.start().await;
         vm.run(90 * SECOND);
         vm.link().await;
-        let period = vm.stripe.totals(&vm.demo.item_api).unwrap().remove(0);
+        let period = vm.totals(&vm.demo.item_api).remove(0);
         let november = Span::new(period.from, period.to);
         Self { vm, november, used: 0, most: 0, taken_back: None, later: 0 }
     }
@@ -304,9 +304,9 @@ impl Play {
             let far = self.november.to.plus(31 * DAY);
             return (total(self.november.from, self.november.to), total(self.november.to, far));
         }
-        let totals = vm.stripe.totals(item).unwrap();
-        let (november, later): (Vec<_>, Vec<_>) = totals.into_iter().partition(|one| one.to <= self.november.to);
-        let sum = |totals: Vec<usaged::sandbox::ItemTotal>| totals.iter().map(|one| one.total).sum();
+        let (november, later): (Vec<_>, Vec<_>) =
+            vm.totals(item).into_iter().partition(|one| one.to <= self.november.to);
+        let sum = |totals: Vec<ItemTotal>| totals.iter().map(|one| one.total).sum();
         (sum(november), sum(later))
     }
 
@@ -323,13 +323,9 @@ impl Play {
     /// Totals that were accepted since usage was taken back.
     fn told(&self) -> Vec<i64> {
         let Some(since) = self.taken_back else { return Vec::new() };
-        let requests = self.vm.stripe.requests().into_iter();
-        let accepted = requests.filter(|one| one.method == "POST" && one.status == 200 && one.at >= since);
-        accepted
-            .flat_map(|one| form_urlencoded::parse(one.parameters.as_bytes()).into_owned().collect::<Vec<_>>())
-            .filter(|(name, _)| name == "quantity" || name == "payload[value]")
-            .map(|(_, value)| value.parse().unwrap())
-            .collect()
+        let requests = self.vm.requests().into_iter();
+        let accepted = requests.filter(|one| one.method == "POST" && one.status < 300 && one.at >= since);
+        accepted.filter_map(|one| quantity_of(&one)).collect()
     }
 
     async fn pushes(&mut self) {
@@ -371,10 +367,10 @@ impl Play {
     async fn goes_wrong(&self, row: &Row) {
         let (vm, (tells, reads)) = (&self.vm, row.way.billing.paths());
         match &row.event {
-            Event::Told(fault) => vm.stripe.fault(fault.clone().on("POST", tells)),
-            Event::Read(fault) => vm.stripe.fault(fault.clone().on("GET", reads)),
-            Event::Any(fault) => vm.stripe.fault(fault.clone()),
-            Event::Slow => vm.stripe.fault(Fault::next(Effect::None).on("POST", tells).delayed(1_200)),
+            Event::Told(fault) => vm.fault(fault.clone().on("POST", tells)),
+            Event::Read(fault) => vm.fault(fault.clone().on("GET", reads)),
+            Event::Any(fault) => vm.fault(fault.clone()),
+            Event::Slow => vm.fault(Fault::next(Effect::None).on("POST", tells).delayed(1_200)),
             Event::KeyTaken => {
                 vm.operate_under(&vm.next_key().await, "/v1/customers", &[("name", "Another")]).await;
             }
@@ -425,10 +421,10 @@ impl Play {
 
     /// A slow request comes to its end: seconds later, which are real ones, and not hours.
     async fn comes_late(&self, row: &Row) {
-        if !matches!(row.event, Event::Slow) || !self.vm.stripe.waiting_faults().is_empty() {
+        if !matches!(row.event, Event::Slow) || !self.vm.waiting_faults().is_empty() {
             return;
         }
-        let late = || self.vm.stripe.requests().iter().any(|request| request.fault.is_some());
+        let late = || self.vm.requests().iter().any(|request| request.fault.is_some());
         let until = Instant::now() + Duration::from_secs(20);
         while !late() {
             assert!(Instant::now() < until, "the late request never came to its end");
@@ -449,7 +445,7 @@ impl Play {
         self.vm.run(5 * SECOND);
         self.pushes().await;
         self.comes_late(row).await;
-        self.vm.stripe.clear_faults();
+        self.vm.clear_faults();
         if matches!(row.event, Event::Archived) {
             self.archive("reactivate").await;
         }
@@ -477,6 +473,17 @@ impl Play {
     }
 }
 
+/// The quantity that a request tells.
+fn quantity_of(request: &LoggedRequest) -> Option<i64> {
+    let parameters = request.parameters.as_bytes();
+    if let Ok(document) = serde_json::from_slice::<serde_json::Value>(parameters) {
+        return document["data"]["attributes"]["quantity"].as_i64();
+    }
+    let is_quantity = |name: &str| name == "quantity" || name == "payload[value]";
+    let mut form = form_urlencoded::parse(parameters);
+    form.find(|(name, _)| is_quantity(name)).map(|(_, value)| value.parse().unwrap())
+}
+
 const CARRIED: &str = "SELECT ifnull(sum(units), 0) FROM carry";
 const HELD: &str = "SELECT ifnull(sum(held_units), 0) FROM usage_record";
 const CREDIT_DUE: &str = "SELECT ifnull(sum(units), 0) FROM credit_due";
@@ -502,6 +509,26 @@ impl Row {
         matches!(self.event, Event::NegativesRefused)
             && matches!(self.when, When::Fall | When::FallAtRollOver)
             && self.way.billing == Billing::Meters("sum", None)
+    }
+
+    /// Reads what the provider leaves open as this way says.
+    fn behave(&self, vm: &Vm) {
+        let Way { newest, lag_s, .. } = self.way;
+        if let Some(lemon) = &vm.lemon {
+            // Where 0 is refused, what arrives late in a period without usage cannot be lowered: that is an alarm.
+            let zero = if lag_s == 0 { Zero::Refused } else { Zero::Accepted };
+            let usual = lemon.behaviour().unwrap();
+            lemon.behave(lemon_squeezy::Behaviour { zero, straggles_after_s: lag_s, ..usual }).unwrap();
+            return;
+        }
+        let behaviour = Behaviour {
+            last: newest,
+            window: newest,
+            summary_lag_s: lag_s,
+            negative_values: !matches!(self.event, Event::NegativesRefused),
+            ..Behaviour::default()
+        };
+        vm.stripe.behave(behaviour).unwrap();
     }
 
     async fn play(&self) {
@@ -569,4 +596,9 @@ fn r7_every_row_of_meters_that_sum_days_balances() {
 #[test]
 fn r7_every_row_of_meters_that_sum_balances() {
     play(&rows(Billing::Meters("sum", None), 4));
+}
+
+#[test]
+fn r7_every_row_of_lemon_squeezy_balances() {
+    play(&rows(Billing::LemonSqueezy, 5));
 }

@@ -22,7 +22,9 @@ use usaged::model::{Channel, CustomerId, ItemId, MeterName, Micros, Problem, Sou
 use usaged::outbox;
 use usaged::provider::{Destination, Outcome, Provider, SetUsage};
 use usaged::sandbox::lemon_squeezy::{LemonSqueezy, seed_lemon_squeezy_demo};
-use usaged::sandbox::{Demo, Fault, PINNED_VERSION, Sandbox, SandboxClock, seed_demo, seed_meter_demo};
+use usaged::sandbox::{
+    Demo, Fault, ItemTotal, LoggedRequest, PINNED_VERSION, Sandbox, SandboxClock, seed_demo, seed_meter_demo,
+};
 use usaged::sources::Machine;
 use usaged::store::{self, Store, StoreError};
 use usaged::wire::{LinkRequest, Status, SyncRequest};
@@ -339,6 +341,30 @@ impl Vm {
         }
     }
 
+    /// Faults that no request met yet.
+    pub(crate) fn waiting_faults(&self) -> Vec<Fault> {
+        match &self.lemon {
+            Some(lemon) => lemon.waiting_faults(),
+            None => self.stripe.waiting_faults(),
+        }
+    }
+
+    /// What was asked there so far.
+    pub(crate) fn requests(&self) -> Vec<LoggedRequest> {
+        match &self.lemon {
+            Some(lemon) => lemon.requests(),
+            None => self.stripe.requests(),
+        }
+    }
+
+    /// What stands on an item, period by period.
+    pub(crate) fn totals(&self, item: &str) -> Vec<ItemTotal> {
+        match &self.lemon {
+            Some(lemon) => lemon.totals(item).unwrap(),
+            None => self.stripe.totals(item).unwrap(),
+        }
+    }
+
     /// Time passes on a running machine.
     pub(crate) fn run(&self, micros: i64) {
         self.clock.run(micros);
@@ -546,8 +572,8 @@ impl Vm {
 
     /// Units that were billed for an item, invoice by invoice, but for the one that the subscription began with.
     pub(crate) fn invoiced_units(&self, item: &str) -> Vec<i64> {
-        if let Some(lemon) = &self.lemon {
-            let mut totals = lemon.totals(item).unwrap();
+        if self.lemon.is_some() {
+            let mut totals = self.totals(item);
             totals.retain(|total| total.invoice.is_some());
             totals.sort_by_key(|total| total.from);
             return totals.into_iter().map(|total| total.total).collect();
