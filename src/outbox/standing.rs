@@ -182,7 +182,7 @@ pub fn most_standing(connection: &Connection, id: i64) -> Result<i64, OutboxErro
 
 fn may_rise(connection: &Connection, id: i64, total: i64, now: Timestamp) -> Result<bool, OutboxError> {
     let record = record::by_id(connection, id)?;
-    let straggler = straggler(connection, &record)?.filter(|_| now.since(record.period.from) < STRAGGLES_US);
+    let straggler = straggler(connection, &record, now)?.filter(|_| now.since(record.period.from) < STRAGGLES_US);
     let largest = delivery::largest_abandoned(connection, id, now.minus(STRAGGLES_US))?.max(straggler);
     Ok(largest.is_some_and(|largest| largest > total))
 }
@@ -231,7 +231,7 @@ fn keep_noted(tx: &Tx<'_>, id: i64, generation: &Generation) -> Result<(), Outbo
 }
 
 fn judge(tx: &Tx<'_>, record: &UsageRecord, stands: &Stands, now: Timestamp) -> Result<ReadVerdict, OutboxError> {
-    let Some(noted) = record.standing else { return judge_first(tx, record, stands.total) };
+    let Some(noted) = record.standing else { return judge_first(tx, record, stands.total, now) };
     match (record.channel.formula(), &stands.days) {
         (Some(Formula::Sum), _) => judge_sum(tx, record, stands.total, noted, now),
         (Some(Formula::SumOfDays), Some(days)) => judge_days(tx, record, stands.total, days, now),
@@ -240,12 +240,12 @@ fn judge(tx: &Tx<'_>, record: &UsageRecord, stands: &Stands, now: Timestamp) -> 
 }
 
 /// Rule S4: what stood before this ledger noted anything is its own only if it may have caused it.
-fn judge_first(tx: &Tx<'_>, record: &UsageRecord, total: i64) -> Result<ReadVerdict, OutboxError> {
+fn judge_first(tx: &Tx<'_>, record: &UsageRecord, total: i64, now: Timestamp) -> Result<ReadVerdict, OutboxError> {
     let caused = match record.channel.formula() {
         Some(Formula::Sum | Formula::SumOfDays) => delivery::added_by_unanswered(tx, record.id)?,
         _ => delivery::largest_possible(tx, record.id)?.unwrap_or(0),
     };
-    let straggler = straggler(tx, record)?.unwrap_or(0).max(cut::sent_into(tx, record)?);
+    let straggler = straggler(tx, record, now)?.unwrap_or(0).max(cut::sent_into(tx, record)?);
     Ok(match total {
         0 => ReadVerdict::AsNoted,
         _ if total <= caused.max(straggler) => ReadVerdict::OursLate,
@@ -254,16 +254,16 @@ fn judge_first(tx: &Tx<'_>, record: &UsageRecord, total: i64) -> Result<ReadVerd
 }
 
 /// Rule S9: the largest total of the period before whose outcome was unknown may arrive in this one. Of a total that was
-/// sent again and then answered, the first request may.
-fn straggler(connection: &Connection, record: &UsageRecord) -> Result<Option<i64>, OutboxError> {
+/// sent again and then answered, the first request may, while it can still be on its way.
+fn straggler(connection: &Connection, record: &UsageRecord, now: Timestamp) -> Result<Option<i64>, OutboxError> {
     if record.channel != Channel::CurrentUsage {
         return Ok(None);
     }
     let sql = "SELECT max(d.quantity) FROM delivery d JOIN usage_record r ON r.id = d.usage_record_id
                WHERE r.item = ?1 AND r.period_to_s = ?2
-                   AND (d.state IN ('sending', 'unknown', 'abandoned') OR d.sends > 1)";
-    let from_s = record.period.from.secs();
-    Ok(connection.query_row(sql, (record.item.as_str(), from_s), |row| row.get(0))?)
+                   AND (d.state IN ('sending', 'unknown', 'abandoned') OR (d.sends > 1 AND d.first_sent_us > ?3))";
+    let of = (record.item.as_str(), record.period.from.secs(), now.minus(STRAGGLES_US).micros());
+    Ok(connection.query_row(sql, of, |row| row.get(0))?)
 }
 
 /// Totals that replace each other.
@@ -293,7 +293,7 @@ fn judge_total(
     if total < noted {
         return lower(tx, record, noted, now);
     }
-    let largest_sent = delivery::largest_possible(tx, record.id)?.max(straggler(tx, record)?);
+    let largest_sent = delivery::largest_possible(tx, record.id)?.max(straggler(tx, record, now)?);
     let caused = largest_sent.map_or(noted, |largest| largest.saturating_add(record.adopted_elsewhere).max(noted));
     Ok(if total <= caused {
         ReadVerdict::OursLate
