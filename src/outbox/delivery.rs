@@ -171,15 +171,16 @@ pub(super) fn largest_possible_on(
     Ok(connection.prepare_cached(sql)?.query_row((record, day_s), |row| row.get(0))?)
 }
 
-/// The largest quantity that was given up since then and may arrive late.
-pub(super) fn largest_abandoned(
+/// The largest quantity that was given up since then and may arrive late; `or_resent`, or that was sent more than once.
+pub(super) fn largest_late(
     connection: &Connection,
     record: i64,
+    or_resent: bool,
     since: Timestamp,
 ) -> Result<Option<i64>, OutboxError> {
     let sql = "SELECT max(quantity) FROM delivery
-               WHERE usage_record_id = ?1 AND state = 'abandoned' AND settled_us > ?2";
-    Ok(connection.prepare_cached(sql)?.query_row((record, since.micros()), |row| row.get(0))?)
+               WHERE usage_record_id = ?1 AND (state = 'abandoned' OR ?2 AND sends > 1) AND settled_us > ?3";
+    Ok(connection.prepare_cached(sql)?.query_row((record, or_resent, since.micros()), |row| row.get(0))?)
 }
 
 /// Whether every attempt that may still do something left, and was settled, before then.

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::delivery::{self, Delivery, DeliveryState};
-use super::{OutboxError, day_share, record};
-use crate::model::{Formula, Timestamp};
+use super::{OutboxError, day_share, record, standing};
+use crate::model::{Channel, Formula, Timestamp};
 use crate::store::{Tx, audit};
 
 /// So many falls of a period are refused before it is left to later usage.
@@ -101,12 +101,16 @@ const fn state_after(fate: Fate, sends: i64, is_event: bool) -> DeliveryState {
 fn accept(tx: &Tx<'_>, delivery: &Delivery, now: Timestamp) -> Result<After, OutboxError> {
     note_accepted(tx, delivery, now)?;
     let record = record::by_id(tx, delivery.usage_record_id)?;
-    // While probing, the total is only assumed; the read that follows says what it is.
+    // While probing, the total is only assumed; the read that follows says what it is. So it does where a total may still
+    // arrive that was larger before a fall.
+    let reads_again = record.probing_from.is_some()
+        || (record.channel == Channel::CurrentUsage
+            && standing::may_rise(tx, record.id, record.standing.unwrap_or(0), now)?);
     tx.execute(
         "UPDATE usage_record SET attempts = 0, next_attempt_us = NULL, last_error = NULL,
-                read_generation = CASE WHEN probing_from IS NOT NULL THEN NULL ELSE read_generation END
+                read_generation = CASE WHEN ?2 THEN NULL ELSE read_generation END
          WHERE id = ?1",
-        [record.id],
+        (record.id, reads_again),
     )?;
     Ok(if record.probing_from.is_some() { After::ReadBack } else { After::Done })
 }

@@ -180,10 +180,13 @@ pub fn most_standing(connection: &Connection, id: i64) -> Result<i64, OutboxErro
     Ok(noted.max(with_pending))
 }
 
-fn may_rise(connection: &Connection, id: i64, total: i64, now: Timestamp) -> Result<bool, OutboxError> {
+/// Whether a larger total may arrive late. Where nothing tells a repeated request from the first, also one that was sent
+/// again and answered.
+pub(super) fn may_rise(connection: &Connection, id: i64, total: i64, now: Timestamp) -> Result<bool, OutboxError> {
     let record = record::by_id(connection, id)?;
     let straggler = straggler(connection, &record, now)?.filter(|_| now.since(record.period.from) < STRAGGLES_US);
-    let largest = delivery::largest_abandoned(connection, id, now.minus(STRAGGLES_US))?.max(straggler);
+    let or_resent = record.channel == Channel::CurrentUsage;
+    let largest = delivery::largest_late(connection, id, or_resent, now.minus(STRAGGLES_US))?.max(straggler);
     Ok(largest.is_some_and(|largest| largest > total))
 }
 

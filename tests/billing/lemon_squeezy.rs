@@ -118,9 +118,7 @@ fn s9_a_total_of_the_old_period_that_arrives_in_the_new_one_is_our_own() {
             vm.run(13 * MINUTE);
             assert_eq!(vm.stands(&vm.demo.item_api), 15, "it arrived in December");
             vm.push_now().await.unwrap();
-            let held: Vec<_> =
-                vm.problems().await.into_iter().filter(|problem| problem.code == "something_stands").collect();
-            assert_eq!(held, [], "nobody else wrote it");
+            assert_eq!(vm.problem("held_something_stands").await, None, "nobody else wrote it");
             for _ in 0..4 {
                 vm.run(HOUR);
                 vm.push_now().await.unwrap();
@@ -151,5 +149,28 @@ fn s9_a_late_total_that_cannot_be_lowered_to_nothing_is_an_alarm_until_usage_rep
         vm.record("more", 12).await;
         vm.push_now().await.unwrap();
         assert_eq!((vm.stands(&vm.demo.item_api), vm.problem("push_refused").await), (2, None));
+    });
+}
+
+#[test]
+fn s9_a_total_that_was_sent_twice_does_not_outlast_a_fall() {
+    run(async {
+        let vm = linked().await;
+        let lemon = vm.lemon.as_ref().unwrap();
+        lemon.behave(Behaviour { straggles_after_s: 720, ..lemon.behaviour().unwrap() }).unwrap();
+        vm.record("a", 19).await;
+        vm.record("b", 6).await;
+        vm.fault(Fault::next(Effect::CutBeforeCommit).on("POST", LEMON_USAGE));
+        vm.push_now().await.unwrap();
+        vm.push_now().await.unwrap();
+        assert_eq!(vm.stands(&vm.demo.item_api), 15, "the second request was answered");
+        vm.void("b").await;
+        vm.push_now().await.unwrap();
+        assert_eq!(vm.stands(&vm.demo.item_api), 9);
+        vm.run(13 * MINUTE);
+        assert_eq!(vm.stands(&vm.demo.item_api), 15, "the first one was carried out late");
+        vm.run(HOUR);
+        vm.push().await.unwrap();
+        assert_eq!(vm.stands(&vm.demo.item_api), 9);
     });
 }
