@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::delivery::{self, DeliveryState};
 use super::hold::{self, Held};
-use super::{Generation, OutboxError, UsageRecord, cut, day_share, record, settle};
+use super::{Generation, OutboxError, UsageRecord, carry, cut, day_share, record, settle};
 use crate::model::{Channel, Formula, MICROS_PER_HOUR, Timestamp};
 use crate::store::{Tx, audit};
 
@@ -86,6 +86,7 @@ pub fn note_first_read(
             (id, stands.total, elsewhere),
         )?;
         record::note_difference(tx, id, now)?;
+        carry::stop_carrying_into(tx, &record)?;
     }
     Ok(())
 }
