@@ -4,7 +4,7 @@ use rusqlite::Connection;
 use serde_json::json;
 
 use super::carry_moves::settle_carry;
-use super::{OutboxError, UsageRecord, closing, record};
+use super::{OutboxError, UsageRecord, closing, evidence, record};
 use crate::model::{MeterName, Timestamp};
 
 use crate::store::{Tx, audit};
@@ -43,8 +43,12 @@ pub fn follows_unsettled(connection: &Connection, record: &UsageRecord) -> Resul
 const UNSETTLED_BEFORE: &str = "WHERE customer = ?1 AND meter = ?2 AND period_to_s <= ?3
     AND (state <> 'closed' OR id IN (SELECT from_record FROM carry WHERE to_record IS NULL))";
 
-/// Units were taken over in a row: what earlier periods would carry into it may be among them, and is listed instead.
+/// Units are taken over in a row. Unless one process has gone on since its period began, what earlier periods would carry
+/// into it may be among them, and is listed instead. Called before anything is noted of the row.
 pub(super) fn stop_carrying_into(tx: &Tx<'_>, later: &UsageRecord) -> Result<(), OutboxError> {
+    if evidence::since_noted(tx, later)?.in_one_run {
+        return Ok(());
+    }
     let of = (later.customer.as_str(), later.meter.as_str(), later.period.from.secs());
     tx.execute(&format!("UPDATE usage_record SET may_stand_later = 1 {UNSETTLED_BEFORE}"), of)?;
     tx.execute(

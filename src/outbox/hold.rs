@@ -138,6 +138,10 @@ pub fn take_over(
         Channel::UsageRecords => released(tx, record, total, adopt)?,
         _ => released_whole(tx, record, total, adopt)?,
     };
+    let more = released.adopted.saturating_sub(record.adopted);
+    if more > 0 {
+        carry::stop_carrying_into(tx, record)?;
+    }
     let by_usage = by_usage(record, released.adopted);
     // Noted as standing, so that the read before the next push finds what was released and does not hold it again.
     tx.execute(
@@ -158,10 +162,6 @@ pub fn take_over(
         ),
     )?;
     record::note_difference(tx, id, now)?;
-    let more = released.adopted - record.adopted;
-    if more > 0 {
-        carry::stop_carrying_into(tx, record)?;
-    }
     let detail = json!({"was": was, "adopt": adopt, "stands": total, "adopted_more": more, "because": because});
     let action = if actor == "usaged" { "adopt" } else { "release" };
     audit::append(tx, now, actor, action, record.item.as_str(), &detail)?;

@@ -72,9 +72,12 @@ pub fn note_first_read(
     generation: &Generation,
     now: Timestamp,
 ) -> Result<(), OutboxError> {
+    let record = record::by_id(tx, id)?;
+    if stands.total > 0 {
+        carry::stop_carrying_into(tx, &record)?;
+    }
     note(tx, id, stands, generation, now)?;
     if stands.total > 0 {
-        let record = record::by_id(tx, id)?;
         day_share::adopt(tx, id)?;
         // Only a usage record can stand at another timestamp than ours, and be left alone by what we set.
         let elsewhere = if record.channel == Channel::UsageRecords { stands.total } else { 0 };
@@ -86,7 +89,6 @@ pub fn note_first_read(
             (id, stands.total, elsewhere),
         )?;
         record::note_difference(tx, id, now)?;
-        carry::stop_carrying_into(tx, &record)?;
     }
     Ok(())
 }
