@@ -18,6 +18,7 @@ mod harness;
 mod another_writer;
 mod asking;
 mod bad_input;
+mod clocks;
 mod copies;
 mod draining;
 mod full_disk;
