@@ -18,6 +18,7 @@ mod harness;
 mod another_writer;
 mod asking;
 mod bad_input;
+mod broken_disk;
 mod clocks;
 mod copies;
 mod draining;
