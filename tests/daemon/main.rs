@@ -21,6 +21,7 @@ mod bad_input;
 mod broken_disk;
 mod clocks;
 mod copies;
+mod crowds;
 mod draining;
 mod full_disk;
 mod hangups;
