@@ -53,7 +53,8 @@ impl Server {
             webhook_secret: None,
         };
         let provider = Provider::new(&config).unwrap();
-        self.runtime.block_on(self.tasks.run_until(asked(&provider, lemon, question)));
+        let heard = self.runtime.block_on(self.tasks.run_until(asked(&provider, lemon, question)));
+        assert!(!heard.contains(key), "the key is in {heard}");
     }
 }
 
@@ -85,12 +86,12 @@ fn channel(lemon: bool, question: u8) -> Channel {
     }
 }
 
-async fn asked(provider: &Provider, lemon: bool, question: u8) {
+async fn asked(provider: &Provider, lemon: bool, question: u8) -> String {
     let to = destination(channel(lemon, question));
     let period = Span::new(Timestamp::from_secs(1_793_491_200), Timestamp::from_secs(1_796_083_200));
     let window = Window { period, timestamp_s: 1_793_491_201 };
     let subscription = SubscriptionId::new("sub_1").unwrap();
-    let heard = match question / 4 % 8 {
+    match question / 4 % 8 {
         0 => format!("{:?}", provider.read_subscription(&subscription).await),
         1 => format!("{:?}", provider.read_meter(&BillingMeterId::new("mtr_1").unwrap()).await),
         2 => format!("{:?}", provider.read_current(&to, window).await),
@@ -111,8 +112,7 @@ async fn asked(provider: &Provider, lemon: bool, question: u8) {
             format!("{:?}", provider.set_usage(&set).await)
         }
         _ => format!("{:?}", provider.claim_item(&to.item, "machine", "key").await),
-    };
-    assert!(!heard.contains("fuzzed"), "the key is in {heard}");
+    }
 }
 
 /// The first byte asks, the second says how the others are sent: as they are, or as the body of an answer.
