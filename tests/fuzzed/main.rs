@@ -5,6 +5,7 @@
 
 mod api;
 mod config;
+mod ledger;
 mod provider;
 
 use std::path::Path;
@@ -33,4 +34,9 @@ fn any_configuration_is_read_or_its_faults_are_named() {
 #[test]
 fn any_answer_of_a_provider_is_understood_or_named() {
     replay("provider", provider::read);
+}
+
+#[test]
+fn any_value_in_a_ledger_is_worked_with_or_named() {
+    replay("ledger", ledger::read);
 }
