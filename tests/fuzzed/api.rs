@@ -93,7 +93,6 @@ impl Server {
         let socket = runtime.block_on(api::bind(&path)).unwrap();
         let access = Access::new(rustix::process::geteuid().as_raw(), None);
         let limits = Limits::new(65_536, 100);
-        #[expect(clippy::disallowed_methods, reason = "the thread's runtime ends it")]
         drop(runtime.spawn(api::serve(socket, Arc::new(Taker), access, limits, std::future::pending())));
         Self { runtime, path, _dir: dir }
     }

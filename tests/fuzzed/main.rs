@@ -1,7 +1,12 @@
 //! Whatever is read from outside, given bytes of any kind: each door is a function that fuzzing calls (`fuzz/`), and that is
 //! called here with what fuzzing has found to be worth keeping (`fuzz/corpus`).
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper of tests that fails, fails the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a helper of tests that fails, fails the test"
+)]
 
 mod api;
 mod config;

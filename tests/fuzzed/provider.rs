@@ -46,9 +46,9 @@ impl Server {
             kind: if lemon { ProviderKind::LemonSqueezy } else { ProviderKind::StripeMeters },
             base_url: self.base_url.clone(),
             timeout: Duration::from_secs(2),
-            draft_grace: Duration::from_secs(3_600),
+            draft_grace: Duration::from_hours(1),
             periods: Periods::Provider,
-            quiet_before_end: Duration::from_secs(300),
+            quiet_before_end: Duration::from_mins(5),
             key: Some(ApiKey { secret: key.to_owned().into(), from: "a test".to_owned() }),
             webhook_secret: None,
         };
@@ -91,7 +91,7 @@ async fn asked(provider: &Provider, lemon: bool, question: u8) -> String {
     let period = Span::new(Timestamp::from_secs(1_793_491_200), Timestamp::from_secs(1_796_083_200));
     let window = Window { period, timestamp_s: 1_793_491_201 };
     let subscription = SubscriptionId::new("sub_1").unwrap();
-    match question / 4 % 8 {
+    match (question >> 2) & 7 {
         0 => format!("{:?}", provider.read_subscription(&subscription).await),
         1 => format!("{:?}", provider.read_meter(&BillingMeterId::new("mtr_1").unwrap()).await),
         2 => format!("{:?}", provider.read_current(&to, window).await),
