@@ -263,6 +263,12 @@ mod tests {
             let counted = on_vm(&point(source, 100, 100), &point(source, 40, 40));
             assert_eq!((counted.event, counted.quantity_us, counted.counter_us), (Event::ClockFell, 0, 40 * S));
         }
+        // One clock that fell is enough, whatever the other says.
+        for (monotonic_us, boottime_us) in [(99 * S, 160 * S), (160 * S, 99 * S)] {
+            let now = Point { monotonic_us, boottime_us, ..point("uptime", 160, 160) };
+            assert_eq!(on_vm(&point("uptime", 100, 100), &now).event, Event::ClockFell);
+        }
+        assert_eq!(on_vm(&point("uptime", 100, 100), &point("uptime", 100, 100)).event, Event::Counted);
     }
 
     #[test]
