@@ -141,6 +141,8 @@ fn said(connection: &Connection, depth: Depth, patience: Duration) -> Result<Sou
 
 fn lines(connection: &Connection, depth: Depth) -> rusqlite::Result<Vec<String>> {
     let mut statement = connection.prepare(&format!("PRAGMA {}({LISTED})", depth.pragma()))?;
-    let rows = statement.query_map([], |row| row.get(0))?;
-    rows.collect()
+    let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+    let said: Vec<String> = rows.collect::<rusqlite::Result<_>>()?;
+    // A row may hold several lines, and a heading.
+    Ok(said.iter().flat_map(|text| text.lines()).filter(|line| !line.starts_with("***")).map(str::to_owned).collect())
 }
