@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 use super::desk::{Afterwards, FrontDesk};
 use super::pusher::{Nudge, Nudges};
 use super::signals::{self, Asked};
-use super::{Exit, assemble, metrics, notify, pusher, sampler, schedule, watchdog};
+use super::{Exit, assemble, care, metrics, notify, pusher, sampler, schedule, watchdog};
 use crate::api;
 use crate::clock::SystemClock;
 use crate::config::{self, Environment, Loaded, Paths};
@@ -24,6 +24,10 @@ use crate::store::{self, StateLock, Store};
 
 /// Rule S13: the last push gets this long.
 const GRACE: Duration = Duration::from_secs(10);
+/// A damaged ledger takes no last words, so its tasks are not waited for as long.
+const BRIEF: Duration = Duration::from_secs(1);
+/// The threads of a store end within this time.
+const LETS_GO: Duration = Duration::from_secs(5);
 /// And the last sample this long before it.
 const LAST_SAMPLE: Duration = Duration::from_secs(2);
 
@@ -47,10 +51,22 @@ pub(super) async fn run_through(
     mut asked: mpsc::UnboundedReceiver<Asked>,
 ) -> anyhow::Result<Exit> {
     let mut kept = notify::kept_socket();
+    let mut care = care::Care::default();
     loop {
         let before = loaded.clone();
+        store::set_aside_if_marked(&paths.database())?;
+        if !care.tend(paths, &loaded.config, sandbox, &mut kept, &mut asked).await? {
+            return Ok(Exit::Fine);
+        }
         let daemon = Daemon::start(paths, load, loaded, sandbox, &mut kept).await?;
+        let mut damage = daemon.context.store.damage();
         let Some((afterwards, load_again)) = daemon.live(&mut asked).await? else { return Ok(Exit::Fine) };
+        let met = damage.borrow_and_update().clone();
+        if let Some(what) = met {
+            care.met(what);
+            // Nobody has the file open any more when this ends.
+            drop(timeout(LETS_GO, async { while damage.changed().await.is_ok() {} }).await);
+        }
         if let Some(aside) = store::set_aside_if_marked(&paths.database())? {
             tracing::info!(set_aside = %aside.display(), "the ledger was set aside");
         }
@@ -105,7 +121,6 @@ impl Daemon {
         for note in &loaded.notes {
             tracing::info!("{note}");
         }
-        store::set_aside_if_marked(&paths.database())?;
         let store = Store::open(&paths.database())?;
         let socket = listen(&paths.socket(), kept).await?;
         let problems = assemble::surroundings(&loaded);
@@ -155,6 +170,7 @@ impl Daemon {
     /// is, says what comes afterwards; nobody has the file open then.
     async fn live(mut self, asked: &mut mpsc::UnboundedReceiver<Asked>) -> anyhow::Result<Option<(Afterwards, Load)>> {
         let mut set_aside = self.set_aside.clone();
+        let mut damage = self.context.store.damage();
         loop {
             tokio::select! {
                 what = asked.recv() => match what {
@@ -162,11 +178,15 @@ impl Daemon {
                     Some(Asked::Stop) | None => break,
                 },
                 Ok(_) = set_aside.wait_for(Option::is_some) => break,
+                Ok(_) = damage.wait_for(Option::is_some) => break,
                 Some(ended) = self.tasks.join_next() => {
                     ended.context("a part of usaged ended early")?;
                     anyhow::bail!("a part of usaged ended early");
                 }
             }
+        }
+        if damage.borrow().is_some() {
+            return Ok(Some((Afterwards::Recover, self.leave().await)));
         }
         notify::stopping();
         tracing::info!("stopping: last sample, one push, then the end");
@@ -188,6 +208,20 @@ impl Daemon {
         }
         finish(&context).await;
         Ok(afterwards.map(|afterwards| (afterwards, load)))
+    }
+
+    /// Lets go of a damaged ledger: nothing can be stored in it, and what is on its way is found as such later.
+    async fn leave(self) -> Load {
+        tracing::error!("usage.db is damaged: nothing more is stored in it");
+        notify::status("usage.db is damaged: what can be read is recovered");
+        let Self { context, load, schedule, stop_work, stop_answers, mut tasks, .. } = self;
+        schedule.stop().await;
+        stop_work.send_replace(true);
+        stop_answers.send_replace(true);
+        drop(timeout(BRIEF, async { while tasks.join_next().await.is_some() {} }).await);
+        tasks.shutdown().await;
+        drop(context);
+        load
     }
 
     /// SIGHUP: the new configuration, or the old one with the reason.
@@ -238,7 +272,7 @@ impl Daemon {
 }
 
 /// On the socket that systemd kept open, else on a new one, which it is asked to keep.
-async fn listen(path: &Path, kept: &mut Option<UnixListener>) -> anyhow::Result<api::Socket> {
+pub(super) async fn listen(path: &Path, kept: &mut Option<UnixListener>) -> anyhow::Result<api::Socket> {
     let again = kept.as_ref().map(UnixListener::try_clone).transpose().context("cannot take over the socket")?;
     if let Some(socket) = again.and_then(|again| api::take_over(again, path)) {
         return Ok(socket);

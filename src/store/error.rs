@@ -78,6 +78,16 @@ pub enum StoreError {
         /// Set.
         wanted: &'static str,
     },
+    /// No copy can be made there.
+    #[error(
+        "cannot write a copy to {path}: {source}\nhint: name a new file where the service may write, as below its state directory"
+    )]
+    Backup {
+        /// Where.
+        path: PathBuf,
+        /// The system's words.
+        source: Arc<std::io::Error>,
+    },
     /// Another process holds the state directory.
     #[error("another usaged{holder} uses {path}\nhint: stop it first: systemctl stop usaged")]
     Locked {

@@ -7,6 +7,7 @@
 
 mod anew;
 pub mod audit;
+mod backup;
 mod check;
 mod connection;
 mod damage;
@@ -22,6 +23,7 @@ mod writer;
 use std::path::{Path, PathBuf};
 
 pub use anew::{SetAside, begun_anew, mark_to_be_set_aside, set_aside_before, set_aside_if_marked};
+pub use backup::backup;
 pub use check::{Depth, Soundness, check, check_log};
 use damage::Noted;
 pub use error::StoreError;

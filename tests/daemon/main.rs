@@ -19,6 +19,7 @@ mod another_writer;
 mod asking;
 mod bad_input;
 mod copies;
+mod damaged;
 mod draining;
 mod full_disk;
 mod hangups;
@@ -29,4 +30,6 @@ mod metrics;
 mod month_end;
 mod provider_faults;
 mod shutdown;
+#[path = "../torn/mod.rs"]
+mod torn;
 mod users;
