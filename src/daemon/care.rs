@@ -65,7 +65,11 @@ impl Care {
         let desk = Arc::new(SickDesk::new(path.clone(), &found, sandbox));
         let access = api::Access::new(rustix::process::geteuid().as_raw(), config.command_group.clone());
         let limits = api::Limits::new(config.intake.max_body, config.intake.max_records);
-        let socket = listen(&paths.socket(), kept).await?;
+        let mut socket = listen(&paths.socket(), kept).await?;
+        // The socket is handed on to the daemon that comes after this, so that callers find somebody all the while.
+        if kept.is_none() {
+            *kept = Some(socket.to_be_kept()?);
+        }
         let (stop, mut stopped) = watch::channel(false);
         let mut serving = JoinSet::new();
         let asked_there = Arc::clone(&desk);
@@ -76,6 +80,9 @@ impl Care {
         let done = self.recover(&path, found, &desk, asked).await;
         stop.send_replace(true);
         while serving.join_next().await.is_some() {}
+        if !done {
+            drop(listen(&paths.socket(), kept).await?);
+        }
         Ok(done)
     }
 

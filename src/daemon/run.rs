@@ -275,7 +275,12 @@ impl Daemon {
 pub(super) async fn listen(path: &Path, kept: &mut Option<UnixListener>) -> anyhow::Result<api::Socket> {
     let again = kept.as_ref().map(UnixListener::try_clone).transpose().context("cannot take over the socket")?;
     if let Some(socket) = again.and_then(|again| api::take_over(again, path)) {
-        return Ok(socket);
+        if notify::is_there() {
+            return Ok(socket);
+        }
+        // Handed on within this process.
+        *kept = None;
+        return Ok(socket.kept_by_nobody());
     }
     *kept = None;
     let mut socket = api::bind(path).await?;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OpenFlags};
 use serde::{Deserialize, Serialize};
 
-use super::check::beside;
+use super::check::{beside, open_untouched};
 use super::{StoreError, Tx, meta, migrations, recover};
 
 /// In the file that is to be set aside.
@@ -72,8 +72,8 @@ pub fn set_aside_if_marked(path: &Path) -> Result<Option<PathBuf>, StoreError> {
 
 /// A file that cannot be read is no matter of this; opening it says what is wrong.
 fn read_mark(path: &Path) -> Option<SetAside> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).ok()?;
+    // Closed by whoever is the last to have it open, it would lose the log that is looked at next.
+    let connection = path.exists().then(|| open_untouched(path).ok()).flatten()?;
     let id: i64 = connection.query_row("PRAGMA application_id", [], |row| row.get(0)).ok()?;
     if id != migrations::APPLICATION_ID {
         return None;

@@ -139,9 +139,8 @@ fn serve(connection: &Connection, queue: &Receiver<Order>, noted: &Noted) {
                 match noted.what() {
                     // What a damaged file would take may never be read again.
                     Some(what) => group.into_iter().for_each(|call| call.finish(Err(damaged(&what)))),
-                    None => commit_group(connection, group),
+                    None => commit_group(connection, group, noted),
                 }
-                noted.note_met();
             }
             Order::Checkpoint(reply) => {
                 let done = match noted.what() {
@@ -166,12 +165,14 @@ fn close(connection: Connection, noted: Noted) {
     drop(noted);
 }
 
-fn commit_group(connection: &Connection, mut group: Vec<Box<dyn Write>>) {
+fn commit_group(connection: &Connection, mut group: Vec<Box<dyn Write>>, noted: &Noted) {
     let fate = run_group(connection, &mut group);
     if fate.is_err() && !connection.is_autocommit() {
         // If even this fails, the next BEGIN says so to its own callers.
         drop(connection.execute_batch("ROLLBACK"));
     }
+    // Whoever hears of it finds it said.
+    noted.note_met();
     for call in group {
         call.finish(fate.clone());
     }
@@ -199,7 +200,7 @@ fn damaged(what: &str) -> StoreError {
     StoreError::Damaged { what: what.to_owned() }
 }
 
-type Read = Box<dyn FnOnce(&Connection) + Send>;
+type Read = Box<dyn FnOnce(&Connection, &Noted) + Send>;
 
 #[derive(Clone)]
 pub(super) struct Reader(SyncSender<Read>);
@@ -209,8 +210,7 @@ impl Reader {
         let (reads, queue) = sync_channel::<Read>(QUEUE);
         spawn("usage.db reader", move || {
             while let Ok(read) = queue.recv() {
-                read(&connection);
-                noted.note_met();
+                read(&connection, &noted);
             }
             close(connection, noted);
         })?;
@@ -223,7 +223,11 @@ impl Reader {
         E: From<StoreError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let read: Read = Box::new(move |connection| drop(reply.send(f(connection))));
+        let read: Read = Box::new(move |connection, noted| {
+            let said = f(connection);
+            noted.note_met();
+            drop(reply.send(said));
+        });
         self.0.try_send(read).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Busy,
             TrySendError::Disconnected(_) => StoreError::Gone,
