@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(i64::try_from(credits.read).unwrap(), stored);
         assert_eq!(i64::try_from(credits.missing.unwrap()).unwrap(), CREDITS - stored, "the index knows the others");
         let pages = i64::try_from(leaves.len()).unwrap();
-        assert!(stored > CREDITS - 6 * CREDITS / pages && stored < CREDITS, "{stored} on {pages} pages");
+        assert!(stored > CREDITS - (6 * CREDITS).div_euclid(pages) && stored < CREDITS, "{stored} on {pages} pages");
         assert!(recovered.is_whole(&["bucket", "meter", "meta", "audit"]));
         assert_eq!(recovered.torn().count(), 1);
         assert_eq!(ask::<String>(&path, "SELECT value FROM meta WHERE key = 'fact'"), "kept");
@@ -294,7 +294,10 @@ mod tests {
         let buckets = of(&recover_it(&path), "bucket").clone();
         assert_eq!(buckets.missing, None);
         let pages = i64::try_from(leaves.len()).unwrap();
-        assert!(i64::try_from(buckets.read).unwrap() > CREDITS - 3 * CREDITS / pages, "{buckets:?} of {pages} pages");
+        assert!(
+            i64::try_from(buckets.read).unwrap() > CREDITS - (3 * CREDITS).div_euclid(pages),
+            "{buckets:?} of {pages} pages"
+        );
     }
 
     #[test]

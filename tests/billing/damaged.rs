@@ -7,7 +7,7 @@ use usaged::sandbox::lemon_squeezy::{Behaviour, Zero};
 use usaged::wire::LinkRequest;
 
 use super::torn::tear;
-use super::vm::{Billing, HOUR, METERS, MINUTE, SECOND, Vm, run};
+use super::vm::{Billing, DAY, HOUR, METERS, MINUTE, SECOND, Vm, linked_at, run, settle};
 
 const STARTED: &str = "2026-11-01T00:00:00Z";
 
@@ -156,5 +156,72 @@ fn s11_a_ledger_that_lost_whose_it_is_waits_for_somebody_to_say_so() {
     by_every_way(async |billing| {
         let (is_all, problems) = torn(billing, true, &["meta"]).await;
         assert!(!is_all && codes(&problems).contains(&"identity_changed"), "{billing:?}: {problems:#?}");
+    });
+}
+
+/// Three credits of November are billed in December, as carried units, beside four of December's own.
+async fn carried() -> Vm {
+    let vm = linked_at("2026-11-30T22:00:00Z", "compute_hours = 1000, api_credits = 0").await;
+    vm.record("early", 5).await;
+    vm.push().await.unwrap();
+    vm.run(HOUR + 58 * MINUTE);
+    vm.record("late", 3).await;
+    settle(&vm).await;
+    vm.run(HOUR);
+    vm.record("december", 4).await;
+    vm.push_now().await.unwrap();
+    assert_eq!(vm.stands(&vm.demo.item_api), 7);
+    vm
+}
+
+#[test]
+fn r6_what_was_carried_is_neither_lowered_nor_carried_again() {
+    for tables in [&["carry"][..], &["carry", "bucket"], &["usage_record"], &["usage_record", "carry", "delivery"]] {
+        for next_period in [false, true] {
+            run(async {
+                let mut vm = carried().await;
+                if next_period {
+                    vm.run(31 * DAY);
+                    settle(&vm).await;
+                }
+                let december = 7;
+                vm.damage(|path| tables.iter().for_each(|table| tear(path, table))).await;
+                for n in 0..6 {
+                    vm.run(3 * HOUR);
+                    vm.record(&format!("later-{n}"), 1).await;
+                    vm.push_now().await.unwrap();
+                }
+                settle(&vm).await;
+                let what = format!("{tables:?}, in the next period: {next_period}");
+                let stands = vm.stands(&vm.demo.item_api);
+                let (least, most) = if next_period { (0, 6) } else { (december, december + 6) };
+                assert!(least <= stands && stands <= most, "{what}: {stands} stand");
+                if !tables.contains(&"usage_record") {
+                    assert_eq!(stands, most, "{what}");
+                    assert_eq!(codes(&vm.problems().await), ["ledger_recovered"], "{what}");
+                }
+                if next_period {
+                    assert_eq!(vm.invoiced_units(&vm.demo.item_api), [5, december], "{what}");
+                }
+                assert_eq!(vm.ask("SELECT ifnull(sum(units), 0) FROM credit_due").await, 0, "{what}");
+                vm.assert_books().await;
+            });
+        }
+    }
+}
+
+#[test]
+fn m9_what_is_taken_back_after_a_recovery_is_taken_off_what_was_made_good() {
+    by_every_way(async |billing| {
+        let mut vm = booted(billing, false).await;
+        let owed = used(&vm).await;
+        vm.damage(|path| tear(path, "bucket")).await;
+        vm.void("order-2").await;
+        for _ in 0..3 {
+            vm.run(MINUTE);
+            vm.push_now().await.unwrap();
+        }
+        assert_eq!(vm.stands(&vm.demo.item_api), owed.credits() - 7, "{billing:?}");
+        vm.assert_books().await;
     });
 }
