@@ -60,7 +60,8 @@ pub(super) fn problem(recovered: &Recovered) -> Problem {
     let why = found.first().map_or("no reason is known", String::as_str);
     let what =
         format!("usage.db was damaged ({why}); at {at} it was set aside as {name}, and what could be read goes on");
-    let missing: Vec<String> = recovered.torn().map(missing).collect();
+    let mut missing: Vec<String> = recovered.torn().map(missing).collect();
+    missing.extend(recovered.log.clone());
     if missing.is_empty() {
         let hint = "nothing is missing; delete the damaged file once nobody needs it any more";
         return Problem::note("ledger_recovered", what, hint);

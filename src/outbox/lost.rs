@@ -13,12 +13,12 @@ const LOST: &str = "usage_records_lost_us";
 
 /// What this room can tell of itself after a recovery. What stands is read before anything is sent (rule S5).
 pub fn make_good(tx: &Tx<'_>, recovered: &Recovered) -> Result<(), OutboxError> {
+    // The next one to be drawn must not be taken for a lost one, or what stands would seem to be read already.
     tx.execute_batch(
-        "UPDATE usage_record SET read_generation = NULL WHERE state <> 'closed';
-         INSERT INTO generation (id, token, drawn_us, because)
+        "INSERT INTO generation (id, token, drawn_us, because)
              SELECT id, 'lost-' || id, 0, 'lost' FROM
                  (SELECT generation_id AS id FROM delivery UNION SELECT read_generation FROM usage_record)
-             WHERE id IS NOT NULL AND id NOT IN (SELECT id FROM generation);",
+             WHERE id IS NOT NULL AND id NOT IN (SELECT id FROM generation)",
     )?;
     if !recovered.is_whole(&["usage_record"]) {
         meta::set(tx, LOST, &recovered.at.micros().to_string())?;
@@ -33,7 +33,7 @@ pub fn make_good(tx: &Tx<'_>, recovered: &Recovered) -> Result<(), OutboxError> 
     }
     // Without its links a row is not known to be rated as it was; what several VMs add up to is never compared (rule S10).
     let links_lost = !recovered.is_whole(&["link", "item"]);
-    let own_lost = !recovered.is_whole(&["usage_record", "delivery"]);
+    let own_lost = !recovered.is_whole(&["usage_record", "delivery"]) || recovered.log.is_some();
     for record in record::unfinished(tx)? {
         if links_lost || record.shared && own_lost {
             hold::hold(tx, record.id, &Held::Lost, recovered.at)?;

@@ -73,7 +73,7 @@ pub fn set_aside_if_marked(path: &Path) -> Result<Option<PathBuf>, StoreError> {
 /// A file that cannot be read is no matter of this; opening it says what is wrong.
 fn read_mark(path: &Path) -> Option<SetAside> {
     // Closed by whoever is the last to have it open, it would lose the log that is looked at next.
-    let connection = path.exists().then(|| open_untouched(path).ok()).flatten()?;
+    let connection = path.metadata().is_ok_and(|found| found.len() > 0).then(|| open_untouched(path).ok()).flatten()?;
     let id: i64 = connection.query_row("PRAGMA application_id", [], |row| row.get(0)).ok()?;
     if id != migrations::APPLICATION_ID {
         return None;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::anew::{empty, free, rename, unusable};
-use super::check::{beside, open_untouched};
+use super::check::{beside, check_log, open_untouched};
 use super::salvage::{Salvaged, salvage};
 use super::{StoreError, Tx, audit, damage, meta};
 use crate::model::Timestamp;
@@ -19,6 +19,7 @@ use crate::model::Timestamp;
 const RECOVERED: &str = "recovered";
 /// The part of a file before its first page's content.
 const HEADER: usize = 100;
+const PAGE: u64 = 4_096;
 
 /// What became of a damaged ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +32,8 @@ pub struct Recovered {
     pub found: Vec<String>,
     /// What was read of it.
     pub tables: Vec<Salvaged>,
+    /// What its log lost: transactions that were stored, and of which nothing tells what they held.
+    pub log: Option<String>,
 }
 
 impl Recovered {
@@ -105,6 +108,7 @@ fn fill<E: From<StoreError>>(
     now: Timestamp,
     repair: impl FnOnce(&Tx<'_>, &Recovered) -> Result<(), E>,
 ) -> Result<Recovered, E> {
+    let log = check_log(path)?;
     let name = aside.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut to = empty(next)?;
     let source = Source::open(path, next)?;
@@ -113,7 +117,7 @@ fn fill<E: From<StoreError>>(
         .map_err(StoreError::from)?;
     let tx = to.transaction_with_behavior(TransactionBehavior::Immediate).map_err(StoreError::from)?;
     let tables = salvage(&source.connection, &tx)?;
-    let recovered = Recovered { at: now, name, found, tables };
+    let recovered = Recovered { at: now, name, found, tables, log };
     {
         let tx = Tx::of(&tx);
         repair(&tx, &recovered)?;
@@ -135,12 +139,15 @@ struct Source {
 
 impl Source {
     fn open(path: &Path, sound: &Path) -> Result<Self, StoreError> {
-        let connection = open_untouched(path)?;
-        let schema = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0));
-        if schema.is_ok_and(|tables| tables > 0) || path.metadata().is_ok_and(|found| found.len() == 0) {
-            return Ok(Self { connection, copy: None });
+        // SQLite deletes the log of an empty file, which may hold all there is.
+        let is_empty = path.metadata().is_ok_and(|found| found.len() == 0);
+        if !is_empty {
+            let connection = open_untouched(path)?;
+            let schema = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0));
+            if schema.is_ok_and(|tables| tables > 0) {
+                return Ok(Self { connection, copy: None });
+            }
         }
-        drop(connection);
         let copy = path.with_extension("db.readable");
         for ending in ["", "-wal"] {
             let (from, to) = (beside(path, ending), beside(&copy, ending));
@@ -148,7 +155,12 @@ impl Source {
                 std::fs::copy(&from, &to).map_err(|source| unusable(&to, source))?;
             }
         }
-        put_header(&copy, sound).map_err(|source| unusable(&copy, source))?;
+        let made = if is_empty {
+            File::options().write(true).open(&copy).and_then(|file| file.set_len(PAGE))
+        } else {
+            put_header(&copy, sound)
+        };
+        made.map_err(|source| unusable(&copy, source))?;
         Ok(Self { connection: open_untouched(&copy)?, copy: Some(copy) })
     }
 }
@@ -166,7 +178,6 @@ impl Drop for Source {
 /// The header of a sound ledger, but for the file's own length and that it has a log.
 /// <https://www.sqlite.org/fileformat2.html#the_database_header>
 fn put_header(copy: &Path, sound: &Path) -> std::io::Result<()> {
-    const PAGE: u64 = 4_096;
     const VERSIONS: u64 = 18;
     const PAGES: u64 = 28;
     const FREE_LIST: u64 = 32;
@@ -183,7 +194,7 @@ fn put_header(copy: &Path, sound: &Path) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Depth, Soundness, Store, check, check_log};
+    use super::super::{Depth, Soundness, Store, check};
     use super::*;
     use std::os::unix::fs::FileExt;
     use std::time::Duration;
@@ -395,6 +406,24 @@ mod tests {
         assert_eq!(ask::<i64>(&path, "SELECT count(*) FROM meta WHERE key LIKE 'logged%'"), 10);
         let aside = beside(&path.with_file_name(recovered.name), "-wal");
         assert!(aside.metadata().unwrap().len() > 10 * 4_096);
+    }
+
+    #[test]
+    fn the_log_of_a_file_that_was_emptied_is_read_and_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("usage.db");
+        let connection = empty(&path).unwrap();
+        connection
+            .execute_batch("PRAGMA journal_mode = wal; VACUUM; INSERT INTO meta VALUES ('fact', 'kept')")
+            .unwrap();
+        let log = std::fs::read(beside(&path, "-wal")).unwrap();
+        drop(connection);
+        std::fs::write(&path, "").unwrap();
+        std::fs::write(beside(&path, "-wal"), &log).unwrap();
+        assert_eq!(super::super::set_aside_if_marked(&path).unwrap(), None);
+        let recovered = recover_it(&path);
+        assert_eq!(std::fs::read(beside(&path.with_file_name(&recovered.name), "-wal")).unwrap(), log);
+        assert_eq!(ask::<String>(&path, "SELECT value FROM meta WHERE key = 'fact'"), "kept");
     }
 
     #[test]
