@@ -6,6 +6,7 @@
 mod args;
 mod assemble;
 mod care;
+mod db;
 mod desk;
 mod log;
 mod metrics;

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, TransactionBehavior};
@@ -127,8 +128,18 @@ fn fill<E: From<StoreError>>(
     }
     tx.commit().map_err(StoreError::from)?;
     drop(to);
+    keep_owner(path, next).map_err(|source| unusable(next, source))?;
     File::open(next).and_then(|file| file.sync_all()).map_err(|source| unusable(next, source))?;
     Ok(recovered)
+}
+
+/// Whose the damaged file is, his is the new one, also where root recovers it.
+fn keep_owner(path: &Path, next: &Path) -> std::io::Result<()> {
+    let (was, is) = (path.metadata()?, next.metadata()?);
+    if (was.uid(), was.gid()) != (is.uid(), is.gid()) {
+        chown(next, Some(was.uid()), Some(was.gid()))?;
+    }
+    std::fs::set_permissions(next, was.permissions())
 }
 
 /// A damaged file, open for reading; where its header is gone, a copy of it that has one.
@@ -261,6 +272,7 @@ mod tests {
         let recovered = recover::<StoreError>(path, vec!["torn".to_owned()], NOW, |_, _| Ok(())).unwrap();
         let aside = path.with_file_name(&recovered.name);
         assert_eq!(std::fs::read(&aside).unwrap(), before, "it is set aside as it was");
+        assert_eq!(path.metadata().unwrap().mode(), aside.metadata().unwrap().mode());
         assert_eq!(check(path, Depth::Full, Duration::from_mins(1)).unwrap(), Soundness::Sound);
         let left_over = ["db.next", "db.readable"].map(|ending| path.with_extension(ending).exists());
         assert_eq!(left_over, [false; 2]);

@@ -1,6 +1,7 @@
 //! A damaged ledger: whatever page is torn, what stands is neither lowered nor ever more than what is owed, by every way of
 //! billing (rules S4, S5, S10, S11, R7).
 
+use usaged::jobs;
 use usaged::ledger::credits::Verdict;
 use usaged::model::{Problem, Timestamp};
 use usaged::sandbox::lemon_squeezy::{Behaviour, Zero};
@@ -211,6 +212,23 @@ fn r6_what_was_carried_is_neither_lowered_nor_carried_again() {
             });
         }
     }
+}
+
+#[test]
+fn a_page_that_nobody_reads_is_found_torn_by_the_daily_look() {
+    run(async {
+        let vm = booted(Billing::UsageRecords, false).await;
+        used(&vm).await;
+        vm.context().store.checkpoint().await.unwrap();
+        jobs::compact(vm.context(), "schedule").await.unwrap();
+        let damage = vm.context().store.damage();
+        assert_eq!(*damage.borrow(), None);
+        tear(vm.context().store.path(), "void");
+        vm.context().store.checkpoint().await.unwrap();
+        drop(jobs::compact(vm.context(), "schedule").await);
+        assert!(damage.borrow().is_some());
+        assert!(vm.try_record("refused", 1).await.unwrap_err().to_string().contains("usage.db is damaged"));
+    });
 }
 
 #[test]

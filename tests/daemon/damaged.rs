@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Account, Process, Stripe, Vm, until};
+use crate::harness::{Account, Process, Stripe, Vm, run, until};
 use crate::torn::{tear, tear_some};
 
 /// A VM with credits of its own, all of them billed, whose daemon has stopped.
@@ -167,6 +167,25 @@ fn a_recovery_that_fails_leaves_a_daemon_that_says_so_and_goes_on_by_itself() {
     let asked = vm.ctl(&["db", "recover"]);
     assert_eq!(asked.code, 0, "{asked:?}");
     vm.problem("ledger_recovered");
+    assert_it_goes_on(&vm, &stripe, &account);
+    daemon.stop();
+}
+
+#[test]
+fn without_a_daemon_it_is_checked_and_recovered_as_well() {
+    let (stripe, account, vm) = used();
+    let check = |words: &[&str]| run(&mut vm.usaged(words));
+    assert_eq!(check(&["check-db"]).code, 0);
+    tear(&vm.database(), "job_run");
+    let said = check(&["check-db", "--full"]);
+    assert_eq!((said.code, said.out.contains("hint: ")), (1, true), "{said:?}");
+    let said = check(&["recover-db"]);
+    assert_eq!((said.code, said.out.contains("job_run: 0 rows read, some missing")), (0, true), "{said:?}");
+    assert_eq!(check(&["check-db", "--full"]).code, 0);
+    assert!(check(&["recover-db"]).out.contains("nothing to recover"));
+    let daemon = vm.start_linked();
+    let refused = check(&["recover-db"]);
+    assert_eq!((refused.code, refused.err.contains("another usaged")), (1, true), "{refused:?}");
     assert_it_goes_on(&vm, &stripe, &account);
     daemon.stop();
 }
