@@ -86,10 +86,11 @@ impl FrontDesk {
 impl Desk for FrontDesk {
     fn status(&self) -> Answer<'_, Status> {
         Box::pin(async {
-            if let Some(what) = self.damage() {
-                return Ok(sick::status(self.context.store.path(), &what, self.since, self.sandbox));
+            let said = jobs::status(&self.context, self.running()).await;
+            match (said, self.damage()) {
+                (Err(_), Some(what)) => Ok(sick::status(self.context.store.path(), &what, self.since, self.sandbox)),
+                (said, _) => said.map_err(explain),
             }
-            jobs::status(&self.context, self.running()).await.map_err(explain)
         })
     }
 
@@ -184,10 +185,11 @@ impl Desk for FrontDesk {
 
     fn doctor(&self) -> Answer<'_, DoctorReport> {
         Box::pin(async {
-            if let Some(what) = self.damage() {
-                return Ok(sick::doctor(&what));
+            let said = jobs::doctor(&self.context).await;
+            match (said, self.damage()) {
+                (Err(_), Some(what)) => Ok(sick::doctor(&what)),
+                (said, _) => said.map_err(explain),
             }
-            jobs::doctor(&self.context).await.map_err(explain)
         })
     }
 }
