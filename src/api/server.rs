@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
+use tokio_io_timeout::TimeoutStream;
 
 use super::access::Guest;
 use super::pools::Pools;
@@ -36,7 +37,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// Connections at once for all who may do nothing; enough to tell them so.
     pub strangers_max: usize,
-    /// A request's head, and then its body, must arrive within this time.
+    /// A request's head, and then its body, must arrive within this time; who takes nothing of an answer for so long loses
+    /// its place.
     pub arrival_max: Duration,
     /// At the end, requests in flight get this long.
     pub grace: Duration,
@@ -127,7 +129,7 @@ fn admit(stream: &UnixStream, access: &Access, pools: &Pools) -> Option<(Guest, 
 
 /// Answers one connection. Who cannot be known as a guest asks one thing only.
 pub(super) async fn converse(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
+    stream: impl AsyncRead + AsyncWrite,
     guest: Option<Guest>,
     place: OwnedSemaphorePermit,
     service: TowerToHyperService<Router>,
@@ -147,7 +149,9 @@ pub(super) async fn converse(
         }
         service.call(request)
     });
-    let conversation = builder.serve_connection(TokioIo::new(stream), answer);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(limits.arrival_max));
+    let conversation = builder.serve_connection(TokioIo::new(Box::pin(stream)), answer);
     tokio::pin!(conversation);
     // Who has come through the door and not asked yet is heard: closed at once, it would be turned away by a restart.
     let stop = async {

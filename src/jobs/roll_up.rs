@@ -105,6 +105,7 @@ fn rate_one(
                 by_forgotten: rating.by_forgotten,
                 unit_micros: rating.unit_micros,
                 spare: rating.spare.map(Micros::get),
+                forgettable: rating.forgettable.get(),
             };
             outbox::save_rating(tx, record.id, &rated, now)?;
             let adopted = record.adopted.saturating_sub(record.adopted_by_usage).saturating_add(rated.by_forgotten);
@@ -151,8 +152,10 @@ pub struct Rating {
     pub by_forgotten: i64,
     /// Millionths of the base unit in a billed unit.
     pub unit_micros: i64,
-    /// By how much less usage would come to as many units.
+    /// By how much less usage would come to as many units; below zero while the allowance is not used up.
     pub spare: Option<Micros>,
+    /// Rule S5: as much usage may be forgotten.
+    pub forgettable: Micros,
     /// Rule S8: of the overage, by UTC day, where the channel has days.
     pub days: BTreeMap<i64, i64>,
 }
@@ -204,6 +207,7 @@ pub fn rate(
     let all = used.checked_add(Micros::new(record.forgotten)).ok_or(rating::RatingError::TooLarge)?;
     let by_forgotten = over(all)?.unwrap_or(0).saturating_sub(overage.unwrap_or(0));
     let spare = rating::spare(all, terms.allowance, &meter.unit, terms.report, terms.rounding)?;
+    let forgettable = forgettable(connection, meter, &billing, record, now)?;
     let mut days = BTreeMap::new();
     if record.channel.formula() == Some(Formula::SumOfDays) && record.state != RecordState::Closed {
         // A day's share: the rounded running overage at its end, less that at its start.
@@ -229,6 +233,7 @@ pub fn rate(
         by_forgotten,
         unit_micros: meter.unit.micros,
         spare,
+        forgettable,
         days,
     })
 }
@@ -300,6 +305,27 @@ fn used_by(connection: &Connection, meter: &MeterName, billing: &[&Link], stretc
         }
     }
     Ok(used)
+}
+
+/// Rule S5: what the machine can have used of an open period while this ledger was not kept (rule M6). Nothing of what
+/// applications push, nor where units of an earlier period may have been carried into this one.
+fn forgettable(
+    connection: &Connection,
+    meter: &Meter,
+    billing: &[&Link],
+    record: &UsageRecord,
+    now: Timestamp,
+) -> Result<Micros, JobError> {
+    if record.state != RecordState::Open || outbox::follows_unsettled(connection, record)? {
+        return Ok(Micros::ZERO);
+    }
+    let id = ledger::meters::id(connection, &meter.name)?;
+    let so_far = Span::new(record.period.from, record.period.to.min(now).max(record.period.from));
+    let mut absent_us = 0_i64;
+    for span in billing.iter().filter_map(|link| link.span().overlap(so_far)) {
+        absent_us = absent_us.saturating_add(ledger::coverage::absent_us(connection, span)?);
+    }
+    Ok(ledger::samples::possible(connection, id, &meter.source, absent_us)?)
 }
 
 fn allowance(

@@ -416,11 +416,15 @@ fn unseen_problem(connection: &Connection, settings: &Settings, stretch: &Unseen
     })
 }
 
+/// Why units are not carried, where nothing else says it.
+const MAY_STAND_LATER: &str = "they may be among the units that were taken over in a later period";
+
 /// What a closed period leaves to people.
 fn closed_problems(closed: &UsageRecord) -> Vec<Problem> {
     let mut problems = Vec::new();
     let (item, to) = (&closed.item, closed.period.to);
-    let why = closed.held.as_ref().map(|(_, because)| because).or(closed.drift.as_ref());
+    let why = closed.held.as_ref().map(|(_, because)| because).or(closed.drift.as_ref()).map(String::as_str);
+    let why = why.or(closed.may_stand_later.then_some(MAY_STAND_LATER));
     let because = why.map_or_else(String::new, |why| format!(": {why}"));
     if closed.held_units > 0 {
         let what = format!("{} units on {item} until {to} were neither billed nor carried{because}", closed.held_units);
@@ -442,6 +446,17 @@ fn closed_differing(connection: &Connection, now: Timestamp) -> Result<Vec<Probl
         Some(Problem::needs_someone("closed_period_differs", what, drift::SETTLED))
     };
     Ok(outbox::closed_lately(connection, now)?.into_iter().filter_map(problem).collect())
+}
+
+/// Units that stand above what should, and that nothing we send takes away.
+fn cannot_fall(record: &UsageRecord) -> Option<String> {
+    let (to_absorb, beside) = (record.to_absorb(), record.beside_target());
+    let (units, why) = match (to_absorb, record.channel.formula()) {
+        (0, _) => (beside, "they are at another timestamp than this VM's, and its own total leaves them alone"),
+        (_, Some(Formula::SumOfDays)) => (to_absorb, "the provider takes no events for days so long ago"),
+        _ => (to_absorb, "the provider takes no event below zero"),
+    };
+    (units > 0).then(|| format!("{units} units too many stand on {}: {why}", record.item))
 }
 
 fn record_problem(record: &UsageRecord, settings: &Settings, now: Timestamp) -> Option<Problem> {
@@ -485,17 +500,9 @@ fn record_problem(record: &UsageRecord, settings: &Settings, now: Timestamp) -> 
             "usagectl doctor looks at key, network and provider",
         ));
     }
-    let to_absorb = record.to_absorb();
-    if to_absorb > 0 {
-        let why = match record.channel.formula() {
-            Some(Formula::SumOfDays) => "the provider takes no events for days so long ago",
-            _ => "the provider takes no event below zero",
-        };
-        return Some(Problem::note(
-            "cannot_fall",
-            format!("{to_absorb} units too many stand on {item}, and {why}"),
-            "later usage of this period absorbs them; what is left at its end is listed as a credit due",
-        ));
+    if let Some(what) = cannot_fall(record) {
+        let hint = "later usage of this period absorbs them; what is left at its end is listed as a credit due";
+        return Some(Problem::note("cannot_fall", what, hint));
     }
     let drift = record.drift.as_ref()?;
     if record.channel.formula() == Some(Formula::Sum) {

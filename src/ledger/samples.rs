@@ -6,7 +6,7 @@ use super::counting::{self, Capped, Event, Point};
 use super::{LedgerError, MeterId, buckets, meters, placement};
 use crate::clock::Reading;
 use crate::clock::trust::Placement;
-use crate::model::{Micros, Sample, Span};
+use crate::model::{Micros, Sample, Source, Span};
 use crate::store::Tx;
 
 /// What became of a sample.
@@ -51,6 +51,18 @@ pub fn take(tx: &Tx<'_>, sample: &Sample, now: Reading, place: &Placement) -> Re
     point.counter_us = counted.counter_us;
     store(tx, meter, &point, now)?;
     Ok(Taken { meter, event: counted.event, usage, placed, capped: counted.capped })
+}
+
+/// The most that a meter can count in so much running time (rule M6); nothing where it counts no time of the machine's.
+pub fn possible(conn: &Connection, meter: MeterId, source: &Source, running_us: i64) -> Result<Micros, LedgerError> {
+    let cpus = match source {
+        Source::Push => 0,
+        Source::Uptime => 1,
+        Source::Vcpu | Source::Cpu | Source::Cgroup { .. } => {
+            load(conn, meter)?.map_or(0, |point| i64::from(point.cpus))
+        }
+    };
+    Ok(Micros::new(running_us.max(0).saturating_mul(cpus)))
 }
 
 fn point(sample: &Sample, now: Reading) -> Point {
@@ -114,7 +126,7 @@ mod tests {
     use super::super::testing::{HOUR, MINUTE, SECOND, at, in_ledger, meter, rows, total, trusted, vm};
     use super::*;
     use crate::clock::{Clock, ManualClock};
-    use crate::model::{Incarnation, MeterName, Source};
+    use crate::model::{Incarnation, MeterName};
 
     const T0: i64 = 1_800_000_000;
 

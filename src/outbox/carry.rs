@@ -4,7 +4,7 @@ use rusqlite::Connection;
 use serde_json::json;
 
 use super::carry_moves::settle_carry;
-use super::{OutboxError, UsageRecord, closing, record};
+use super::{OutboxError, UsageRecord, closing, evidence, record};
 use crate::model::{MeterName, Timestamp};
 
 use crate::store::{Tx, audit};
@@ -30,6 +30,32 @@ pub fn carried_in(connection: &Connection, record: i64) -> Result<i64, OutboxErr
 /// Units carried out of a row.
 pub fn carried_out(connection: &Connection, record: i64) -> Result<i64, OutboxError> {
     sum(connection, "SELECT ifnull(sum(units), 0) FROM carry WHERE from_record = ?1", record)
+}
+
+/// Whether units of earlier periods may be among what stands on a row, carried by a ledger that this one is an older copy of:
+/// of those that are not closed yet, and of those whose carries no period has taken.
+pub fn follows_unsettled(connection: &Connection, record: &UsageRecord) -> Result<bool, OutboxError> {
+    let sql = format!("SELECT EXISTS (SELECT 1 FROM usage_record {UNSETTLED_BEFORE})");
+    let of = (record.customer.as_str(), record.meter.as_str(), record.period.from.secs());
+    Ok(connection.prepare_cached(&sql)?.query_row(of, |row| row.get(0))?)
+}
+
+const UNSETTLED_BEFORE: &str = "WHERE customer = ?1 AND meter = ?2 AND period_to_s <= ?3
+    AND (state <> 'closed' OR id IN (SELECT from_record FROM carry WHERE to_record IS NULL))";
+
+/// Units are taken over in a row. Unless one process has gone on since its period began, what earlier periods would carry
+/// into it may be among them, and is listed instead. Called before anything is noted of the row.
+pub(super) fn stop_carrying_into(tx: &Tx<'_>, later: &UsageRecord) -> Result<(), OutboxError> {
+    if evidence::since_noted(tx, later)?.in_one_run {
+        return Ok(());
+    }
+    let of = (later.customer.as_str(), later.meter.as_str(), later.period.from.secs());
+    tx.execute(&format!("UPDATE usage_record SET may_stand_later = 1 {UNSETTLED_BEFORE}"), of)?;
+    tx.execute(
+        "DELETE FROM carry WHERE to_record IS NULL AND from_record IN (SELECT id FROM usage_record WHERE may_stand_later)",
+        [],
+    )?;
+    Ok(())
 }
 
 /// Units of a row that stand above what is true and can no longer be lowered.

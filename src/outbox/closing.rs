@@ -81,5 +81,8 @@ fn close(tx: &Tx<'_>, record: &UsageRecord, total: i64, now: Timestamp) -> Resul
 /// Whether what was not billed in a closed period may go into a later one (rule R6).
 #[must_use]
 pub(super) fn may_carry(record: &UsageRecord) -> bool {
-    record.billable && !record.gross && record.held.as_ref().is_none_or(|(code, _)| hold::may_be_carried(code))
+    record.billable
+        && !record.gross
+        && !record.may_stand_later
+        && record.held.as_ref().is_none_or(|(code, _)| hold::may_be_carried(code))
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::delivery::{self, DeliveryState};
-use super::{OutboxError, Stands, UsageRecord, day_share, record, standing};
+use super::{OutboxError, Stands, UsageRecord, carry, day_share, record, standing};
 use crate::model::{Channel, Formula, Timestamp};
 use crate::store::{Tx, audit};
 
@@ -144,6 +144,10 @@ pub fn take_over(
         Channel::UsageRecords => released(tx, record, total, adopt)?,
         _ => released_whole(tx, record, total, adopt)?,
     };
+    let more = released.adopted.saturating_sub(record.adopted);
+    if more > 0 {
+        carry::stop_carrying_into(tx, record)?;
+    }
     let by_usage = by_usage(record, released.adopted);
     // Noted as standing, so that the read before the next push finds what was released and does not hold it again.
     tx.execute(
@@ -164,7 +168,6 @@ pub fn take_over(
         ),
     )?;
     record::note_difference(tx, id, now)?;
-    let more = released.adopted - record.adopted;
     let detail = json!({"was": was, "adopt": adopt, "stands": total, "adopted_more": more, "because": because});
     let action = if actor == "usaged" { "adopt" } else { "release" };
     audit::append(tx, now, actor, action, record.item.as_str(), &detail)?;
@@ -177,20 +180,22 @@ struct ByUsage {
     units: i64,
 }
 
-/// Where the allowance is used up, more than this ledger caused is usage that it forgot: as little as comes to those units,
-/// so that a unit it had begun is not finished twice, and a larger allowance or a void is met by it (rule S5). What stood
-/// before us is somebody else's, and beside the allowance.
+/// More than this ledger caused is usage that it forgot: as little as comes to those units, so that a unit it had begun is
+/// not finished twice, and the allowance and a void count once with it. So where the allowance is used up, or where the
+/// machine can have used as much while this ledger was not kept; else nobody knows what of the allowance was used, and they
+/// are units beside it (rule S5). What stood before us is somebody else's, and beside it, too.
 fn by_usage(record: &UsageRecord, adopted: i64) -> ByUsage {
     let more = adopted.saturating_sub(record.adopted);
     let is_ours = record.held.as_ref().is_none_or(|(code, _)| code != "something_stands");
-    match record.spare {
-        _ if more < 0 => ByUsage { forgotten: 0, units: 0 },
-        Some(spare) if more > 0 && is_ours => ByUsage {
-            forgotten: record.forgotten.saturating_add(more.saturating_mul(record.unit_micros)).saturating_sub(spare),
-            units: record.adopted_by_usage.saturating_add(more),
-        },
-        _ => ByUsage { forgotten: record.forgotten, units: record.adopted_by_usage },
+    let known = ByUsage { forgotten: record.forgotten, units: record.adopted_by_usage };
+    let Some(spare) = record.spare.filter(|_| more > 0 && is_ours) else {
+        return if more < 0 { ByUsage { forgotten: 0, units: 0 } } else { known };
+    };
+    let least = more.saturating_mul(record.unit_micros).saturating_sub(spare);
+    if !record.is_used_up() && least > record.forgettable {
+        return known;
     }
+    ByUsage { forgotten: record.forgotten.saturating_add(least), units: record.adopted_by_usage.saturating_add(more) }
 }
 
 /// Where what we send takes the place of all that stands, or adds to it, nothing can stand beside it.
@@ -246,5 +251,46 @@ fn give_up_in_flight(tx: &Tx<'_>, id: i64, now: Timestamp) -> Result<(), OutboxE
     match delivery::in_flight(tx, id)? {
         Some(pending) => delivery::set_state(tx, &pending, DeliveryState::Abandoned, now, Some("it was released")),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::record;
+    use super::*;
+
+    /// Ten are included and four are used, in units of seven.
+    fn below_the_allowance(forgettable: i64) -> UsageRecord {
+        let (used, included) = (4 * 7, 10 * 7);
+        UsageRecord {
+            unit_micros: 7,
+            used,
+            included: Some(included),
+            spare: Some(used - included),
+            forgettable,
+            ..record(Channel::UsageRecords)
+        }
+    }
+
+    #[test]
+    fn s5_below_the_allowance_units_are_usage_only_where_the_machine_can_have_used_as_much() {
+        for (forgettable, forgotten, units) in [(8 * 7, 8 * 7, 2), (8 * 7 - 1, 0, 0)] {
+            let by_usage = by_usage(&below_the_allowance(forgettable), 2);
+            assert_eq!((by_usage.forgotten, by_usage.units), (forgotten, units), "{forgettable}");
+        }
+    }
+
+    #[test]
+    fn s5_beyond_the_allowance_all_units_are_usage() {
+        let used_up = UsageRecord { used: 10 * 7 + 3, spare: Some(3), ..below_the_allowance(0) };
+        let by_usage = by_usage(&used_up, 2);
+        assert_eq!((by_usage.forgotten, by_usage.units), (2 * 7 - 3, 2));
+    }
+
+    #[test]
+    fn s4_what_stood_before_is_never_usage_of_this_ledger() {
+        let before = Some(("something_stands".to_owned(), String::new()));
+        let by_usage = by_usage(&UsageRecord { held: before, ..below_the_allowance(1_000) }, 2);
+        assert_eq!((by_usage.forgotten, by_usage.units), (0, 0));
     }
 }

@@ -30,7 +30,7 @@ mod unseen;
 
 pub use backoff::retry_delay;
 pub use books::{Imbalance, imbalances};
-pub use carry::{Carried, carried_in, carried_out, credit_due, settle_closed, waiting_carries};
+pub use carry::{Carried, carried_in, carried_out, credit_due, follows_unsettled, settle_closed, waiting_carries};
 pub use claim::{At, Claim, claim};
 pub use closing::{Closing, close_by_answers, note_close_read};
 pub use cut::{cut_short, end_unbilled};

@@ -100,8 +100,13 @@ pub struct UsageRecord {
     pub adopted_by_usage: i64,
     /// Millionths of the base unit in a billed unit.
     pub unit_micros: i64,
-    /// By how much less usage would come to as many units; `None` while the allowance is not used up.
+    /// By how much less usage would come to as many units; below zero while the allowance is not used up. `None` where it
+    /// has no end.
     pub spare: Option<i64>,
+    /// As much usage may be forgotten: what the machine can have used of the period while this ledger was not kept.
+    pub forgettable: i64,
+    /// Rule R6: units of it may be among those that were taken over in a later period, and are not carried.
+    pub may_stand_later: bool,
     /// Taken over from what stood already.
     pub adopted: i64,
     /// Of what stands, the units at another timestamp, which our own record leaves alone. While that is still to be
@@ -185,11 +190,19 @@ pub struct Rated {
     pub by_forgotten: i64,
     /// Millionths of the base unit in a billed unit.
     pub unit_micros: i64,
-    /// By how much less usage would come to as many units.
+    /// By how much less usage would come to as many units; below zero while the allowance is not used up.
     pub spare: Option<i64>,
+    /// As much usage may be forgotten.
+    pub forgettable: i64,
 }
 
 impl UsageRecord {
+    /// Whether every further unit of usage is billed.
+    #[must_use]
+    pub fn is_used_up(&self) -> bool {
+        self.gross || self.included.is_some_and(|included| self.used.saturating_add(self.forgotten) >= included)
+    }
+
     /// What the books say it owes; below zero where closed segments have more than the whole period comes to.
     #[must_use]
     pub fn owed(&self) -> i64 {
@@ -217,6 +230,13 @@ impl UsageRecord {
             Falls::Sent => 0,
             Falls::Absorbed => above,
         }
+    }
+
+    /// Units that stand above what should at another timestamp than ours, where our own record leaves them alone.
+    #[must_use]
+    pub fn beside_target(&self) -> i64 {
+        let is_known = self.probing_from.is_none();
+        if is_known { self.adopted_elsewhere.saturating_sub(self.target).max(0) } else { 0 }
     }
 
     /// Whether what stands is not what should, as far as our own record can help it.
@@ -298,7 +318,7 @@ pub fn save_rating(tx: &Tx<'_>, id: i64, rated: &Rated, now: Timestamp) -> Resul
         "UPDATE usage_record SET plan = ?2, gross = ?3, used = ?4, included = ?5, overage = ?6, carried_in = ?7,
                 target = max(floor, ?6 + ?7 + adopted - adopted_by_usage + ?10 - closed_segments), rated_us = ?8,
                 rounding = ?9, adopted = adopted - adopted_by_usage + ?10, adopted_by_usage = ?10, unit_micros = ?11,
-                spare = ?12
+                spare = ?12, forgettable = ?13
          WHERE id = ?1",
     )?
     .execute((
@@ -314,6 +334,7 @@ pub fn save_rating(tx: &Tx<'_>, id: i64, rated: &Rated, now: Timestamp) -> Resul
         rated.by_forgotten,
         rated.unit_micros,
         rated.spare,
+        rated.forgettable,
     ))?;
     note_difference(tx, id, now)
 }
@@ -361,7 +382,7 @@ const SELECT: &str = "SELECT id, customer, subscription, item, meter, period_fro
     target, differs_since_us, revision, standing, read_generation, drift, close_read, close_read_us, held_units,
     attempts, next_attempt_us, last_error, held_code, held_because, channel, shared, closed_segments, floor, begins_anew,
     segment_of, cut, cannot_fall, forgotten, adopted_by_usage, unit_micros,
-    spare FROM usage_record";
+    spare, forgettable, may_stand_later FROM usage_record";
 
 fn raw(row: &Row<'_>) -> rusqlite::Result<UsageRecord> {
     let close_read: Option<i64> = row.get("close_read")?;
@@ -406,6 +427,8 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<UsageRecord> {
         adopted_by_usage: row.get("adopted_by_usage")?,
         unit_micros: row.get("unit_micros")?,
         spare: row.get("spare")?,
+        forgettable: row.get("forgettable")?,
+        may_stand_later: row.get("may_stand_later")?,
         adopted: row.get("adopted")?,
         adopted_elsewhere: row.get("adopted_elsewhere")?,
         probing_from: row.get("probing_from")?,

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::delivery::{self, DeliveryState};
 use super::hold::{self, Held};
-use super::{Generation, OutboxError, UsageRecord, cut, day_share, record, settle};
+use super::{Generation, OutboxError, UsageRecord, carry, cut, day_share, record, settle};
 use crate::model::{Channel, Formula, MICROS_PER_HOUR, Timestamp};
 use crate::store::{Tx, audit};
 
@@ -72,9 +72,12 @@ pub fn note_first_read(
     generation: &Generation,
     now: Timestamp,
 ) -> Result<(), OutboxError> {
+    let record = record::by_id(tx, id)?;
+    if stands.total > 0 {
+        carry::stop_carrying_into(tx, &record)?;
+    }
     note(tx, id, stands, generation, now)?;
     if stands.total > 0 {
-        let record = record::by_id(tx, id)?;
         day_share::adopt(tx, id)?;
         // Only a usage record can stand at another timestamp than ours, and be left alone by what we set.
         let elsewhere = if record.channel == Channel::UsageRecords { stands.total } else { 0 };

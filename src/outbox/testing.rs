@@ -36,6 +36,8 @@ pub(crate) fn record(channel: Channel) -> UsageRecord {
         adopted_by_usage: 0,
         unit_micros: 0,
         spare: None,
+        forgettable: 0,
+        may_stand_later: false,
         adopted: 0,
         adopted_elsewhere: 0,
         probing_from: None,

@@ -33,7 +33,8 @@ pub fn overage(
     round(above, unit, rounding).map(Some)
 }
 
-/// By how much less usage would come to as many billed units. `None` while the allowance is not used up.
+/// By how much less usage would come to as many billed units; below zero, how much more the first of them is away beyond
+/// its own size. `None` where the allowance has no end.
 pub fn spare(
     used: Micros,
     allowance: Allowance,
@@ -48,10 +49,7 @@ pub fn spare(
             used.checked_sub(included).ok_or(RatingError::TooLarge)?.get()
         }
     };
-    if above < 0 {
-        return Ok(None);
-    }
-    let units = round(above, unit, rounding)?.checked_mul(unit.micros).ok_or(RatingError::TooLarge)?;
+    let units = round(above.max(0), unit, rounding)?.checked_mul(unit.micros).ok_or(RatingError::TooLarge)?;
     let least = match rounding {
         Rounding::Down => units,
         Rounding::Up => units.saturating_sub(unit.micros).saturating_add(1),
@@ -81,23 +79,19 @@ mod tests {
     const HOUR: i64 = 3_600_000_000;
 
     #[test]
-    fn s5_spare_is_what_could_be_missing_of_as_many_units() {
+    fn s5_less_by_spare_is_the_least_usage_of_as_many_units_and_of_any_more() {
+        // Seven millionths are a unit here, so that every case is met.
+        let unit = Unit { micros: 7, ..Unit::of("hours") };
+        let allowance = Allowance::Included(Micros::new(5));
         for rounding in [Rounding::Down, Rounding::Up, Rounding::HalfUp] {
+            let billed = |used: i64| round(used - 5, &unit, rounding).unwrap();
             for used in 0..40 {
-                // Seven millionths are a unit here, so that every case is met.
-                let unit = Unit { micros: 7, ..Unit::of("hours") };
-                let allowance = Allowance::Included(Micros::new(5));
-                let units = |used| {
-                    let signed = round(used - 5, &unit, rounding).unwrap();
-                    (signed, spare(Micros::new(used), allowance, &unit, Report::Overage, rounding).unwrap())
-                };
-                let (billed, Some(spare)) = units(used) else {
-                    assert!(used < 5, "{used}");
-                    continue;
-                };
-                let least = used - spare.get();
-                assert_eq!(units(least).0, billed, "{rounding:?} {used}");
-                assert!(units(least - 1).0 < billed, "{rounding:?} {used}");
+                let spare = spare(Micros::new(used), allowance, &unit, Report::Overage, rounding).unwrap().unwrap();
+                for more in 0..3 {
+                    let least = used - spare.get() + more * unit.micros;
+                    assert_eq!(billed(least), billed(used).max(0) + more, "{rounding:?} {used}");
+                    assert!(billed(least - 1) < billed(least), "{rounding:?} {used}");
+                }
             }
         }
     }

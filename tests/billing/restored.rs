@@ -2,10 +2,12 @@
 //! with it.
 
 use usaged::jobs;
+use usaged::model::Timestamp;
 use usaged::sandbox::lemon_squeezy::{Behaviour, Zero};
+use usaged::sandbox::{Effect, Fault};
 use usaged::wire::{LinkRequest, ReleaseRequest};
 
-use super::vm::{Billing, HOUR, METERS, MINUTE, SECOND, Vm, run};
+use super::vm::{Billing, DAY, HOUR, METERS, MINUTE, SECOND, Vm, run};
 
 const STARTED: &str = "2026-11-01T00:00:00Z";
 
@@ -118,5 +120,86 @@ fn r4_s5_a_larger_allowance_covers_what_was_taken_over() {
             vm.push_now().await.unwrap();
         }
         assert_eq!(vm.stands(&item), 3, "35 less the 32 included, {by:?}");
+    });
+}
+
+/// What stands on an item in November and in December.
+fn stands_in_both(vm: &Vm, item: &str) -> i64 {
+    let Some(meter) = vm.meter_of(item) else {
+        return vm.totals(item).iter().map(|period| period.total).sum();
+    };
+    let months = ["2026-11-01T00:00:00Z", "2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z"];
+    let begin = months.map(|month| Timestamp::parse(month).unwrap());
+    let in_month = |month: &[Timestamp]| vm.stripe.meter_total(meter, &vm.demo.customer, month[0], month[1]).unwrap();
+    begin.windows(2).map(in_month).sum()
+}
+
+/// Samples and pushes hour by hour.
+async fn go_on(vm: &Vm, hours: u32) {
+    for _ in 0..hours {
+        vm.run(HOUR);
+        vm.sample().await;
+        vm.push_now().await.unwrap();
+    }
+}
+
+#[test]
+fn r6_s5_units_that_a_lost_ledger_carried_are_not_carried_again_by_the_one_it_was_restored_to() {
+    by_every_way("compute_hours = 100000, api_credits = 0", &async |vm: &mut Vm, by: By| {
+        let item = vm.demo.item_api.clone();
+        vm.record("pushed", 30).await;
+        vm.push().await.unwrap();
+        // The provider cannot be reached over the end of the period.
+        vm.run(29 * DAY + 12 * HOUR);
+        vm.sample().await;
+        vm.fault(Fault::next(Effect::CutBeforeCommit).times(100_000));
+        vm.record("known", 8).await;
+        let copy = vm.snapshot();
+        go_on(vm, 6).await;
+        vm.record("late", 4).await;
+        go_on(vm, 13).await;
+        vm.clear_faults();
+        go_on(vm, 8).await;
+        vm.record("december", 5).await;
+        go_on(vm, 4).await;
+        assert_eq!(stands_in_both(vm, &item), 30 + 8 + 4 + 5, "{by:?}");
+        vm.restore(&copy).await;
+        go_on(vm, 6).await;
+        if vm.ask("SELECT count(*) FROM usage_record WHERE held_code IS NOT NULL").await > 0 {
+            let request = ReleaseRequest { item: item.clone(), adopt: true, because: "it was restored".to_owned() };
+            jobs::release(vm.context(), &request, "uid:0").await.unwrap();
+        }
+        go_on(vm, 3).await;
+        vm.record("more", 7).await;
+        go_on(vm, 4).await;
+        assert_eq!(stands_in_both(vm, &item), 30 + 8 + 4 + 5 + 7, "{by:?}");
+        vm.assert_books().await;
+    });
+}
+
+/// November is closed, and six of ten included hours of December are known to the copy; the VM ran ten more and rebooted.
+async fn forget_ten_hours(vm: &mut Vm, by: By) -> String {
+    vm.run(29 * DAY + 21 * HOUR + 50 * MINUTE);
+    go_on(vm, 9).await;
+    assert_eq!(vm.ask("SELECT count(*) FROM usage_record WHERE state = 'closed'").await, 2, "{by:?}");
+    let copy = vm.snapshot();
+    go_on(vm, 10).await;
+    let item = vm.demo.item_compute.clone();
+    assert_eq!(vm.stands(&item), 6, "{by:?}");
+    vm.reboot(10 * MINUTE).await;
+    vm.restore(&copy).await;
+    vm.sample().await;
+    take_over(vm, by, &item).await;
+    assert_eq!(vm.stands(&item), 6, "{by:?}");
+    item
+}
+
+#[test]
+fn s5_hours_that_a_restored_ledger_can_have_forgotten_use_the_allowance() {
+    by_every_way("compute_hours = 10, api_credits = 1000", &async |vm: &mut Vm, by: By| {
+        let item = forget_ten_hours(vm, by).await;
+        go_on(vm, 3).await;
+        assert_eq!(vm.stands(&item), 9, "nineteen hours and some minutes less the ten included, {by:?}");
+        vm.assert_books().await;
     });
 }

@@ -122,6 +122,7 @@ fn s5_units_of_another_writer_that_outlast_our_own_are_left_alone() {
     let (code, line) = vm.sync(&["--commit"]);
     // Taken over as usage, which the seven that the plan includes are now free for.
     assert_eq!((code, &line["stands"], &line["adopted"]), (0, &json!(40), &json!(39 - 7)), "{line:#}");
+    assert_eq!(vm.problems(), ["cannot_fall"], "eight of the forty are not owed");
 }
 
 #[test]

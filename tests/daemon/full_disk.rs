@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::harness::{Process, Stripe, Vm, clean, run, until};
+use crate::harness::{Process, Stripe, Vm, clean, run, skipped, until};
 
 /// Records until one is refused for want of room, and says so; returns how many were taken.
 fn record_until_refused(vm: &Vm) -> i64 {
@@ -87,7 +87,7 @@ fn on_a_small_disk(vm: &Vm, prepare: &str) -> Option<Process> {
     let namespace = ["--mount", "--map-root-user"];
     let trial = run(clean("unshare").args(namespace).args(["mount", "-t", "tmpfs", "tmpfs", "/mnt"]));
     if trial.code != 0 {
-        eprintln!("SKIPPED: a disk that is really full; this user may not mount one: {}", trial.err.trim());
+        skipped("a disk that is really full", trial.err.trim());
         return None;
     }
     fs::create_dir(vm.state_dir()).unwrap();

@@ -24,9 +24,12 @@ ALTER TABLE usage_record ADD COLUMN cannot_fall INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE usage_record ADD COLUMN forgotten INTEGER NOT NULL DEFAULT 0;
 -- Of the adopted units, those that forgotten usage comes to.
 ALTER TABLE usage_record ADD COLUMN adopted_by_usage INTEGER NOT NULL DEFAULT 0;
--- What one billed unit is, and by how much less usage would come to as many units; NULL while the allowance is not used up.
+-- What one billed unit is, by how much less usage would come to as many units, and how much usage may be forgotten at all.
 ALTER TABLE usage_record ADD COLUMN unit_micros INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE usage_record ADD COLUMN spare INTEGER;
+ALTER TABLE usage_record ADD COLUMN forgettable INTEGER NOT NULL DEFAULT 0;
+-- 1: units of it may be among those that were taken over in a later period, and are not carried.
+ALTER TABLE usage_record ADD COLUMN may_stand_later INTEGER NOT NULL DEFAULT 0;
 
 -- Rule S8: the UTC day, by its first second, whose share a delivery sets. NULL: the whole period.
 ALTER TABLE delivery ADD COLUMN day_s INTEGER;

@@ -2,13 +2,19 @@
 //! a Stripe to bill to.
 
 mod http;
+mod load;
+mod often;
 mod process;
+mod skipped;
 mod stripe;
 mod vm;
 mod wait;
 
 pub(crate) use http::{Answer, ask};
+pub(crate) use load::Load;
+pub(crate) use often::often;
 pub(crate) use process::{Process, Said, clean, run};
+pub(crate) use skipped::skipped;
 pub(crate) use stripe::{AGENT_KEY, Account, Books, Stripe};
 pub(crate) use vm::{Vm, config};
 pub(crate) use wait::until;

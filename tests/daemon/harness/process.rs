@@ -1,4 +1,5 @@
 use std::io::Read;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -93,6 +94,16 @@ impl Process {
         assert_eq!(code, 0, "{}", self.output());
     }
 
+    /// Stops it where it stands: it says nothing any more, whatever comes of the calls that it is in.
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::STOP);
+        until("all of it stands still", || {
+            let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+            let states: Vec<String> = tasks.map(|task| state(&task.unwrap().path())).collect();
+            if states.iter().all(|state| ["T", "D"].contains(&state.as_str())) { Ok(()) } else { Err(states.join(" ")) }
+        });
+    }
+
     /// As a power cut ends it.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
@@ -105,6 +116,13 @@ impl Process {
         let maximum = prlimit(Some(self.os_pid()), Resource::Fsize, Rlimit { current: bytes, maximum: None });
         maximum.unwrap();
     }
+}
+
+/// The state of a thread in the kernel's letters.
+fn state(task: &Path) -> String {
+    let stat = std::fs::read_to_string(task.join("stat")).unwrap();
+    let (_, after_name) = stat.rsplit_once(") ").unwrap();
+    after_name.chars().take(1).collect()
 }
 
 impl Drop for Process {
