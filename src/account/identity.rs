@@ -62,6 +62,14 @@ pub fn accept_identity(
     Ok(())
 }
 
+/// Whose ledger this is was lost with a damaged database: no machine is known to be that one.
+pub(super) fn forget(tx: &Tx<'_>) -> Result<(), AccountError> {
+    if stored(tx)?.is_unknown() {
+        meta::set(tx, MACHINE_ID, "lost with the damage to usage.db")?;
+    }
+    Ok(())
+}
+
 fn stored(connection: &Connection) -> Result<MachineIdentity, AccountError> {
     let machine_id = meta::get(connection, MACHINE_ID)?;
     Ok(MachineIdentity { machine_id, product_uuid: meta::get(connection, PRODUCT_UUID)? })

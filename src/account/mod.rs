@@ -6,11 +6,13 @@
 mod identity;
 mod items;
 mod links;
+mod lost;
 mod subscription;
 
 pub use identity::{Identity, accept_identity, identity_since, judge_identity};
 pub use items::{Item, items_of};
 pub use links::{Link, NewLink, all, begin, end, in_force, in_force_since, is_single_writer, latest};
+pub use lost::{lost_links, make_good};
 pub use subscription::{Subscription, last_read, note_read};
 
 use crate::model::NameError;

@@ -2,9 +2,10 @@ use std::pin::Pin;
 
 use super::{ApiError, Caller, Record};
 use crate::wire::{
-    DoctorReport, DrainReport, IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport,
-    PrepareImageRequest, ReconcileReport, ReconcileRequest, RecordAnswer, ReleaseReport, ReleaseRequest, Status,
-    SyncReport, SyncRequest, UsageReport, VoidReport, VoidRequest,
+    DbBackupReport, DbBackupRequest, DbCheckReport, DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport,
+    IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport,
+    ReconcileRequest, RecordAnswer, ReleaseReport, ReleaseRequest, Status, SyncReport, SyncRequest, UsageReport,
+    VoidReport, VoidRequest,
 };
 
 /// What the desk will say.
@@ -49,6 +50,15 @@ pub trait Desk: Send + Sync + 'static {
 
     /// Sends everything, reads it back and certifies what stands, before this VM is deleted (rule S13).
     fn drain(&self, caller: Caller) -> Answer<'_, DrainReport>;
+
+    /// Looks whether the ledger's file is what was written to it.
+    fn db_check(&self, caller: Caller, request: DbCheckRequest) -> Answer<'_, DbCheckReport>;
+
+    /// Copies the ledger while it is in use.
+    fn db_backup(&self, caller: Caller, request: DbBackupRequest) -> Answer<'_, DbBackupReport>;
+
+    /// Recovers a damaged ledger now.
+    fn db_recover(&self, caller: Caller) -> Answer<'_, DbRecoverReport>;
 
     /// Looks at everything that can be wrong.
     fn doctor(&self) -> Answer<'_, DoctorReport>;

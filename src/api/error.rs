@@ -74,6 +74,14 @@ impl ApiError {
         busy
     }
 
+    /// 503: nothing was stored, since the ledger's file is damaged; the same request may work later.
+    #[must_use]
+    pub fn damaged(code: &str, error: impl Into<String>, retry_after_s: u32) -> Self {
+        let mut damaged = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, error);
+        damaged.retry_after_s = Some(retry_after_s);
+        damaged
+    }
+
     /// With what to do next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -12,6 +12,7 @@
 mod access;
 mod accounts;
 mod body;
+mod db;
 mod desk;
 mod doctor;
 mod drain;

@@ -77,6 +77,13 @@ impl Socket {
         self.file = None;
         Ok(kept)
     }
+
+    /// Nobody keeps it open: its file goes with it.
+    #[must_use]
+    pub fn kept_by_nobody(mut self) -> Self {
+        self.file = identity(&self.path).ok();
+        self
+    }
 }
 
 impl Drop for Socket {

@@ -184,6 +184,9 @@ fn a_recorder_reads_and_records_but_does_not_command() {
         ("/v1/release", r#"{"item": "si_1", "adopt": true, "because": "b"}"#),
         ("/v1/drain", ""),
         ("/v1/reconcile", ""),
+        ("/v1/db/check", ""),
+        ("/v1/db/backup", r#"{"path": "/tmp/copy.db"}"#),
+        ("/v1/db/recover", ""),
     ] {
         let answer = server.post(path, body);
         assert_eq!(answer.status, 403, "{path}");
@@ -203,6 +206,11 @@ fn commands_reach_the_desk_as_they_were_asked() {
         assert_eq!(server.post("/v1/reconcile", body).status, 200);
     }
     assert_eq!(server.post("/v1/release", r#"{"item": "si_1", "adopt": false, "because": "checked"}"#).status, 200);
+    for (path, body) in
+        [("check", ""), ("check", r#"{"full": true}"#), ("backup", r#"{"path": "/srv/copy.db"}"#), ("recover", "{}")]
+    {
+        assert_eq!(server.post(&format!("/v1/db/{path}"), body).status, 200, "{path}");
+    }
     let expected = [
         "usage Some(\"2026-10\")",
         "sync SyncRequest { month: None, subscription_item: None, commit: false }",
@@ -211,8 +219,13 @@ fn commands_reach_the_desk_as_they_were_asked() {
         "reconcile ReconcileRequest { item: None }",
         "reconcile ReconcileRequest { item: Some(\"si_1\") }",
         "release ReleaseRequest { item: \"si_1\", adopt: false, because: \"checked\" }",
+        "db check DbCheckRequest { full: false }",
+        "db check DbCheckRequest { full: true }",
+        "db backup DbBackupRequest { path: \"/srv/copy.db\" }",
     ];
-    assert_eq!(server.asked(), expected);
+    let (recover, others) = server.asked().split_last().map(|(last, rest)| (last.clone(), rest.to_vec())).unwrap();
+    assert!(recover.starts_with("db recover by uid"), "{recover}");
+    assert_eq!(others, expected);
 }
 
 #[test]
@@ -224,6 +237,9 @@ fn commands_are_checked_before_the_desk_is_asked() {
         ("/v1/sync", r#"{"commit": "yes"}"#, "malformed"),
         ("/v1/sync", "[]", "malformed"),
         ("/v1/drain", r#"{"force": true}"#, "unknown_field"),
+        ("/v1/db/check", r#"{"deep": true}"#, "unknown_field"),
+        ("/v1/db/backup", "{}", "malformed"),
+        ("/v1/db/recover", r#"{"force": true}"#, "unknown_field"),
         ("/v1/reconcile", r#"{"commit": true}"#, "unknown_field"),
         ("/v1/link", r#"{"customer": "cus_1"}"#, "malformed"),
         (
@@ -301,6 +317,13 @@ fn every_path_is_in_the_document_and_every_answer_has_its_schema() {
     }
     for compared in [answers::reconciled(), answers::drifted()] {
         openapi_document::assert_describes(&document, "ReconcileReport", &serde_json::to_value(compared).unwrap());
+    }
+    for (name, answer) in [
+        ("DbCheckReport", serde_json::to_value(answers::db_check(true)).unwrap()),
+        ("DbBackupReport", serde_json::to_value(answers::db_backup("/srv/copy.db".to_owned())).unwrap()),
+        ("DbRecoverReport", serde_json::to_value(answers::db_recover()).unwrap()),
+    ] {
+        openapi_document::assert_describes(&document, name, &answer);
     }
     let recorded = server.post("/v1/usage", &format!("[{RECORD}, {{}}]")).json;
     openapi_document::assert_describes(&document, "RecordReport", &recorded);

@@ -61,10 +61,32 @@ pub(super) enum Command {
     PrepareImage(PrepareImageArgs),
     /// Send everything, read it back and certify what stands, before this VM is deleted
     Drain,
+    /// Check, copy or recover the file that holds the ledger
+    Db {
+        #[command(subcommand)]
+        command: DbCommand,
+    },
     /// Check everything that can be wrong
     Doctor,
     /// Print the figures for Prometheus, or write them for a textfile collector
     Metrics(MetricsArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DbCommand {
+    /// Say whether the file is sound, or what is wrong with it (exit 0, or 5)
+    Check {
+        /// Compare every index with its table, too, which takes several times as long
+        #[arg(long)]
+        full: bool,
+    },
+    /// Copy the ledger into a new file while it is in use
+    Backup {
+        /// The new file; one that is there is not overwritten
+        path: PathBuf,
+    },
+    /// Recover what can be read of a damaged file now, and set that aside; usaged does so by itself, too
+    Recover,
 }
 
 #[derive(Debug, ClapArgs)]

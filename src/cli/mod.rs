@@ -9,6 +9,7 @@
 mod add;
 mod args;
 mod client;
+mod db;
 mod doctor;
 mod drain;
 mod error;

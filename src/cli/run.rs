@@ -10,7 +10,7 @@ use super::client::Said;
 use super::error::CliError;
 use super::look::Look;
 use super::{
-    Args, Exit, Sockets, doctor, drain, identity, link, metrics, prepare_image, reconcile, record, release, status,
+    Args, Exit, Sockets, db, doctor, drain, identity, link, metrics, prepare_image, reconcile, record, release, status,
     sync, usage, void,
 };
 use crate::cli::client::Client;
@@ -110,6 +110,7 @@ impl Run<'_> {
             Command::Identity(args) => identity::identity(self, args).await,
             Command::PrepareImage(args) => prepare_image::prepare_image(self, args).await,
             Command::Drain => drain::drain(self).await,
+            Command::Db { command } => db::db(self, command).await,
             Command::Doctor => doctor::doctor(self).await,
             Command::Metrics(args) => metrics::metrics(self, args).await,
         }

@@ -348,6 +348,9 @@ fn commands_carry_every_argument() {
     );
     assert_eq!(ask(&server, &["usage", "--month", "2026-10"]).exit, Exit::Fine);
     assert_eq!(ask(&server, &["drain"]).exit, Exit::Fine);
+    let checked = ask(&server, &["db", "check", "--full"]);
+    assert_eq!((checked.exit, checked.out.contains("is sound")), (Exit::Fine, true), "{}", checked.out);
+    assert_eq!(ask(&server, &["db", "backup", "/srv/copy.db"]).exit, Exit::Fine);
     assert_eq!(ask(&server, &["doctor"]).exit, Exit::NeedsSomeone);
     let expected = [
         r#"link LinkRequest { customer: "cus_1", subscription: "sub_1", plan: Some("pro"), from: Some("2026-11-01T00:00:00Z"), items: {"api_credits": "si_2", "compute_hours": "si_1"}, on_top: true, from_next_period: false, single_writer: false, shared: false }"#,
@@ -357,6 +360,8 @@ fn commands_carry_every_argument() {
         r#"void VoidRequest { meter: "api_credits", id: "a", source: Some("web"), because: "typo" }"#,
         r#"usage Some("2026-10")"#,
         "drain",
+        "db check DbCheckRequest { full: true }",
+        r#"db backup DbBackupRequest { path: "/srv/copy.db" }"#,
         "doctor",
         "doctor is done",
     ];

@@ -41,6 +41,14 @@ enum Command {
     CheckConfig,
     /// Say what usage.db holds that is not sent, also while no daemon runs (exit 0: nothing, 1: something)
     Unsent,
+    /// Say whether usage.db is sound, also while no daemon runs (exit 0 or 1)
+    CheckDb {
+        /// Compare every index with its table, too, which takes several times as long
+        #[arg(long)]
+        full: bool,
+    },
+    /// Recover what can be read of a damaged usage.db, and set that aside, while no daemon runs
+    RecoverDb,
     /// Run a billing provider's sandbox alone, for any client of it
     #[cfg(feature = "sandbox")]
     Sandbox {
@@ -107,6 +115,10 @@ impl Args {
                 Ok(if checked.exit_code == 0 { Exit::Fine } else { Exit::Failed })
             }
             Some(Command::Unsent) => super::unsent::unsent(&config::paths(&env, is_root, &overrides)?.database()),
+            Some(Command::CheckDb { full }) => {
+                super::db::check(&config::paths(&env, is_root, &overrides)?.database(), full)
+            }
+            Some(Command::RecoverDb) => super::db::recover(&config::paths(&env, is_root, &overrides)?),
             #[cfg(feature = "sandbox")]
             Some(Command::Sandbox { provider, listen }) => {
                 super::sandbox::run_alone(provider, listen, &config::sandbox_paths(&env, is_root, &overrides)?)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::pusher::{Nudge, Nudges};
-use super::schedule;
+use super::{schedule, sick};
 use crate::api::{Answer, ApiError, Caller, Desk, Record};
 use crate::jobs::{self, Context, JobError, Running};
 use crate::ledger::LedgerError;
@@ -15,9 +15,10 @@ use crate::model::{MeterName, SourceName, Timestamp, micros_of, split_hint};
 use crate::outbox::OutboxError;
 use crate::store::StoreError;
 use crate::wire::{
-    DoctorReport, DrainReport, IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport,
-    PrepareImageRequest, ReconcileReport, ReconcileRequest, RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest,
-    SCHEMA, Status, SyncReport, SyncRequest, UsageReport, VoidReport, VoidRequest,
+    DbBackupReport, DbBackupRequest, DbCheckReport, DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport,
+    IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport,
+    ReconcileRequest, RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest, SCHEMA, Status, SyncReport,
+    SyncRequest, UsageReport, VoidReport, VoidRequest,
 };
 
 /// A caller that is told to come again waits this long.
@@ -39,6 +40,8 @@ pub(super) enum Afterwards {
     BeginAnew,
     /// Ends: an image is made of the disk.
     Rest,
+    /// It is damaged: begins anew with what can be read of it.
+    Recover,
 }
 
 impl FrontDesk {
@@ -69,6 +72,11 @@ impl FrontDesk {
         }
     }
 
+    /// What is wrong with the ledger's file, once something is.
+    fn damage(&self) -> Option<String> {
+        self.context.store.damage().borrow().clone()
+    }
+
     /// Something changed that should stand soon.
     fn nudge(&self, because: &'static str) {
         self.nudges.send(Nudge::Push(because));
@@ -77,7 +85,13 @@ impl FrontDesk {
 
 impl Desk for FrontDesk {
     fn status(&self) -> Answer<'_, Status> {
-        Box::pin(async { jobs::status(&self.context, self.running()).await.map_err(explain) })
+        Box::pin(async {
+            let said = jobs::status(&self.context, self.running()).await;
+            match (said, self.damage()) {
+                (Err(_), Some(what)) => Ok(sick::status(self.context.store.path(), &what, self.since, self.sandbox)),
+                (said, _) => said.map_err(explain),
+            }
+        })
     }
 
     fn usage(&self, month: Option<String>) -> Answer<'_, UsageReport> {
@@ -157,8 +171,26 @@ impl Desk for FrontDesk {
         Box::pin(async move { jobs::drain(&self.context, &actor(caller)).await.map_err(explain) })
     }
 
+    fn db_check(&self, _caller: Caller, request: DbCheckRequest) -> Answer<'_, DbCheckReport> {
+        Box::pin(async move { jobs::db_check(&self.context, &request).await.map_err(explain) })
+    }
+
+    fn db_backup(&self, _caller: Caller, request: DbBackupRequest) -> Answer<'_, DbBackupReport> {
+        Box::pin(async move { jobs::db_backup(&self.context, &request).await.map_err(explain) })
+    }
+
+    fn db_recover(&self, _caller: Caller) -> Answer<'_, DbRecoverReport> {
+        Box::pin(async move { jobs::db_recover(&self.context).await.map_err(explain) })
+    }
+
     fn doctor(&self) -> Answer<'_, DoctorReport> {
-        Box::pin(async { jobs::doctor(&self.context).await.map_err(explain) })
+        Box::pin(async {
+            let said = jobs::doctor(&self.context).await;
+            match (said, self.damage()) {
+                (Err(_), Some(what)) => Ok(sick::doctor(&what)),
+                (said, _) => said.map_err(explain),
+            }
+        })
     }
 }
 
@@ -203,6 +235,9 @@ fn new_void(request: &VoidRequest, caller: Caller) -> Result<Void, ApiError> {
 
 /// A job's failure as the caller reads it.
 fn explain(error: JobError) -> ApiError {
+    if let Some(StoreError::Damaged { what }) = store_error(&error) {
+        return sick::refusal(what);
+    }
     if let Some(store) = store_error(&error)
         && store.is_passing()
     {

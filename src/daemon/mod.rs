@@ -5,6 +5,8 @@
 
 mod args;
 mod assemble;
+mod care;
+mod db;
 mod desk;
 mod log;
 mod metrics;
@@ -16,6 +18,7 @@ mod sampler;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 mod schedule;
+mod sick;
 mod signals;
 mod unsent;
 mod watchdog;

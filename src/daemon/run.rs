@@ -2,6 +2,7 @@
 
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,17 +14,21 @@ use tokio::time::{Instant, timeout};
 use super::desk::{Afterwards, FrontDesk};
 use super::pusher::{Nudge, Nudges};
 use super::signals::{self, Asked};
-use super::{Exit, assemble, metrics, notify, pusher, sampler, schedule, watchdog};
+use super::{Exit, assemble, care, metrics, notify, pusher, sampler, schedule, watchdog};
 use crate::api;
 use crate::clock::SystemClock;
 use crate::config::{self, Environment, Loaded, Paths};
 use crate::jobs::{self, Context, Parts, Which};
 use crate::model::Problem;
 use crate::sources::Machine;
-use crate::store::{self, StateLock, Store};
+use crate::store::{self, StateLock, Store, StoreError};
 
 /// Rule S13: the last push gets this long.
 const GRACE: Duration = Duration::from_secs(10);
+/// A damaged ledger takes no last words, so its tasks are not waited for as long.
+const BRIEF: Duration = Duration::from_secs(1);
+/// The threads of a store end within this time.
+const LETS_GO: Duration = Duration::from_secs(5);
 /// And the last sample this long before it.
 const LAST_SAMPLE: Duration = Duration::from_secs(2);
 
@@ -33,7 +38,7 @@ pub(super) fn run(paths: &Paths, env: &Environment, loaded: Loaded) -> anyhow::R
     block_on(async {
         let asked = signals::listen().context("cannot listen for signals")?;
         let (paths_again, env_again) = (paths.clone(), env.clone());
-        let load: Load = Box::new(move || config::load(&paths_again, &env_again).map_err(|faults| faults.to_string()));
+        let load: Load = Rc::new(move || config::load(&paths_again, &env_again).map_err(|faults| faults.to_string()));
         run_through(paths, load, loaded, false, asked).await
     })
 }
@@ -41,23 +46,49 @@ pub(super) fn run(paths: &Paths, env: &Environment, loaded: Loaded) -> anyhow::R
 /// Runs, and begins anew as often as it is told to (rule S11).
 pub(super) async fn run_through(
     paths: &Paths,
-    mut load: Load,
+    load: Load,
     mut loaded: Loaded,
     sandbox: bool,
     mut asked: mpsc::UnboundedReceiver<Asked>,
 ) -> anyhow::Result<Exit> {
     let mut kept = notify::kept_socket();
+    let mut care = care::Care::default();
     loop {
         let before = loaded.clone();
-        let daemon = Daemon::start(paths, load, loaded, sandbox, &mut kept).await?;
-        let Some((afterwards, load_again)) = daemon.live(&mut asked).await? else { return Ok(Exit::Fine) };
-        if let Some(aside) = store::set_aside_if_marked(&paths.database())? {
-            tracing::info!(set_aside = %aside.display(), "the ledger was set aside");
-        }
-        if afterwards == Afterwards::Rest {
+        store::set_aside_if_marked(&paths.database())?;
+        if !care.tend(paths, &loaded.config, sandbox, &mut kept, &mut asked).await? {
             return Ok(Exit::Fine);
         }
-        load = load_again;
+        let store = match Store::open(&paths.database()) {
+            Err(StoreError::Damaged { what }) => {
+                care.met(what);
+                continue;
+            }
+            store => store?,
+        };
+        let mut damage = store.damage();
+        let lived = match Daemon::start(paths, Rc::clone(&load), loaded, sandbox, &mut kept, store).await {
+            Ok(daemon) => daemon.live(&mut asked).await,
+            Err(error) => Err(error),
+        };
+        let met = damage.borrow_and_update().clone();
+        match (lived, met) {
+            (Ok(None), _) => return Ok(Exit::Fine),
+            (Ok(Some(Afterwards::Recover)) | Err(_), Some(what)) => {
+                care.met(what);
+                // Nobody has the file open any more when this ends.
+                drop(timeout(LETS_GO, async { while damage.changed().await.is_ok() {} }).await);
+            }
+            (Err(error), None) => return Err(error),
+            (Ok(Some(afterwards)), _) => {
+                if let Some(aside) = store::set_aside_if_marked(&paths.database())? {
+                    tracing::info!(set_aside = %aside.display(), "the ledger was set aside");
+                }
+                if afterwards == Afterwards::Rest {
+                    return Ok(Exit::Fine);
+                }
+            }
+        }
         loaded = load().unwrap_or_else(|text| {
             tracing::error!("the old configuration stays in force: {text}");
             before
@@ -76,7 +107,7 @@ pub(super) fn block_on(life: impl Future<Output = anyhow::Result<Exit>>) -> anyh
 }
 
 /// Reads the configuration again, as complete as it was at the start, or says what is wrong with it.
-pub(super) type Load = Box<dyn Fn() -> Result<Loaded, String>>;
+pub(super) type Load = Rc<dyn Fn() -> Result<Loaded, String>>;
 
 /// Everything that runs.
 pub(super) struct Daemon {
@@ -101,12 +132,11 @@ impl Daemon {
         loaded: Loaded,
         sandbox: bool,
         kept: &mut Option<UnixListener>,
+        store: Store,
     ) -> anyhow::Result<Self> {
         for note in &loaded.notes {
             tracing::info!("{note}");
         }
-        store::set_aside_if_marked(&paths.database())?;
-        let store = Store::open(&paths.database())?;
         let socket = listen(&paths.socket(), kept).await?;
         let problems = assemble::surroundings(&loaded);
         let (settings, problem) = assemble::settings(loaded.config);
@@ -153,24 +183,34 @@ impl Daemon {
 
     /// Lives until a signal, until its ledger is to be set aside, or until a task ends that must not. Where the ledger
     /// is, says what comes afterwards; nobody has the file open then.
-    async fn live(mut self, asked: &mut mpsc::UnboundedReceiver<Asked>) -> anyhow::Result<Option<(Afterwards, Load)>> {
+    async fn live(mut self, asked: &mut mpsc::UnboundedReceiver<Asked>) -> anyhow::Result<Option<Afterwards>> {
         let mut set_aside = self.set_aside.clone();
+        let mut damage = self.context.store.damage();
+        let mut is_asked = false;
         loop {
             tokio::select! {
                 what = asked.recv() => match what {
                     Some(Asked::Reload) => self.reload().await,
-                    Some(Asked::Stop) | None => break,
+                    Some(Asked::Stop) | None => {
+                        is_asked = true;
+                        break;
+                    }
                 },
                 Ok(_) = set_aside.wait_for(Option::is_some) => break,
+                Ok(_) = damage.wait_for(Option::is_some) => break,
                 Some(ended) = self.tasks.join_next() => {
                     ended.context("a part of usaged ended early")?;
                     anyhow::bail!("a part of usaged ended early");
                 }
             }
         }
+        if !is_asked && damage.borrow().is_some() {
+            self.leave().await;
+            return Ok(Some(Afterwards::Recover));
+        }
         notify::stopping();
         tracing::info!("stopping: last sample, one push, then the end");
-        let Self { context, load, schedule, stop_work, stop_answers, tasks, .. } = self;
+        let Self { context, schedule, stop_work, stop_answers, tasks, .. } = self;
         let afterwards = *set_aside.borrow();
         schedule.stop().await;
         stop_work.send_replace(true);
@@ -187,7 +227,19 @@ impl Daemon {
             _ = asked.recv() => tracing::warn!("asked again: stopping at once; what is unsent waits in usage.db"),
         }
         finish(&context).await;
-        Ok(afterwards.map(|afterwards| (afterwards, load)))
+        Ok(afterwards)
+    }
+
+    /// Lets go of a damaged ledger: nothing can be stored in it, and what is on its way is found as such later.
+    async fn leave(self) {
+        tracing::error!("usage.db is damaged: nothing more is stored in it");
+        notify::status("usage.db is damaged: what can be read is recovered");
+        let Self { schedule, stop_work, stop_answers, mut tasks, .. } = self;
+        schedule.stop().await;
+        stop_work.send_replace(true);
+        stop_answers.send_replace(true);
+        drop(timeout(BRIEF, async { while tasks.join_next().await.is_some() {} }).await);
+        tasks.shutdown().await;
     }
 
     /// SIGHUP: the new configuration, or the old one with the reason.
@@ -238,10 +290,15 @@ impl Daemon {
 }
 
 /// On the socket that systemd kept open, else on a new one, which it is asked to keep.
-async fn listen(path: &Path, kept: &mut Option<UnixListener>) -> anyhow::Result<api::Socket> {
+pub(super) async fn listen(path: &Path, kept: &mut Option<UnixListener>) -> anyhow::Result<api::Socket> {
     let again = kept.as_ref().map(UnixListener::try_clone).transpose().context("cannot take over the socket")?;
     if let Some(socket) = again.and_then(|again| api::take_over(again, path)) {
-        return Ok(socket);
+        if notify::is_there() {
+            return Ok(socket);
+        }
+        // Handed on within this process.
+        *kept = None;
+        return Ok(socket.kept_by_nobody());
     }
     *kept = None;
     let mut socket = api::bind(path).await?;

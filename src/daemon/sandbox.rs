@@ -1,6 +1,7 @@
 //! `usaged run --sandbox`: the whole job against a strict Stripe inside this process, apart from any real state.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,7 +54,7 @@ pub(super) fn run(paths: &Paths, env: &Environment) -> anyhow::Result<Exit> {
         let config = billed_by_demo(loaded.config, kind, &demo, address)?;
         introduce(paths, &demo, address);
         let again = paths.clone();
-        let load: Load = Box::new(move || {
+        let load: Load = Rc::new(move || {
             let loaded = config::load(&again, &env).map_err(|faults| faults.to_string())?;
             let config = billed_by_demo(loaded.config, kind, &demo, address).map_err(|error| error.to_string())?;
             Ok(Loaded { config, notes: Vec::new(), problems: Vec::new() })

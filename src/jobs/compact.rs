@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Context, JobError, run};
+use super::{Context, JobError, db_check, run};
 use crate::ledger;
 use crate::model::{MICROS_PER_DAY, Span, Timestamp};
 use crate::outbox;
+use crate::wire::DbCheckRequest;
 
 /// Minutes are kept at least this long, whether their period is closed or there never was one.
 const KEEP_MINUTES_DAYS: i64 = 70;
@@ -47,7 +48,9 @@ pub async fn compact(context: &Arc<Context>, because: &str) -> Result<(), JobErr
             break;
         }
     }
-    let result = format!("{compacted} minutes compacted, {pruned} credits pruned");
+    // Day by day, so that a page that nobody reads is not found damaged when it is needed.
+    let looked = db_check(context, &DbCheckRequest::default()).await?;
+    let result = format!("{compacted} minutes compacted, {pruned} credits pruned; usage.db is {}", looked.verdict);
     context.store.write(move |tx| run::finish(tx, "compact", &result, now)).await
 }
 

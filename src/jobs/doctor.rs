@@ -48,7 +48,7 @@ async fn database(context: &Context) -> Check {
             "database",
             Verdict::Fail,
             format!("usage.db is damaged: {said}"),
-            "keep the file, and restore a backup",
+            "usagectl db recover sets the file aside, and goes on with what can be read of it",
         ),
         Err(error) => check("database", Verdict::Fail, error.to_string(), "see the journal: journalctl -u usaged"),
     }

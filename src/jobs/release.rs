@@ -12,6 +12,7 @@ use crate::wire::{ReleaseReport, ReleaseRequest, SCHEMA};
 
 const SEGMENT: &str = "segment_changed";
 const MISSING: &str = "item_missing";
+const LOST: &str = "ledger_damaged";
 
 /// The command that settles a change of item or price.
 pub(super) fn link_again(record: &UsageRecord) -> String {
@@ -40,6 +41,7 @@ pub async fn release(context: &Arc<Context>, request: &ReleaseRequest, actor: &s
         ));
     };
     refuse_segment(record)?;
+    refuse_lost_sum(record)?;
     let stands = stands::stands(stands::read(context, record).await?).ok_or_else(|| {
         JobError::refused("period_rolled", "the provider has begun another period", "usagectl sync, then look again")
     })?;
@@ -76,6 +78,19 @@ async fn leave_unseen(
         ),
     };
     Ok(Some(ReleaseReport { schema: SCHEMA, item: item.to_string(), what }))
+}
+
+/// What stands is the sum of several VMs, so it cannot be what this one goes on from (rule S10).
+fn refuse_lost_sum(record: &UsageRecord) -> Result<(), JobError> {
+    let is_lost = record.held.as_ref().is_some_and(|(code, _)| code == LOST);
+    if !(record.shared && is_lost) {
+        return Ok(());
+    }
+    Err(JobError::refused(
+        LOST,
+        format!("several VMs add up on {}, and usage.db lost what this one sent of it", record.item),
+        "leave it: the next period goes on by itself, and what is missing in this one is listed when it closes",
+    ))
 }
 
 /// A total may be billed twice on a row whose price changed inside its period, whichever of the two is chosen.

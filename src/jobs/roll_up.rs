@@ -9,7 +9,7 @@ use crate::account::{self, Item, Link};
 use crate::config::Config;
 use crate::ledger::{self, LedgerError};
 use crate::model::{
-    Formula, Included, ItemId, MICROS_PER_DAY, Meter, Micros, Problem, Report, Rounding, Span, Timestamp,
+    Formula, Included, ItemId, MICROS_PER_DAY, Meter, MeterName, Micros, Problem, Report, Rounding, Span, Timestamp,
 };
 use crate::outbox::{self, Rated, RecordState, UsageRecord};
 use crate::rating::{self, Allowance, InForce};
@@ -184,23 +184,20 @@ pub fn rate(
         return Err(not_ready(format!("the meter {} is billed and not configured", record.meter)));
     };
     let earlier = outbox::earlier_items(connection, record.id)?;
-    let billing: Vec<&Link> = links
+    let billing = billing(links, record, &earlier);
+    let used = used_by(connection, &meter.name, &billing, record.period)?;
+    let deciding: Vec<&Link> = links
         .iter()
-        .filter(|(link, items)| link.customer == record.customer && bills(items, record, &earlier))
+        .filter(|(link, items)| {
+            link.customer == record.customer && (bills(items, record, &earlier) || has_no_end(config, link, meter))
+        })
         .map(|(link, _)| link)
         .collect();
-    let used = used_by(connection, meter, &billing, record.period)?;
-    // P's own terms: what held when it closed stays, whatever is configured later (rule R6).
-    let terms = if record.state == RecordState::Closed {
+    // P's own terms: what held when it closed stays, whatever is configured later (rule R6). So they do where its links are
+    // lost: without one nothing would be included.
+    let terms = if record.state == RecordState::Closed || deciding.is_empty() {
         closed_terms(record)
     } else {
-        let deciding: Vec<&Link> = links
-            .iter()
-            .filter(|(link, items)| {
-                link.customer == record.customer && (bills(items, record, &earlier) || has_no_end(config, link, meter))
-            })
-            .map(|(link, _)| link)
-            .collect();
         let (plan, allowance) = allowance(config, meter, &deciding, record)?;
         Terms { plan, allowance, report: meter.report, rounding: meter.rounding }
     };
@@ -216,7 +213,7 @@ pub fn rate(
         // A day's share: the rounded running overage at its end, less that at its start.
         let (mut running, mut billed) = (Micros::ZERO, 0);
         for day in days_of(record.period, now) {
-            let part = used_by(connection, meter, &billing, day)?;
+            let part = used_by(connection, &meter.name, &billing, day)?;
             running = running.checked_add(part).ok_or(rating::RatingError::TooLarge)?;
             let until = over(running)?.unwrap_or(0);
             days.insert(day.from.secs(), until.saturating_sub(billed));
@@ -266,6 +263,25 @@ fn closed_terms(record: &UsageRecord) -> Terms {
     }
 }
 
+/// What the ledger has now of a row's usage.
+pub(super) fn used_now(
+    connection: &Connection,
+    links: &[(Link, Vec<Item>)],
+    record: &UsageRecord,
+) -> Result<Micros, JobError> {
+    let earlier = outbox::earlier_items(connection, record.id)?;
+    match used_by(connection, &record.meter, &billing(links, record, &earlier), record.period) {
+        Err(JobError::Ledger(LedgerError::NoMeter { .. })) => Ok(Micros::ZERO),
+        used => used,
+    }
+}
+
+/// The links that bill on a row.
+fn billing<'l>(links: &'l [(Link, Vec<Item>)], record: &UsageRecord, earlier: &[ItemId]) -> Vec<&'l Link> {
+    let bills = |(link, items): &&(Link, Vec<Item>)| link.customer == record.customer && bills(items, record, earlier);
+    links.iter().filter(bills).map(|(link, _)| link).collect()
+}
+
 /// Whether a link's items bill on this row: on its item, or on an earlier one of its period (rule R5).
 fn bills(items: &[Item], record: &UsageRecord, earlier: &[ItemId]) -> bool {
     let is_of_row = |item: &ItemId| *item == record.item || earlier.contains(item);
@@ -279,8 +295,8 @@ fn has_no_end(config: &Config, link: &Link, meter: &Meter) -> bool {
 }
 
 /// Rule R1: usage counts where a link that bills on this item was in force.
-fn used_by(connection: &Connection, meter: &Meter, billing: &[&Link], stretch: Span) -> Result<Micros, JobError> {
-    let id = ledger::meters::id(connection, &meter.name)?;
+fn used_by(connection: &Connection, meter: &MeterName, billing: &[&Link], stretch: Span) -> Result<Micros, JobError> {
+    let id = ledger::meters::id(connection, meter)?;
     let mut used = Micros::ZERO;
     for link in billing {
         if let Some(span) = link.span().overlap(stretch) {

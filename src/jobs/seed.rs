@@ -39,6 +39,14 @@ pub async fn seed(context: &Arc<Context>) -> Result<(), JobError> {
             ));
             return Ok(());
         }
+        if let Some(name) = context.store.read(account::lost_links).await? {
+            context.raise(Problem::needs_someone(
+                FAILED,
+                format!("usage.db was damaged, and the link of this VM was lost with it; the damaged file is {name}"),
+                "usagectl link: what stands at the provider is read first",
+            ));
+            return Ok(());
+        }
         match link::link(context, &request, "usaged").await {
             Ok(_) => context.clear(FAILED),
             Err(error) => context.raise(Problem::needs_someone(

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::context::limits;
 use super::sync::shown_segment;
 use super::usage::{self, Figures, Window};
-use super::{Context, JobError, Settings, drift, release, roll_up, run};
+use super::{Context, JobError, Settings, drift, make_good, release, roll_up, run};
 use crate::account::{self, Item};
 use crate::clock::trust::Placement;
 use crate::ledger;
@@ -56,6 +56,7 @@ pub async fn status(context: &Arc<Context>, running: Running) -> Result<Status, 
             let mut problems = problems;
             problems.extend(stored_problems(c, &settings, now)?);
             problems.extend(set_aside(c, &path)?);
+            problems.extend(store::recovered(c, &path)?.as_ref().map(make_good::problem));
             let status = Status {
                 schema: SCHEMA,
                 version: env!("CARGO_PKG_VERSION").to_owned(),

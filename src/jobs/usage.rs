@@ -115,7 +115,9 @@ fn window_holding(connection: &Connection, at: Timestamp) -> Result<Window, JobE
     }
 }
 
-fn utc_month(at: Timestamp) -> Span {
+/// The UTC month that holds a moment.
+#[must_use]
+pub fn utc_month(at: Timestamp) -> Span {
     let begin = |date: NaiveDate| {
         date.and_hms_opt(0, 0, 0).map(|midnight| Timestamp::from_secs(midnight.and_utc().timestamp()))
     };

@@ -202,6 +202,10 @@ fn known(conn: &Connection, meter: MeterId, record: &NewCredit) -> Result<Option
         .query_row((meter, record.source.as_str(), &record.id), |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     Ok(stored.map(|(quantity, at_given)| {
+        // Its content was lost with a damaged database, and it counts.
+        if quantity == 0 {
+            return Verdict::Duplicate;
+        }
         if (quantity, at_given) == (record.quantity.get(), record.at.map(Timestamp::micros)) {
             return Verdict::Duplicate;
         }

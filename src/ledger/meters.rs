@@ -42,7 +42,8 @@ pub fn ensure(tx: &Tx<'_>, meter: &Meter) -> Result<MeterId, LedgerError> {
     if (micros, is_time) == (meter.unit.micros, meter.unit.is_time()) {
         return Ok(id);
     }
-    if has_data(tx, id)? {
+    // What a unit was may be lost with a damaged database; its name tells.
+    if micros != 0 && has_data(tx, id)? {
         return Err(LedgerError::UnitChanged {
             meter: meter.name.clone(),
             stored: base_units(micros, is_time),

@@ -19,6 +19,7 @@ pub mod credits;
 mod error;
 #[cfg(test)]
 mod laws;
+pub mod lost;
 pub mod meters;
 pub mod placement;
 pub mod samples;

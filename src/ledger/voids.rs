@@ -74,6 +74,13 @@ fn find(conn: &Connection, meter: MeterId, void: &Void) -> Result<Option<(i64, V
     Ok(found)
 }
 
+/// What was taken back of a meter after this moment.
+pub fn since(conn: &Connection, meter: &MeterName, at: Timestamp) -> Result<Micros, LedgerError> {
+    let sql = "SELECT ifnull(sum(c.quantity), 0) FROM void v JOIN credit c ON c.id = v.credit_id
+               JOIN meter m ON m.id = c.meter_id WHERE m.name = ?1 AND v.at_us > ?2";
+    Ok(conn.prepare_cached(sql)?.query_row((meter.as_str(), at.micros()), |row| row.get(0).map(Micros::new))?)
+}
+
 fn audit(tx: &Tx<'_>, void: &Void, voided: &Voided, now: Timestamp) -> Result<(), LedgerError> {
     let detail = serde_json::json!({
         "source": void.source,

@@ -41,6 +41,8 @@ pub enum Held {
         /// What was ended, and when, a part of a sentence.
         what: String,
     },
+    /// What this ledger knew of it was lost with a damaged database.
+    Lost,
     /// The item is not at the provider any more.
     Missing {
         /// The provider's words.
@@ -58,6 +60,7 @@ impl Held {
             Self::ProbeUnclear { .. } => "probe_unclear",
             Self::Segment { .. } => "segment_changed",
             Self::Ended { .. } => "subscription_ended",
+            Self::Lost => "ledger_damaged",
             Self::Missing { .. } => "item_missing",
         }
     }
@@ -79,6 +82,9 @@ impl Held {
             Self::Ended { what } => format!(
                 "{what}: unless it was canceled with invoice_now=true, the provider drops what was not invoiced by then"
             ),
+            Self::Lost => {
+                "usage.db was damaged, and what was lost of it leaves open what of this is billed already".to_owned()
+            }
             Self::Missing { what } => format!("the item cannot be billed any more: {what}"),
         }
     }

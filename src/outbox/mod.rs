@@ -19,6 +19,7 @@ mod event_time;
 mod evidence;
 mod generation;
 mod hold;
+mod lost;
 mod record;
 mod segment;
 mod settle;
@@ -39,6 +40,7 @@ pub use delivery::{Delivery, DeliveryState, last_accepted_at, last_sent};
 pub use evidence::{SinceNoted, caused, closed_lately, lags, note_closed_read, since_noted};
 pub use generation::{Break, Generation, draw};
 pub use hold::{Held, hold, is_of_a_change, take_over};
+pub use lost::{all, make_good, rated_at, remember, takes_a_lost_place};
 pub use record::{
     Falls, NewRecord, Rated, RecordState, UsageRecord, by_id, closed_since, end_period, ensure, known_standing,
     save_rating, timestamp_s, unfinished,

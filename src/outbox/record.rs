@@ -4,7 +4,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row};
 use rust_decimal::Decimal;
 
-use super::OutboxError;
+use super::{OutboxError, lost};
 use crate::model::{Channel, CustomerId, ItemId, MeterName, PriceId, Rounding, Span, SubscriptionId, Timestamp};
 use crate::store::Tx;
 
@@ -261,6 +261,7 @@ pub const fn timestamp_s(period_from_s: i64, item_created_s: i64) -> i64 {
 /// whether it is billable, which the provider may change.
 pub fn ensure(tx: &Tx<'_>, new: &NewRecord) -> Result<i64, OutboxError> {
     let (from_s, to_s) = (new.period.from.secs(), new.period.to.secs());
+    let known = find(tx, &new.item, from_s)?;
     tx.execute(
         "INSERT INTO usage_record (customer, subscription, item, meter, period_from_s, period_to_s, timestamp_s, price,
                                    unit_amount, billable, channel, shared)
@@ -283,11 +284,19 @@ pub fn ensure(tx: &Tx<'_>, new: &NewRecord) -> Result<i64, OutboxError> {
             new.shared,
         ),
     )?;
-    Ok(tx.query_row(
-        "SELECT id FROM usage_record WHERE item = ?1 AND period_from_s = ?2",
-        (new.item.as_str(), from_s),
-        |row| row.get(0),
-    )?)
+    match (known, find(tx, &new.item, from_s)?) {
+        (Some(id), _) => Ok(id),
+        (None, Some(id)) => {
+            lost::take_a_lost_place(tx, id)?;
+            Ok(id)
+        }
+        (None, None) => Err(rusqlite::Error::QueryReturnedNoRows.into()),
+    }
+}
+
+fn find(connection: &Connection, item: &ItemId, from_s: i64) -> Result<Option<i64>, OutboxError> {
+    let sql = "SELECT id FROM usage_record WHERE item = ?1 AND period_from_s = ?2";
+    Ok(connection.prepare_cached(sql)?.query_row((item.as_str(), from_s), |row| row.get(0)).optional()?)
 }
 
 /// The period is over, at `at` if that is earlier than was thought. A meter gets its final total at once; nothing else is

@@ -119,7 +119,7 @@ pub fn bill_together(tx: &Tx<'_>, id: i64, new: &NewRecord, now: Timestamp) -> R
     if is_known { Ok(()) } else { keep(tx, id, &new.item, &new.price, 0, now) }
 }
 
-fn keep(
+pub(super) fn keep(
     tx: &Tx<'_>,
     id: i64,
     item: &ItemId,

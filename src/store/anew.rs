@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OpenFlags};
 use serde::{Deserialize, Serialize};
 
-use super::{StoreError, Tx, meta, migrations};
+use super::check::{beside, open_untouched};
+use super::{StoreError, Tx, meta, migrations, recover};
 
 /// In the file that is to be set aside.
 const MARK: &str = "set_aside";
@@ -51,6 +52,7 @@ pub fn set_aside_if_marked(path: &Path) -> Result<Option<PathBuf>, StoreError> {
     let next = path.with_extension("db.next");
     if !path.exists() && next.exists() {
         // Cut off between the two renames.
+        recover::finish(path, &next)?;
         rename(&next, path)?;
     }
     let Some(mark) = read_mark(path) else { return Ok(None) };
@@ -70,8 +72,8 @@ pub fn set_aside_if_marked(path: &Path) -> Result<Option<PathBuf>, StoreError> {
 
 /// A file that cannot be read is no matter of this; opening it says what is wrong.
 fn read_mark(path: &Path) -> Option<SetAside> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).ok()?;
+    // Closed by whoever is the last to have it open, it would lose the log that is looked at next.
+    let connection = path.metadata().is_ok_and(|found| found.len() > 0).then(|| open_untouched(path).ok()).flatten()?;
     let id: i64 = connection.query_row("PRAGMA application_id", [], |row| row.get(0)).ok()?;
     if id != migrations::APPLICATION_ID {
         return None;
@@ -79,17 +81,46 @@ fn read_mark(path: &Path) -> Option<SetAside> {
     serde_json::from_str(&meta::get(&connection, MARK).ok()??).ok()
 }
 
-/// The empty ledger, complete before it takes its place.
-fn make(next: &Path, mark: &SetAside) -> Result<(), StoreError> {
+/// An empty ledger where there is none. Complete before it has its name: one that is cut short is damaged, not new.
+pub(super) fn begin(path: &Path) -> Result<(), StoreError> {
+    if path.exists() {
+        return Ok(());
+    }
+    // The log of a ledger that is gone would be played into this one.
+    let stray = beside(path, "-wal");
+    if stray.exists() {
+        rename(&stray, &free(path, "usage.db.left"))?;
+    }
+    let next = path.with_extension("db.next");
+    drop(empty(&next)?);
+    rename(&next, path)
+}
+
+/// A name beside this file that nothing has yet.
+pub(super) fn free(path: &Path, name: &str) -> PathBuf {
+    let is_free = |found: &PathBuf| ["", "-wal", "-shm"].iter().all(|ending| !beside(found, ending).exists());
+    let names = (2..).map(|n| path.with_file_name(format!("{name}-{n}")));
+    std::iter::once(path.with_file_name(name)).chain(names).find(is_free).unwrap_or_else(|| path.with_file_name(name))
+}
+
+/// An empty ledger under this name, in place of what an earlier try left.
+pub(super) fn empty(next: &Path) -> Result<Connection, StoreError> {
     // The journal of a try that was cut off would be played into this one.
-    for left_over in [next.to_owned(), next.with_extension("next-journal")] {
+    for left_over in [next.to_owned(), beside(next, "-journal")] {
         match std::fs::remove_file(&left_over) {
             Err(source) if source.kind() != ErrorKind::NotFound => return Err(unusable(&left_over, source)),
             _ => {}
         }
     }
-    let mut connection = Connection::open(next)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(next, flags)?;
     migrations::migrate(&mut connection, next)?;
+    Ok(connection)
+}
+
+/// The empty ledger, complete before it takes its place.
+fn make(next: &Path, mark: &SetAside) -> Result<(), StoreError> {
+    let connection = empty(next)?;
     let text = serde_json::json!(mark).to_string();
     connection.execute("INSERT INTO meta (key, value) VALUES (?1, ?2)", [BEGUN, &text])?;
     Ok(())
@@ -113,14 +144,14 @@ fn fold_in(path: &Path) -> Result<(), StoreError> {
 }
 
 /// On disk when it returns.
-fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
+pub(super) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
     let directory = to.parent().unwrap_or(Path::new("."));
     std::fs::rename(from, to)
         .and_then(|()| File::open(directory)?.sync_all())
         .map_err(|source| unusable(directory, source))
 }
 
-fn unusable(path: &Path, source: std::io::Error) -> StoreError {
+pub(super) fn unusable(path: &Path, source: std::io::Error) -> StoreError {
     StoreError::Directory { path: path.to_owned(), source: Arc::new(source) }
 }
 

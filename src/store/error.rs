@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use rusqlite::ErrorCode;
 
+use super::damage;
+
 /// Why the database did not do it. Cloneable, since calls that share a transaction share its failure.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
@@ -16,6 +18,14 @@ pub enum StoreError {
         "the disk that holds usage.db is full; nothing of this was stored\nhint: free space there; usaged goes on by itself"
     )]
     Full,
+    /// Its content cannot be what was written to it.
+    #[error(
+        "usage.db is damaged ({what}); nothing of this was stored\nhint: usaged recovers what can be read by itself; usagectl status shows what became of it"
+    )]
+    Damaged {
+        /// SQLite's words.
+        what: String,
+    },
     /// More is waiting than the queue takes.
     #[error("usage.db is busy: too many writes are waiting")]
     Busy,
@@ -68,6 +78,16 @@ pub enum StoreError {
         /// Set.
         wanted: &'static str,
     },
+    /// No copy can be made there.
+    #[error(
+        "cannot write a copy to {path}: {source}\nhint: name a new file where the service may write, as below its state directory"
+    )]
+    Backup {
+        /// Where.
+        path: PathBuf,
+        /// The system's words.
+        source: Arc<std::io::Error>,
+    },
     /// Another process holds the state directory.
     #[error("another usaged{holder} uses {path}\nhint: stop it first: systemctl stop usaged")]
     Locked {
@@ -90,6 +110,10 @@ pub enum StoreError {
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
+        if let Some(what) = damage::of(&error) {
+            damage::meet(&what);
+            return Self::Damaged { what };
+        }
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Full,
             _ => Self::Sqlite(Arc::new(error)),
@@ -102,7 +126,7 @@ impl StoreError {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Full | Self::Busy | Self::SettingAside | Self::Draining => true,
+            Self::Full | Self::Damaged { .. } | Self::Busy | Self::SettingAside | Self::Draining => true,
             Self::Sqlite(error) => matches!(
                 error.sqlite_error_code(),
                 Some(

@@ -7,19 +7,31 @@
 
 mod anew;
 pub mod audit;
+mod backup;
+mod check;
 mod connection;
+mod damage;
 mod error;
 mod lock;
+mod log;
 pub mod meta;
 mod migrations;
+mod recover;
+mod salvage;
 mod writer;
 
 use std::path::{Path, PathBuf};
 
 pub use anew::{SetAside, begun_anew, mark_to_be_set_aside, set_aside_before, set_aside_if_marked};
+pub use backup::backup;
+pub use check::{Depth, Soundness, check, check_log};
+use damage::Noted;
 pub use error::StoreError;
 pub use lock::StateLock;
+pub use recover::{Recovered, recover, recovered};
 use rusqlite::Connection;
+pub use salvage::{LOST, Salvaged};
+use tokio::sync::watch;
 pub use writer::Tx;
 use writer::{Reader, Writer};
 
@@ -29,15 +41,32 @@ pub struct Store {
     path: PathBuf,
     writer: Writer,
     reader: Reader,
+    noted: Noted,
 }
 
 impl Store {
     /// Opens or creates the file, brings its schema up to date and starts its two threads.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        // Complete before it has its name: a file that is empty was not begun, but cut off.
+        anew::begin(path)?;
         let mut connection = connection::open_writer(path)?;
         migrations::migrate(&mut connection, path)?;
         let reader = connection::open_reader(path)?;
-        Ok(Self { path: path.to_owned(), writer: Writer::start(connection)?, reader: Reader::start(reader)? })
+        let noted = Noted::new();
+        let (writer, reader) = (Writer::start(connection, noted.clone())?, Reader::start(reader, noted.clone())?);
+        Ok(Self { path: path.to_owned(), writer, reader, noted })
+    }
+
+    /// Becomes `Some`, and stays so, once the file is found damaged: from then on nothing is written to it. Ends once
+    /// nobody has the file open any more.
+    #[must_use]
+    pub fn damage(&self) -> watch::Receiver<Option<String>> {
+        self.noted.listen()
+    }
+
+    /// Somebody who looked at the file has found it damaged.
+    pub fn note_damage(&self, what: &str) {
+        self.noted.note(what.to_owned());
     }
 
     /// Where the file lies.

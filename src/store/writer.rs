@@ -5,9 +5,11 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use tokio::sync::oneshot;
 
 use super::StoreError;
+use super::damage::{self, Noted};
 
 /// Writes that may wait before [`StoreError::Busy`] is answered.
 const QUEUE: usize = 1_024;
@@ -17,6 +19,13 @@ const GROUP: usize = 256;
 /// A connection inside a write transaction. Only [`super::Store::write`] makes one, so a function that takes it
 /// cannot be called outside of a transaction.
 pub struct Tx<'c>(&'c Connection);
+
+impl<'c> Tx<'c> {
+    /// For a file that is being made, and that no store has open yet.
+    pub(super) const fn of(connection: &'c Connection) -> Self {
+        Self(connection)
+    }
+}
 
 impl Deref for Tx<'_> {
     type Target = Connection;
@@ -70,9 +79,12 @@ where
 pub(super) struct Writer(SyncSender<Order>);
 
 impl Writer {
-    pub(super) fn start(connection: Connection) -> Result<Self, StoreError> {
+    pub(super) fn start(connection: Connection, noted: Noted) -> Result<Self, StoreError> {
         let (orders, queue) = sync_channel(QUEUE);
-        spawn("usage.db writer", move || serve(&connection, &queue))?;
+        spawn("usage.db writer", move || {
+            serve(&connection, &queue, &noted);
+            close(connection, noted);
+        })?;
         Ok(Self(orders))
     }
 
@@ -101,7 +113,7 @@ impl Writer {
     }
 }
 
-fn serve(connection: &Connection, queue: &Receiver<Order>) {
+fn serve(connection: &Connection, queue: &Receiver<Order>, noted: &Noted) {
     let mut left_over = None;
     loop {
         let order = match left_over.take() {
@@ -124,30 +136,52 @@ fn serve(connection: &Connection, queue: &Receiver<Order>) {
                         Err(_) => break,
                     }
                 }
-                commit_group(connection, group);
+                match noted.what() {
+                    // What a damaged file would take may never be read again.
+                    Some(what) => group.into_iter().for_each(|call| call.finish(Err(damaged(&what)))),
+                    None => commit_group(connection, group, noted),
+                }
             }
             Order::Checkpoint(reply) => {
-                let done = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-                drop(reply.send(done.map_err(StoreError::from)));
+                let done = match noted.what() {
+                    Some(what) => Err(damaged(&what)),
+                    None => connection
+                        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+                        .map_err(StoreError::from),
+                };
+                drop(reply.send(done));
             }
         }
     }
 }
 
-fn commit_group(connection: &Connection, mut group: Vec<Box<dyn Write>>) {
-    let fate = run_group(connection, &mut group).map_err(StoreError::from);
+/// Lets go of the file, and then of what shows that somebody has it open. A damaged one is left as it is.
+fn close(connection: Connection, noted: Noted) {
+    let is_damaged = noted.what().is_some();
+    if let Err(error) = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, is_damaged) {
+        tracing::debug!("the log is put into the file at the end: {error}");
+    }
+    drop(connection);
+    drop(noted);
+}
+
+fn commit_group(connection: &Connection, mut group: Vec<Box<dyn Write>>, noted: &Noted) {
+    let fate = run_group(connection, &mut group);
     if fate.is_err() && !connection.is_autocommit() {
         // If even this fails, the next BEGIN says so to its own callers.
         drop(connection.execute_batch("ROLLBACK"));
     }
+    // Whoever hears of it finds it said.
+    noted.note_met();
     for call in group {
         call.finish(fate.clone());
     }
 }
 
 /// A full disk or an I/O error can make SQLite roll back the whole transaction by itself; then every statement after
-/// it fails, and so does the whole group: nothing of it is stored, and every caller hears it.
-fn run_group(connection: &Connection, group: &mut [Box<dyn Write>]) -> rusqlite::Result<()> {
+/// it fails, and so does the whole group: nothing of it is stored, and every caller hears it. So it is where one of them
+/// finds the file damaged: what the others would be told of could not be relied on.
+fn run_group(connection: &Connection, group: &mut [Box<dyn Write>]) -> Result<(), StoreError> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
     for call in group {
         connection.prepare_cached("SAVEPOINT call")?.execute([])?;
@@ -156,21 +190,29 @@ fn run_group(connection: &Connection, group: &mut [Box<dyn Write>]) -> rusqlite:
         }
         connection.prepare_cached("RELEASE call")?.execute([])?;
     }
-    connection.execute_batch("COMMIT")
+    match damage::seen() {
+        Some(what) => Err(damaged(&what)),
+        None => Ok(connection.execute_batch("COMMIT")?),
+    }
 }
 
-type Read = Box<dyn FnOnce(&Connection) + Send>;
+fn damaged(what: &str) -> StoreError {
+    StoreError::Damaged { what: what.to_owned() }
+}
+
+type Read = Box<dyn FnOnce(&Connection, &Noted) + Send>;
 
 #[derive(Clone)]
 pub(super) struct Reader(SyncSender<Read>);
 
 impl Reader {
-    pub(super) fn start(connection: Connection) -> Result<Self, StoreError> {
+    pub(super) fn start(connection: Connection, noted: Noted) -> Result<Self, StoreError> {
         let (reads, queue) = sync_channel::<Read>(QUEUE);
         spawn("usage.db reader", move || {
             while let Ok(read) = queue.recv() {
-                read(&connection);
+                read(&connection, &noted);
             }
+            close(connection, noted);
         })?;
         Ok(Self(reads))
     }
@@ -181,7 +223,11 @@ impl Reader {
         E: From<StoreError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let read: Read = Box::new(move |connection| drop(reply.send(f(connection))));
+        let read: Read = Box::new(move |connection, noted| {
+            let said = f(connection);
+            noted.note_met();
+            drop(reply.send(said));
+        });
         self.0.try_send(read).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Busy,
             TrySendError::Disconnected(_) => StoreError::Gone,

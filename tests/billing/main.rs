@@ -12,6 +12,7 @@
 mod bad_answers;
 mod billed;
 mod closing;
+mod damaged;
 mod drain;
 mod faults;
 mod hostile;
@@ -26,5 +27,7 @@ mod restored;
 mod segments;
 mod storms;
 mod table;
+#[path = "../torn/mod.rs"]
+mod torn;
 mod vm;
 mod year;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -26,7 +26,7 @@ use usaged::sandbox::{
     Demo, Fault, ItemTotal, LoggedRequest, PINNED_VERSION, Sandbox, SandboxClock, seed_demo, seed_meter_demo,
 };
 use usaged::sources::Machine;
-use usaged::store::{self, Store, StoreError};
+use usaged::store::{self, Depth, Soundness, Store, StoreError};
 use usaged::wire::{LinkRequest, Status, SyncRequest};
 
 pub(crate) const SECOND: i64 = 1_000_000;
@@ -262,6 +262,10 @@ impl Vm {
         let provider = Provider::new(&config.provider).unwrap();
         std::fs::create_dir_all(&paths.runtime).unwrap();
         store::set_aside_if_marked(&paths.database()).unwrap();
+        let found = store::check(&paths.database(), Depth::Quick, Duration::from_mins(1)).unwrap();
+        if let Soundness::Damaged(found) = found {
+            jobs::recover(&paths.database(), found, self.clock.read().wall).unwrap();
+        }
         let parts = Parts {
             store: Store::open(&paths.database()).unwrap(),
             clock: Arc::<ManualClock>::clone(&self.clock),
@@ -461,23 +465,38 @@ impl Vm {
         files.into_iter().filter_map(|path| std::fs::read(&path).ok().map(|bytes| (path, bytes))).collect()
     }
 
-    /// The disk as it was then; the agent is started on it.
-    pub(crate) async fn restore(&mut self, snapshot: &[(PathBuf, Vec<u8>)]) {
-        self.kill();
-        // The killed agent's threads close the old file on their own time, and delete its WAL by name before they do;
-        // where both close at once, neither does.
+    /// The killed agent's threads close the old file on their own time, and delete its WAL by name before they do; where
+    /// both close at once, neither does.
+    async fn await_closed(&self) {
         let closed = Instant::now() + Duration::from_secs(20);
         while self.holds_database_open() {
             assert!(Instant::now() < closed, "the killed agent still holds usage.db open");
             std::thread::yield_now();
             tokio::task::yield_now().await;
         }
+    }
+
+    /// The disk as it was then; the agent is started on it.
+    pub(crate) async fn restore(&mut self, snapshot: &[(PathBuf, Vec<u8>)]) {
+        self.kill();
+        self.await_closed().await;
         for name in ["usage.db", "usage.db-wal", "usage.db-shm"] {
             drop(std::fs::remove_file(self.dir.path().join(name)));
         }
         for (path, bytes) in snapshot {
             std::fs::write(path, bytes).unwrap();
         }
+        self.start().await;
+    }
+
+    /// The agent is killed, something happens to the file, which is whole but for that, and it is started again.
+    pub(crate) async fn damage(&mut self, how: impl FnOnce(&Path)) {
+        self.kill();
+        self.await_closed().await;
+        let path = self.dir.path().join("usage.db");
+        // The last connection puts the log into the file.
+        rusqlite::Connection::open(&path).unwrap().execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+        how(&path);
         self.start().await;
     }
 

@@ -22,6 +22,7 @@ mod broken_disk;
 mod clocks;
 mod copies;
 mod crowds;
+mod damaged;
 mod draining;
 mod full_disk;
 mod hangups;
@@ -32,4 +33,6 @@ mod metrics;
 mod month_end;
 mod provider_faults;
 mod shutdown;
+#[path = "../torn/mod.rs"]
+mod torn;
 mod users;

@@ -8,9 +8,10 @@ use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 use usaged::api::{self, Access, Answer, ApiError, Caller, Desk, Limits, Record};
 use usaged::wire::{
-    DoctorReport, DrainReport, IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport,
-    PrepareImageRequest, ReconcileReport, ReconcileRequest, RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest,
-    Status, SyncReport, SyncRequest, UsageReport, VoidReport, VoidRequest,
+    DbBackupReport, DbBackupRequest, DbCheckReport, DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport,
+    IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport,
+    ReconcileRequest, RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest, Status, SyncReport, SyncRequest,
+    UsageReport, VoidReport, VoidRequest,
 };
 
 /// A desk that takes every record that reaches it, and refuses everything else.
@@ -70,6 +71,18 @@ impl Desk for Taker {
     }
 
     fn drain(&self, _caller: Caller) -> Answer<'_, DrainReport> {
+        no()
+    }
+
+    fn db_check(&self, _caller: Caller, _request: DbCheckRequest) -> Answer<'_, DbCheckReport> {
+        no()
+    }
+
+    fn db_backup(&self, _caller: Caller, _request: DbBackupRequest) -> Answer<'_, DbBackupReport> {
+        no()
+    }
+
+    fn db_recover(&self, _caller: Caller) -> Answer<'_, DbRecoverReport> {
         no()
     }
 

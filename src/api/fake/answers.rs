@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use crate::model::Problem;
 use crate::wire::{
-    Cause, DoctorReport, DrainReport, IdentityReport, LinkReport, PrepareImageReport, ReconcileReport, ReleaseReport,
-    SCHEMA, Status, SyncReport, UsageReport, VoidReport,
+    Cause, DbBackupReport, DbCheckReport, DbRecoverReport, DoctorReport, DrainReport, IdentityReport, LinkReport,
+    PrepareImageReport, ReconcileReport, ReleaseReport, SCHEMA, Status, SyncReport, UsageReport, VoidReport,
 };
 
 fn of<T: DeserializeOwned>(value: Value) -> T {
@@ -250,4 +250,27 @@ pub(crate) fn doctor() -> DoctorReport {
             {"name": "subscription", "verdict": "skipped", "found": "cannot be read without a key", "fix": ""}
         ]
     }))
+}
+
+/// A sound file.
+pub(crate) fn db_check(full: bool) -> DbCheckReport {
+    DbCheckReport {
+        schema: SCHEMA,
+        path: "/var/lib/usaged/usage.db".to_owned(),
+        full,
+        verdict: "sound".to_owned(),
+        found: Vec::new(),
+        took_ms: 41,
+    }
+}
+
+/// A copy that was made.
+pub(crate) fn db_backup(path: String) -> DbBackupReport {
+    DbBackupReport { schema: SCHEMA, path, bytes: 417_792 }
+}
+
+/// A recovery that was begun.
+pub(crate) fn db_recover() -> DbRecoverReport {
+    let what = "usage.db is damaged, and recovered now; usagectl status shows what became of it".to_owned();
+    DbRecoverReport { schema: SCHEMA, what }
 }

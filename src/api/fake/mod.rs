@@ -13,9 +13,10 @@ pub(crate) use server::Server;
 
 use super::{Answer, ApiError, Caller, Desk, Record};
 use crate::wire::{
-    DoctorReport, DrainReport, IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport,
-    PrepareImageRequest, ReconcileReport, ReconcileRequest, RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest,
-    Status, SyncReport, SyncRequest, UsageReport, VoidReport, VoidRequest,
+    DbBackupReport, DbBackupRequest, DbCheckReport, DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport,
+    IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport,
+    ReconcileRequest, RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest, Status, SyncReport, SyncRequest,
+    UsageReport, VoidReport, VoidRequest,
 };
 
 /// The desk of a test.
@@ -125,6 +126,21 @@ impl Desk for FakeDesk {
     fn release(&self, _: Caller, request: ReleaseRequest) -> Answer<'_, ReleaseReport> {
         self.note(format!("release {request:?}"));
         now(self.by_rule(answers::release()))
+    }
+
+    fn db_check(&self, _caller: Caller, request: DbCheckRequest) -> Answer<'_, DbCheckReport> {
+        self.note(format!("db check {request:?}"));
+        now(Ok(answers::db_check(request.full)))
+    }
+
+    fn db_backup(&self, _caller: Caller, request: DbBackupRequest) -> Answer<'_, DbBackupReport> {
+        self.note(format!("db backup {request:?}"));
+        now(self.by_rule(answers::db_backup(request.path)))
+    }
+
+    fn db_recover(&self, caller: Caller) -> Answer<'_, DbRecoverReport> {
+        self.note(format!("db recover by uid {}", caller.uid));
+        now(self.by_rule(answers::db_recover()))
     }
 
     fn doctor(&self) -> Answer<'_, DoctorReport> {

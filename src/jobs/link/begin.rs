@@ -64,7 +64,8 @@ fn begin_item(tx: &Tx<'_>, link: &Link, checked: &Checked, change: &Change, term
     }
     // What this ledger knows already is compared by the read before the next push (rule S5).
     let record = outbox::by_id(tx, id)?;
-    let is_unread = record.standing.is_none() && record.revision == 0 && !record.shared;
+    let is_lost = outbox::takes_a_lost_place(tx, &record)? && terms.on_top;
+    let is_unread = (record.standing.is_none() || is_lost) && record.revision == 0 && !record.shared;
     if is_unread && (terms.on_top || checked.stands.total == 0) {
         outbox::note_first_read(tx, id, &checked.stands, &terms.generation, now)?;
     }
