@@ -56,6 +56,8 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
+        #[cfg(feature = "sandbox")]
+        let _turn = crate::fuse::turn().await;
         self.writer.run(f).await
     }
 
@@ -68,6 +70,8 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
+        #[cfg(feature = "sandbox")]
+        let _turn = crate::fuse::turn().await;
         self.reader.run(f).await
     }
 

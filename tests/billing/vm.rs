@@ -92,6 +92,8 @@ pub(crate) struct Vm {
     plan_toml: String,
     /// Settings above the first section.
     settings_toml: String,
+    /// More settings of the schedule's.
+    pub(crate) schedule_toml: String,
     /// How long a request may take.
     pub(crate) timeout: &'static str,
     billing: Billing,
@@ -178,6 +180,7 @@ impl Vm {
             provider_toml: String::new(),
             plan_toml,
             settings_toml: String::new(),
+            schedule_toml: String::new(),
             timeout: "5s",
             billing,
             context: None,
@@ -204,6 +207,7 @@ impl Vm {
             plan_toml: self.plan_toml.clone(),
             provider_toml: self.provider_toml.clone(),
             settings_toml: self.settings_toml.clone(),
+            schedule_toml: self.schedule_toml.clone(),
             timeout: self.timeout,
             billing: self.billing,
             context: None,
@@ -241,12 +245,13 @@ impl Vm {
         let config_file = self.dir.path().join("usaged.toml");
         let text = format!(
             "clock = \"auto\"\n{}[provider]\nkind = \"{}\"\nbase_url = \"{}\"\ntimeout = \"{}\"\n{}\
-             [schedule]\nspread = \"0s\"\n{}",
+             [schedule]\nspread = \"0s\"\n{}\n{}",
             self.settings_toml,
             self.kind(),
             self.base_url,
             self.timeout,
             self.provider_toml,
+            self.schedule_toml,
             self.plan_toml
         );
         std::fs::write(&config_file, text).unwrap();
@@ -292,6 +297,11 @@ impl Vm {
     /// The agent is killed: whatever it was doing is dropped where it stood.
     pub(crate) fn kill(&mut self) {
         self.context = None;
+    }
+
+    /// Whether the agent runs.
+    pub(crate) const fn is_started(&self) -> bool {
+        self.context.is_some()
     }
 
     pub(crate) fn context(&self) -> &Arc<Context> {
@@ -379,13 +389,18 @@ impl Vm {
 
     /// The machine is off for so long and boots again; the agent is started anew.
     pub(crate) async fn reboot(&mut self, off: i64) {
+        self.boot(off);
+        self.start().await;
+    }
+
+    /// The same, and the agent is not started yet.
+    pub(crate) fn boot(&mut self, off: i64) {
         self.kill();
         self.clock.reboot(off);
         self.world.run(off);
         // The battery-backed clock was right all the time.
         self.clock.step_wall(self.now().since(self.clock.read().wall));
         self.new_boot();
-        self.start().await;
     }
 
     /// Somebody writes to an item behind our back.
@@ -463,6 +478,12 @@ impl Vm {
 
     /// The disk as it was then; the agent is started on it.
     pub(crate) async fn restore(&mut self, snapshot: &[(PathBuf, Vec<u8>)]) {
+        self.put_back(snapshot).await;
+        self.start().await;
+    }
+
+    /// The disk as it was then; the agent is not started yet.
+    pub(crate) async fn put_back(&mut self, snapshot: &[(PathBuf, Vec<u8>)]) {
         self.kill();
         // The killed agent's threads close the old file on their own time, and delete its WAL by name before they do;
         // where both close at once, neither does.
@@ -478,7 +499,6 @@ impl Vm {
         for (path, bytes) in snapshot {
             std::fs::write(path, bytes).unwrap();
         }
-        self.start().await;
     }
 
     fn holds_database_open(&self) -> bool {
