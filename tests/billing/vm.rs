@@ -447,6 +447,16 @@ impl Vm {
         stripe(&self.base_url, &self.demo.secret_key, self.version(), "POST", path, form, &header).await
     }
 
+    /// A request that Stripe was sent arrives, late or once more. Nobody hears the answer.
+    pub(crate) async fn arrive(&self, request: &LoggedRequest) {
+        let LoggedRequest { path, parameters, .. } = request;
+        let version = request.stripe_version.as_deref().unwrap_or_default();
+        let key = request.idempotency_key.as_deref().unwrap_or_default();
+        let header = format!("Idempotency-Key: {key}\r\n");
+        let (base_url, agent_key) = (&self.base_url, &self.demo.agent_key);
+        exchange(base_url, agent_key, version, "POST", path, parameters, &header).await;
+    }
+
     /// The operator deletes something at the provider.
     pub(crate) async fn take_away(&self, path: &str) {
         stripe(&self.base_url, &self.demo.secret_key, self.version(), "DELETE", path, &[], "").await;
@@ -688,8 +698,24 @@ async fn stripe(
     form: &[(&str, &str)],
     header: &str,
 ) -> Value {
-    let address = base_url.trim_start_matches("http://");
     let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+    let answer = exchange(base_url, key, version, method, path, &body, header).await;
+    let (head, json) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+    serde_json::from_str(json).unwrap()
+}
+
+/// The same, of an encoded form; the whole answer.
+async fn exchange(
+    base_url: &str,
+    key: &str,
+    version: &str,
+    method: &str,
+    path: &str,
+    body: &str,
+    header: &str,
+) -> String {
+    let address = base_url.trim_start_matches("http://");
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\
          Content-Type: application/x-www-form-urlencoded\r\nStripe-Version: {version}\r\n{header}\
@@ -700,7 +726,5 @@ async fn stripe(
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
-    let (head, json) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("HTTP/1.1 200"), "{path}: {answer}");
-    serde_json::from_str(json).unwrap()
+    answer
 }

@@ -24,6 +24,8 @@ pub(crate) struct Month {
     pub(crate) push_every: i64,
     /// What the plans `pro` and `team` include.
     pub(crate) plans: [Included; 2],
+    /// What the compute meter counts: `uptime`, `vcpu` or `cpu`.
+    pub(crate) source: &'static str,
     pub(crate) single_writer: bool,
     /// How the provider reads what it leaves open.
     pub(crate) newest: Newest,
@@ -149,6 +151,7 @@ impl Month {
             sample_every: MINUTE * [5, 15, 15, 30, 60, 60, 120, 240, 360][dice.usize(..9)],
             push_every: HOUR * [1, 3, 6, 12, 24][dice.usize(..5)],
             plans: [included(&mut dice), included(&mut dice)],
+            source: ["uptime", "uptime", "vcpu", "cpu"][dice.usize(..4)],
             single_writer: dice.bool(),
             newest: if dice.bool() { Newest::Timestamp } else { Newest::Arrival },
             lag_s: lags[dice.usize(..lags.len())],
@@ -158,6 +161,9 @@ impl Month {
         for _ in 0..dice.u32(3..20) {
             let what = trouble(&mut dice);
             month.add(moment(&mut dice), what);
+        }
+        if dice.u32(0..4) == 0 {
+            month.draw_restore(&mut dice);
         }
         month.happenings.sort_by_key(|happening| happening.at);
         month
@@ -187,6 +193,14 @@ impl Month {
                 self.add(later.min(RESTS - HOUR), What::TakenBack { id });
             }
         }
+    }
+
+    /// A copy of the disk, and its return hours or days later.
+    fn draw_restore(&mut self, dice: &mut fastrand::Rng) {
+        let at = moment(dice);
+        self.add(at, What::Snapshot);
+        let later = at + whole(dice.i64(MINUTE..3 * DAY));
+        self.add(later.min(RESTS - HOUR), What::Restore { off_us: whole(dice.i64(MINUTE..2 * HOUR)) });
     }
 
     fn add(&mut self, at: i64, what: What) {
@@ -222,7 +236,7 @@ fn a_while(dice: &mut fastrand::Rng) -> i64 {
 }
 
 fn trouble(dice: &mut fastrand::Rng) -> What {
-    match dice.u32(0..24) {
+    match dice.u32(0..28) {
         0..7 => What::Fault {
             on: [On::Telling, On::Telling, On::Reading, On::Any][dice.usize(..4)],
             effect: effect(dice),
@@ -233,8 +247,25 @@ fn trouble(dice: &mut fastrand::Rng) -> What {
         15 => What::Stopped { down_us: a_while(dice) },
         16..18 => What::Reboot { in_order: dice.bool(), off_us: a_while(dice), late_us: whole(dice.i64(0..HOUR)) },
         18 => What::Suspended { for_us: a_while(dice) },
-        _ => What::Killed { operations: dice.u64(0..300), down_us: whole(dice.i64(SECOND..10 * MINUTE)) },
+        19 => What::BootAstray {
+            off_us: a_while(dice),
+            wrong_by_us: far(dice),
+            offline_us: whole(dice.i64(MINUTE..10 * HOUR)),
+        },
+        20 => What::ClockStep { by_us: far(dice), for_us: a_while(dice) },
+        21 => What::PlanChange { plan: dice.usize(..2) },
+        22 => What::Clone,
+        23..25 => What::DiskFull { for_us: a_while(dice) },
+        25 => What::Duplicate { after_us: whole(dice.i64(SECOND..110 * MINUTE)) },
+        _ => What::Late { after_us: whole(dice.i64(SECOND..110 * MINUTE)) },
     }
+}
+
+/// Minutes to weeks, forward or back. Less than two minutes is believed (rule M5).
+fn far(dice: &mut fastrand::Rng) -> i64 {
+    let most = [HOUR, DAY, 20 * DAY][dice.usize(..3)];
+    let by = whole(dice.i64(5 * MINUTE..most));
+    if dice.bool() { by } else { -by }
 }
 
 /// What a request can meet.

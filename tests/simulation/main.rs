@@ -21,7 +21,11 @@ mod truth;
 mod vm;
 mod world;
 
+use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::thread;
+use std::time::Instant;
 
 use calendar::Month;
 use world::World;
@@ -35,23 +39,54 @@ fn play(month: &Month) -> Result<(), String> {
     })
 }
 
-/// Months of the seeds of one way of billing; all that fail are named.
-fn months(way: u64, count: u64) {
-    let seeds = (0..count).map(|n| n * 5 + way);
-    let failed: Vec<String> =
-        seeds.filter_map(|seed| play(&Month::drawn(seed)).err().map(|why| format!("{seed}: {why}"))).collect();
+/// How to play a month again.
+fn again(seed: u64) -> String {
+    format!("USAGED_SIMULATION_SEED={seed} cargo test --locked --test simulation replay -- --nocapture")
+}
+
+/// Plays months side by side; of those that fail, what was wrong and how to play them again.
+fn months(months: Vec<Month>) {
+    let (count, threads) = (months.len(), thread::available_parallelism().map_or(1, NonZero::get));
+    let (left, failed) = (Mutex::new(months.into_iter()), Mutex::new(Vec::new()));
+    let begun = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let Some(month) = left.lock().unwrap().next() else { return };
+                    if let Err(why) = play(&month) {
+                        failed.lock().unwrap().push(format!("{why}\n  {}", again(month.seed)));
+                    }
+                }
+            });
+        }
+    });
+    let (failed, took) = (failed.into_inner().unwrap(), begun.elapsed());
+    println!("{count} months in {took:.0?}, {:.2} a second", count as f64 / took.as_secs_f64());
     assert!(failed.is_empty(), "of {count} months {} failed:\n{}", failed.len(), failed.join("\n"));
 }
 
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")))
+}
+
 #[test]
-fn r7_months_by_usage_records_balance() {
-    months(0, 10);
+fn r7_months_balance() {
+    months((0..10).map(Month::drawn).collect());
+}
+
+/// `USAGED_SIMULATION_MONTHS=100000`, from `USAGED_SIMULATION_SEED` on.
+#[test]
+fn long_run() {
+    let Some(count) = setting("USAGED_SIMULATION_MONTHS") else { return };
+    let first = setting("USAGED_SIMULATION_SEED").unwrap_or(0);
+    months((first..first + count).map(Month::drawn).collect());
 }
 
 #[test]
 fn replay() {
-    let Ok(seed) = std::env::var("USAGED_SIMULATION_SEED") else { return };
-    let month = Month::drawn(seed.parse().unwrap());
+    let (Some(seed), None) = (setting("USAGED_SIMULATION_SEED"), setting("USAGED_SIMULATION_MONTHS")) else { return };
+    let month = Month::drawn(seed);
     println!("{month:#?}");
     if let Err(why) = play(&month) {
         panic!("{why}");

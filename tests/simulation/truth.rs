@@ -97,6 +97,19 @@ impl Range {
     }
 }
 
+/// What a counter counts while the machine runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rate {
+    pub(crate) times: i64,
+    pub(crate) in_so_many: i64,
+}
+
+impl Rate {
+    pub(crate) const fn of(self, ran: i64) -> i64 {
+        (ran * self.times).div_euclid(self.in_so_many)
+    }
+}
+
 /// What a copy of the disk knows.
 #[derive(Debug, Clone)]
 pub(crate) struct Known {
@@ -106,16 +119,19 @@ pub(crate) struct Known {
     had: Vec<(u32, bool, TakenBack)>,
 }
 
-impl Known {
-    pub(crate) const fn at(&self) -> i64 {
-        self.at
-    }
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    from: i64,
+    included: Included,
+    is_sure: bool,
 }
 
 pub(crate) struct Truth {
     /// Where periods begin, and where the last one ends.
     bounds: Vec<i64>,
-    plans: Vec<(i64, Included)>,
+    plans: Vec<Plan>,
+    /// What the compute meter counts in so much running time.
+    rate: Rate,
     ran: Vec<Stretch>,
     orders: Vec<Order>,
     /// Until when the ledger surely, and perhaps, has what this boot ran; it was up since.
@@ -128,10 +144,11 @@ pub(crate) struct Truth {
 
 impl Truth {
     /// Rule R1: billing starts with the link, and with a first reading (M2).
-    pub(crate) fn begins(bounds: Vec<i64>, now: i64, included: Included) -> Self {
+    pub(crate) fn begins(bounds: Vec<i64>, now: i64, included: Included, rate: Rate) -> Self {
         Self {
             bounds,
-            plans: vec![(now, included)],
+            plans: vec![Plan { from: now, included, is_sure: true }],
+            rate,
             ran: Vec::new(),
             orders: Vec::new(),
             up_since: Some(now),
@@ -144,8 +161,14 @@ impl Truth {
 
     // What happens.
 
-    pub(crate) fn plan_changed(&mut self, now: i64, included: Included) {
-        self.plans.push((now, included));
+    /// The operator links anew, and hears that it was done, or not.
+    pub(crate) fn plan_changed(&mut self, from: i64, included: Included, is_sure: bool) {
+        self.plans.push(Plan { from, included, is_sure });
+    }
+
+    /// Whether the plan is another one than it was then, or may be.
+    pub(crate) fn plan_differs_since(&self, known: &Known) -> bool {
+        self.plans.iter().any(|plan| plan.from > known.at)
     }
 
     /// Rule M2: counts all of this boot until now.
@@ -240,13 +263,21 @@ impl Truth {
     /// Rules R3 and R4: the overage of what was used until now, rounded down.
     pub(crate) fn overage(&self, meter: Meter, period: usize, now: i64) -> Range {
         let (_, to) = self.period(period);
-        let included = self.plans.iter().rev().find(|(from, _)| *from < to).map_or(0, |(_, plan)| plan[meter.index()]);
         let used = match meter {
             Meter::Compute => self.ran_in(period, now),
             Meter::Credits => self.recorded_in(period),
         };
-        let over = |used: i64| (used - included * meter.unit()).max(0).div_euclid(meter.unit());
-        Range { least: over(used.least), most: over(used.most) }
+        let included = self.included(to).map(|included| included[meter.index()] * meter.unit());
+        let over = |used: i64, included: i64| (used - included).max(0).div_euclid(meter.unit());
+        let (fewest, most) = (included.clone().min().unwrap_or(0), included.max().unwrap_or(0));
+        Range { least: over(used.least, most), most: over(used.most, fewest) }
+    }
+
+    /// The plan at the end decides (`latest`): the last one that surely was, and those after it that may have been.
+    fn included(&self, end: i64) -> impl Iterator<Item = Included> + Clone {
+        let until: Vec<&Plan> = self.plans.iter().filter(|plan| plan.from < end).collect();
+        let from = until.iter().rposition(|plan| plan.is_sure).unwrap_or(0);
+        until.into_iter().skip(from).map(|plan| plan.included).collect::<Vec<_>>().into_iter()
     }
 
     /// The most that may stand over all periods (rule R7): the overage of everything that was used.
@@ -267,7 +298,10 @@ impl Truth {
             counted.map(|stretch| stretch.within(from, to) - self.asleep(stretch, from, to)).sum()
         };
         let slack = self.slack(from) + self.slack(to);
-        Range { least: sum(&|has| has == Has::Surely) - slack, most: sum(&|_| true) + slack }
+        Range {
+            least: self.rate.of(sum(&|has| has == Has::Surely) - slack),
+            most: self.rate.of(sum(&|_| true) + slack),
+        }
     }
 
     fn asleep(&self, stretch: &Stretch, from: i64, to: i64) -> i64 {

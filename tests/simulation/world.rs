@@ -5,19 +5,21 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use usaged::clock::Clock;
 use usaged::fuse::Fuse;
 use usaged::jobs::{self, JobError, Pushed, Which};
 use usaged::ledger::credits::{NewCredit, Verdict};
 use usaged::ledger::voids::Void;
 use usaged::model::{Micros, SourceName, Timestamp};
 use usaged::sandbox::lemon_squeezy::{self, Zero};
-use usaged::sandbox::{Behaviour, Effect, Fault, ItemTotal};
-use usaged::wire::{LinkRequest, ReleaseRequest};
+use usaged::sandbox::{Behaviour, Effect, Fault, ItemTotal, LoggedRequest};
+use usaged::store::{StoreError, Tx};
+use usaged::wire::{LinkRequest, ReconcileRequest, ReleaseRequest};
 
 use crate::books::Books;
 use crate::calendar::{BEGINS, Happening, Month, On, RESTS, What};
-use crate::truth::{BOTH, Known, Meter, Truth};
-use crate::vm::{Billing, DAY, HOUR, MINUTE, SECOND, Vm};
+use crate::truth::{BOTH, Known, Meter, Rate, Truth};
+use crate::vm::{DAY, HOUR, MINUTE, SECOND, Vm};
 
 /// So long everything is left in peace at the end: longer than the provider remembers keys.
 const PEACE: i64 = 30 * HOUR;
@@ -25,6 +27,9 @@ const PEACE: i64 = 30 * HOUR;
 const ASK_AGAIN: i64 = 7 * MINUTE;
 /// A person looks at what is held this often.
 const LOOKED_AFTER: i64 = 9 * HOUR;
+
+/// So long after its period's end an invoice is certainly final.
+const DRAFT: i64 = 65 * MINUTE;
 
 const ANOTHER_MACHINE: &str = "fedcba9876543210fedcba9876543210\n";
 
@@ -36,8 +41,13 @@ enum Deed {
     TakeBack(u32),
     AgentStarts,
     OutageEnds,
-    ClockSet(i64),
+    ClockRight,
     DiskHasRoom,
+    /// A request comes late, or again.
+    Arrives(Box<LoggedRequest>),
+    PlanChange(usize),
+    Reconcile,
+    Compact,
     Release,
     Peace,
 }
@@ -70,6 +80,12 @@ pub(crate) struct World {
     outages: u32,
     /// Faults that waited for a request when it was last looked whether one met them.
     waiting: Vec<Fault>,
+    /// How late the request arrives that is cut next.
+    late_us: Option<i64>,
+    /// Whether this boot's clock is wrong, and nobody has told the agent the time yet.
+    is_astray: bool,
+    /// Whether the provider has told it in this boot.
+    has_date: bool,
 }
 
 impl World {
@@ -95,13 +111,15 @@ impl World {
              api_credits = {{ price = \"price_api_overage\", unit_amount = \"0.01\"",
             pro[0], pro[1], team[0], team[1]
         );
-        let included = included + " ";
+        let included = format!("{included} }}\n[meters.compute_hours]\nsource = \"{}\"\n#", month.source);
         let mut vm = Vm::booted_by(month.billing, BEGINS, &included).await;
         vm.schedule_toml = format!("sample_every = \"{}s\"\n", month.sample_every / SECOND);
         behave(&vm, &month);
+        vm.write("proc/stat", &stat(0));
         vm.start().await;
         let begins = vm.now().micros();
         vm.run(90 * SECOND);
+        vm.write("proc/stat", &stat(90 * SECOND));
         let single_writer = month.single_writer;
         vm.try_link(LinkRequest { single_writer, ..LinkRequest::default() }).await.unwrap();
         vm.sample().await;
@@ -109,7 +127,7 @@ impl World {
         let ItemTotal { from, to, .. } = vm.totals(&vm.demo.item_api).remove(0);
         let bounds = vec![from.micros(), to.micros(), to.micros() + 31 * DAY];
         let mut world = Self {
-            truth: Truth::begins(bounds, now, pro),
+            truth: Truth::begins(bounds, now, pro, rate(month.source)),
             books: Books::default(),
             fuse,
             begins,
@@ -124,6 +142,9 @@ impl World {
             disk_is_full: false,
             outages: 0,
             waiting: Vec::new(),
+            late_us: None,
+            is_astray: false,
+            has_date: false,
             vm,
             month,
         };
@@ -131,6 +152,8 @@ impl World {
             world.plan(begins + at, Deed::Happens(what));
         }
         world.plan(begins + LOOKED_AFTER, Deed::Release);
+        world.plan(begins + 29 * HOUR + 15 * MINUTE, Deed::Reconcile);
+        world.plan(begins + 27 * HOUR + 30 * MINUTE, Deed::Compact);
         world.plan(begins + RESTS, Deed::Peace);
         world
     }
@@ -163,6 +186,9 @@ impl World {
         if passes > 0 {
             self.vm.run(passes);
         }
+        if self.month.source == "cpu" {
+            self.vm.write("proc/stat", &stat(self.vm.clock.read().monotonic_us));
+        }
     }
 
     async fn do_what_is_due(&mut self) {
@@ -190,8 +216,18 @@ impl World {
             Deed::TakeBack(id) => self.take_back(id).await,
             Deed::AgentStarts => self.agent_starts().await,
             Deed::OutageEnds => self.outage_ends(),
-            Deed::ClockSet(by) => self.vm.clock.step_wall(by),
+            Deed::ClockRight => self.clock_right(),
             Deed::DiskHasRoom => self.disk_has_room().await,
+            Deed::Arrives(request) => self.arrives(&request).await,
+            Deed::PlanChange(plan) => self.change_plan(plan).await,
+            Deed::Reconcile => {
+                self.reconcile().await;
+                self.plan(self.now() + DAY, Deed::Reconcile);
+            }
+            Deed::Compact => {
+                self.compact().await;
+                self.plan(self.now() + DAY, Deed::Compact);
+            }
             Deed::Release => {
                 self.release().await;
                 self.plan(self.now() + LOOKED_AFTER, Deed::Release);
@@ -218,20 +254,40 @@ impl World {
                 });
                 self.books.trouble(now);
             }
-            What::Outage { for_us } => {
-                self.outages += 1;
-                self.vm.fault(Fault::next(Effect::CutBeforeCommit).times(1_000_000));
-                self.plan(now + for_us, Deed::OutageEnds);
-                self.books.trouble(now);
-            }
+            What::Outage { for_us } => self.goes_offline(for_us),
             What::Killed { operations, down_us } => {
                 self.down_us = down_us;
                 self.fuse.shorten(operations);
             }
             What::Stopped { down_us } => self.stop(down_us).await,
-            What::Reboot { in_order, off_us, late_us } => self.reboot(in_order, off_us, late_us).await,
+            What::Reboot { in_order, off_us, late_us } => {
+                // Placed by a wrong clock, usage may be billed in another period, or not at all (rule M5).
+                if !self.is_astray {
+                    self.reboot(in_order, off_us, late_us).await;
+                }
+            }
             What::Suspended { for_us } => self.suspend(for_us),
-            _ => {}
+            What::BootAstray { off_us, wrong_by_us, offline_us } => self.boot_astray(off_us, wrong_by_us, offline_us),
+            What::ClockStep { by_us, for_us } => self.step_clock(by_us, for_us),
+            What::Snapshot => self.snapshot = Some((self.vm.snapshot(), self.truth.known(now))),
+            What::Restore { off_us } => self.restore(off_us).await,
+            What::Clone => self.clone_boots().await,
+            What::DiskFull { for_us } => {
+                self.fill_disk().await;
+                self.plan(now + for_us, Deed::DiskHasRoom);
+            }
+            What::PlanChange { plan } => self.change_plan(plan).await,
+            What::Duplicate { after_us } => {
+                if let Some(last) = self.last_told() {
+                    self.plan(now + after_us, Deed::Arrives(Box::new(last)));
+                }
+            }
+            What::Late { after_us } => {
+                self.late_us = Some(after_us);
+                let (tells, _) = self.month.billing.paths();
+                self.vm.fault(Fault::next(Effect::CutBeforeCommit).on("POST", tells));
+                self.books.trouble(now);
+            }
         }
     }
 
@@ -286,6 +342,7 @@ impl World {
         match pushed {
             Some(Ok(pushed)) => {
                 self.truth.sampled(now);
+                (self.has_date, self.is_astray) = (true, false);
                 self.wish = pushed.next.map_or(i64::MAX, |at| at.micros().max(now + SECOND));
                 Books::after_push(self, &pushed).await;
             }
@@ -308,6 +365,14 @@ impl World {
         self.waiting = waiting;
         if met || self.outages > 0 {
             self.books.trouble(self.now());
+        }
+        let cut = |request: &LoggedRequest| request.fault == Some(Effect::CutBeforeCommit);
+        if met
+            && let Some(after_us) = self.late_us
+            && let Some(last) = self.last_told().filter(cut)
+        {
+            self.late_us = None;
+            self.plan(self.now() + after_us, Deed::Arrives(Box::new(last)));
         }
     }
 
@@ -367,6 +432,7 @@ impl World {
         self.truth.comes_up(self.now());
         self.books.trouble(self.now());
         self.fuse = Fuse::light();
+        self.has_date = false;
     }
 
     fn suspend(&mut self, for_us: i64) {
@@ -384,9 +450,152 @@ impl World {
         self.books.trouble(self.now());
     }
 
-    async fn fill_disk(&mut self) {}
+    fn boot_astray(&mut self, off_us: i64, wrong_by_us: i64, offline_us: i64) {
+        if self.is_astray {
+            return;
+        }
+        self.goes_down(off_us);
+        self.vm.clock.step_wall(wrong_by_us);
+        self.is_astray = true;
+        let now = self.now();
+        self.goes_offline(offline_us);
+        self.plan(now + offline_us, Deed::ClockRight);
+        self.plan(now, Deed::AgentStarts);
+    }
 
-    async fn disk_has_room(&mut self) {}
+    /// Where a boot has seen no date yet, its usage would be placed by a wrong clock (rule M5).
+    fn step_clock(&mut self, by_us: i64, for_us: i64) {
+        if self.has_date && !self.is_astray {
+            self.vm.clock.step_wall(by_us);
+            self.plan(self.now() + for_us, Deed::ClockRight);
+            self.books.trouble(self.now());
+        }
+    }
+
+    fn clock_right(&mut self) {
+        self.vm.clock.step_wall(self.vm.now().since(self.vm.clock.read().wall));
+        self.books.trouble(self.now());
+    }
+
+    fn goes_offline(&mut self, for_us: i64) {
+        self.outages += 1;
+        self.vm.fault(Fault::next(Effect::CutBeforeCommit).times(1_000_000));
+        self.plan(self.now() + for_us, Deed::OutageEnds);
+        self.books.trouble(self.now());
+    }
+
+    /// The disk as it was then, in the same machine. Not over a change of plan, which whoever put it back would repeat.
+    async fn restore(&mut self, off_us: i64) {
+        let Some((disk, known)) = self.snapshot.take() else { return };
+        if self.is_astray || self.truth.plan_differs_since(&known) {
+            return;
+        }
+        self.goes_down(off_us);
+        self.vm.put_back(&disk).await;
+        self.truth.forgets(&known);
+        self.plan(self.now() + MINUTE, Deed::AgentStarts);
+    }
+
+    /// Rule S11: it sends nothing.
+    async fn clone_boots(&mut self) {
+        let (left, stood) = (self.fuse.left(), BOTH.map(|meter| self.in_all(meter)));
+        self.fuse.shorten(u64::MAX);
+        let copy = self.vm.copied_to(ANOTHER_MACHINE).await;
+        let sent = copy.ask("SELECT count(*) FROM delivery").await;
+        copy.record("on-the-copy", 1_000).await;
+        drop(copy.push_now().await);
+        assert_eq!(copy.ask("SELECT count(*) FROM delivery").await, sent, "a clone sends nothing");
+        assert_eq!(BOTH.map(|meter| self.in_all(meter)), stood, "a clone changes nothing");
+        self.fuse.shorten(left);
+    }
+
+    /// The database may not grow.
+    async fn fill_disk(&mut self) {
+        self.disk_is_full = true;
+        self.books.trouble(self.now());
+        self.limit_pages(1).await;
+    }
+
+    async fn disk_has_room(&mut self) {
+        if std::mem::take(&mut self.disk_is_full) {
+            self.books.trouble(self.now());
+            self.limit_pages(0x3fff_ffff).await;
+        }
+    }
+
+    async fn limit_pages(&self, most: u32) {
+        if !self.agent_runs() {
+            return;
+        }
+        let left = self.fuse.left();
+        self.fuse.shorten(u64::MAX);
+        let sql = format!("PRAGMA max_page_count = {most}");
+        let limit = move |tx: &Tx<'_>| Ok::<i64, StoreError>(tx.query_row(&sql, [], |row| row.get(0))?);
+        self.vm.context().store.write(limit).await.unwrap();
+        self.fuse.shorten(left);
+    }
+
+    fn last_told(&self) -> Option<LoggedRequest> {
+        let (tells, _) = self.month.billing.paths();
+        let end = tells.rsplit('/').next().unwrap();
+        let told = |request: &LoggedRequest| request.method == "POST" && request.path.ends_with(end);
+        // At Lemon Squeezy what was cut arrives late by itself.
+        self.vm.requests().into_iter().rev().find(told).filter(|_| self.vm.lemon.is_none())
+    }
+
+    async fn arrives(&mut self, request: &LoggedRequest) {
+        self.vm.arrive(request).await;
+        self.books.trouble(self.now());
+        let left = self.fuse.left();
+        self.fuse.shorten(u64::MAX);
+        Books::never_above(self).await;
+        self.fuse.shorten(left);
+    }
+
+    /// The operator links anew, by another plan, until it is done.
+    async fn change_plan(&mut self, plan: usize) {
+        let now = self.now();
+        let linked = if self.agent_runs() { self.link(plan).await } else { Some(false) };
+        let included = self.month.plans[plan];
+        self.books.trouble(now);
+        match linked {
+            Some(true) => return self.truth.plan_changed(now, included, true),
+            Some(false) => {}
+            None => self.truth.plan_changed(now, included, false),
+        }
+        self.plan(now + ASK_AGAIN, Deed::PlanChange(plan));
+    }
+
+    async fn link(&mut self, plan: usize) -> Option<bool> {
+        let items = BOTH.map(|meter| (meter.name().to_owned(), self.item(meter).to_owned())).into();
+        let request = LinkRequest {
+            customer: self.vm.demo.customer.clone(),
+            subscription: self.vm.demo.subscription.clone(),
+            plan: Some(["pro", "team"][plan].to_owned()),
+            items,
+            single_writer: self.month.single_writer,
+            ..LinkRequest::default()
+        };
+        let context = Arc::clone(self.vm.context());
+        let linked = self.alive(jobs::link(&context, &request, "uid:0")).await?;
+        Some(linked.is_ok())
+    }
+
+    async fn reconcile(&mut self) {
+        if self.agent_runs() {
+            let context = Arc::clone(self.vm.context());
+            // What cannot be read is compared another day.
+            drop(self.alive(jobs::reconcile(&context, "schedule", &ReconcileRequest::default())).await);
+            self.look_for_faults();
+        }
+    }
+
+    async fn compact(&mut self) {
+        if self.agent_runs() {
+            let context = Arc::clone(self.vm.context());
+            drop(self.alive(jobs::compact(&context, "schedule")).await);
+        }
+    }
 
     /// A person settles what is held.
     async fn release(&mut self) {
@@ -413,7 +622,7 @@ impl World {
         self.fuse.shorten(u64::MAX);
         self.outages = 0;
         self.vm.clear_faults();
-        self.vm.clock.step_wall(self.vm.now().since(usaged::clock::Clock::read(&*self.vm.clock).wall));
+        self.clock_right();
         self.disk_has_room().await;
         self.agent_starts().await;
         self.books.trouble(self.now());
@@ -496,6 +705,12 @@ impl World {
         if let Some(lemon) = &self.vm.lemon {
             return lemon.total(self.item(meter), from).unwrap();
         }
+        let is_final = self.now() > to.micros() + DRAFT;
+        // An event that arrives once the invoice is final is taken, and not billed.
+        let invoiced = if is_final { self.vm.invoiced_units(self.item(meter)).get(period).copied() } else { None };
+        if let Some(units) = invoiced {
+            return units;
+        }
         match self.vm.meter_of(self.item(meter)) {
             Some(on) => self.vm.stripe.meter_total(on, &self.vm.demo.customer, from, to).unwrap(),
             None => self.vm.stripe.total(self.item(meter), to).unwrap(),
@@ -517,4 +732,20 @@ fn behave(vm: &Vm, month: &Month) {
     }
     let (newest, summary_lag_s) = (month.newest, month.lag_s);
     vm.stripe.behave(Behaviour { last: newest, window: newest, summary_lag_s, ..Behaviour::default() }).unwrap();
+}
+
+/// What a counter counts in so much running time, on two CPUs that are busy half the time of one.
+fn rate(source: &str) -> Rate {
+    match source {
+        "vcpu" => Rate { times: 2, in_so_many: 1 },
+        "cpu" => Rate { times: 1, in_so_many: 2 },
+        _ => Rate { times: 1, in_so_many: 1 },
+    }
+}
+
+/// The kernel's counters after so much running time, in hundredths of a second.
+fn stat(ran_us: i64) -> String {
+    let ran = ran_us.div_euclid(10_000);
+    let (user, idle) = (rate("cpu").of(ran), 2 * ran - rate("cpu").of(ran));
+    format!("cpu  {user} 0 0 {idle} 0 0 0 0 0 0\n")
 }
