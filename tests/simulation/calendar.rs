@@ -116,7 +116,7 @@ pub(crate) enum What {
     PlanChange {
         plan: usize,
     },
-    /// The last request that told usage arrives once more.
+    /// The last request that told usage arrives once more, this long after it was sent.
     Duplicate {
         after_us: i64,
     },

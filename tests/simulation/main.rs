@@ -15,6 +15,7 @@
 
 mod books;
 mod calendar;
+mod shrink;
 mod truth;
 #[allow(dead_code, reason = "another test program uses the rest")]
 #[path = "../billing/vm.rs"]
@@ -33,10 +34,14 @@ use world::World;
 /// Plays a month; what was wrong with it, if anything was.
 fn play(month: &Month) -> Result<(), String> {
     let month = month.clone();
-    catch_unwind(AssertUnwindSafe(|| vm::run(World::play(month)))).map_err(|panic| {
+    // Whoever plays it says what was wrong.
+    std::panic::set_hook(Box::new(|_| {}));
+    let played = catch_unwind(AssertUnwindSafe(|| vm::run(World::play(month)))).map_err(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
-    })
+    });
+    drop(std::panic::take_hook());
+    played
 }
 
 /// How to play a month again.
@@ -55,6 +60,7 @@ fn months(months: Vec<Month>) {
                 loop {
                     let Some(month) = left.lock().unwrap().next() else { return };
                     if let Err(why) = play(&month) {
+                        println!("{why}\n  {}", again(month.seed));
                         failed.lock().unwrap().push(format!("{why}\n  {}", again(month.seed)));
                     }
                 }
@@ -87,8 +93,9 @@ fn long_run() {
 fn replay() {
     let (Some(seed), None) = (setting("USAGED_SIMULATION_SEED"), setting("USAGED_SIMULATION_MONTHS")) else { return };
     let month = Month::drawn(seed);
-    println!("{month:#?}");
     if let Err(why) = play(&month) {
-        panic!("{why}");
+        println!("{why}\nshrinking…");
+        let (least, why) = shrink::shrunk(month, why);
+        panic!("{why}\n{least:#?}");
     }
 }

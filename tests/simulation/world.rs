@@ -31,6 +31,9 @@ const LOOKED_AFTER: i64 = 9 * HOUR;
 /// So long after its period's end an invoice is certainly final.
 const DRAFT: i64 = 65 * MINUTE;
 
+/// More pushes than an hour has reasons for.
+const SPINS: u32 = 250;
+
 const ANOTHER_MACHINE: &str = "fedcba9876543210fedcba9876543210\n";
 
 /// Something that is due.
@@ -80,6 +83,8 @@ pub(crate) struct World {
     outages: u32,
     /// Faults that waited for a request when it was last looked whether one met them.
     waiting: Vec<Fault>,
+    /// Since when, and how often, it was pushed within an hour.
+    pushes: (i64, u32),
     /// How late the request arrives that is cut next.
     late_us: Option<i64>,
     /// Whether this boot's clock is wrong, and nobody has told the agent the time yet.
@@ -142,6 +147,7 @@ impl World {
             disk_is_full: false,
             outages: 0,
             waiting: Vec::new(),
+            pushes: (0, 0),
             late_us: None,
             is_astray: false,
             has_date: false,
@@ -278,8 +284,10 @@ impl World {
             }
             What::PlanChange { plan } => self.change_plan(plan).await,
             What::Duplicate { after_us } => {
-                if let Some(last) = self.last_told() {
-                    self.plan(now + after_us, Deed::Arrives(Box::new(last)));
+                // So long after it was sent: no network keeps a request for hours.
+                let arrives = |last: &LoggedRequest| last.at.micros() + after_us;
+                if let Some(last) = self.last_told().filter(|last| arrives(last) > now) {
+                    self.plan(arrives(&last), Deed::Arrives(Box::new(last)));
                 }
             }
             What::Late { after_us } => {
@@ -327,6 +335,7 @@ impl World {
     async fn push(&mut self, because: &'static str, which: Which) {
         let now = self.now();
         self.wish = i64::MAX;
+        self.does_not_spin(now);
         let context = Arc::clone(self.vm.context());
         let pushed = self.alive(jobs::push(&context, because, which)).await;
         drop(context);
@@ -336,6 +345,12 @@ impl World {
         self.fuse.shorten(u64::MAX);
         self.note_push(now, pushed).await;
         self.fuse.shorten(left);
+    }
+
+    fn does_not_spin(&mut self, now: i64) {
+        let (since, count) = self.pushes;
+        self.pushes = if now - since > HOUR { (now, 1) } else { (since, count + 1) };
+        assert!(count < SPINS, "{count} pushes since {}", Timestamp::from_micros(since));
     }
 
     async fn note_push(&mut self, now: i64, pushed: Option<Result<Pushed, JobError>>) {
@@ -372,7 +387,7 @@ impl World {
             && let Some(last) = self.last_told().filter(cut)
         {
             self.late_us = None;
-            self.plan(self.now() + after_us, Deed::Arrives(Box::new(last)));
+            self.plan(last.at.micros() + after_us, Deed::Arrives(Box::new(last)));
         }
     }
 
