@@ -324,3 +324,22 @@ fn s7_the_ended_period_and_the_current_one_are_told_one_after_the_other() {
         assert_eq!(answers, [200; 3]);
     });
 }
+
+#[test]
+fn s8_an_increment_that_may_not_be_repeated_now_does_not_ask_for_a_push_again_and_again() {
+    run(async {
+        let vm = linked_by(Billing::Meters("sum", None), "2026-11-01T00:00:00Z", CREDITS).await;
+        vm.record("a", 13).await;
+        vm.fault(Fault::next(Effect::CutAfterCommit).on("POST", EVENTS));
+        vm.push().await.unwrap();
+        vm.fault(Fault::next(Effect::CutBeforeCommit).times(1_000));
+        // So shortly before its identifier is forgotten it is not repeated.
+        vm.run(22 * HOUR);
+        let pushed = vm.push().await.unwrap();
+        assert!(pushed.next.unwrap() >= vm.now().plus(5 * MINUTE), "{pushed:?}");
+        vm.clear_faults();
+        vm.run(2 * HOUR);
+        vm.push().await.unwrap();
+        assert_eq!(vm.stands(&vm.demo.item_api), 3);
+    });
+}
