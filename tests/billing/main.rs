@@ -26,5 +26,6 @@ mod restored;
 mod segments;
 mod storms;
 mod table;
+#[allow(dead_code, reason = "the simulation uses the rest")]
 mod vm;
 mod year;

@@ -17,7 +17,7 @@ mod books;
 mod calendar;
 mod shrink;
 mod truth;
-#[allow(dead_code, reason = "another test program uses the rest")]
+#[allow(dead_code, reason = "the tests of billing use the rest")]
 #[path = "../billing/vm.rs"]
 mod vm;
 mod world;

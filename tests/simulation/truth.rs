@@ -140,6 +140,7 @@ pub(crate) struct Truth {
     perhaps_sampled: i64,
     samples: Vec<i64>,
     suspended: Vec<(i64, i64)>,
+    has_forgotten: bool,
 }
 
 impl Truth {
@@ -156,6 +157,7 @@ impl Truth {
             perhaps_sampled: now,
             samples: vec![now],
             suspended: Vec::new(),
+            has_forgotten: false,
         }
     }
 
@@ -326,6 +328,11 @@ impl Truth {
         Range { least: sure.map(|order| order.credits).sum(), most: inside().map(|order| order.credits).sum() }
     }
 
+    /// Whether a disk was put back.
+    pub(crate) const fn has_forgotten(&self) -> bool {
+        self.has_forgotten
+    }
+
     /// Whether the ledger surely has all that was used until the last sample.
     pub(crate) fn is_whole(&self) -> bool {
         let has_all = self.ran.iter().all(|stretch| stretch.has == Has::Surely)
@@ -343,6 +350,7 @@ impl Truth {
 
     /// Rule S5: the ledger goes back to before all this was noted. The machine is down.
     pub(crate) fn forgets(&mut self, known: &Known) {
+        self.has_forgotten = true;
         let mut kept = Vec::new();
         for stretch in self.ran.drain(..) {
             let (before, after) = (stretch.to.min(known.sampled), stretch.from.max(known.sampled));
