@@ -148,8 +148,8 @@ impl Month {
         let mut month = Self {
             seed,
             billing,
-            sample_every: MINUTE * [5, 15, 15, 30, 60, 60, 120, 240, 360][dice.usize(..9)],
-            push_every: HOUR * [1, 3, 6, 12, 24][dice.usize(..5)],
+            sample_every: MINUTE * [10, 30, 60, 90, 120, 240, 360, 360][dice.usize(..8)],
+            push_every: HOUR * [3, 6, 12, 12, 24][dice.usize(..5)],
             plans: [included(&mut dice), included(&mut dice)],
             source: ["uptime", "uptime", "vcpu", "cpu"][dice.usize(..4)],
             single_writer: dice.bool(),

@@ -31,6 +31,11 @@ use std::time::Instant;
 use calendar::Month;
 use world::World;
 
+/// Months of the ordinary run, of every way of billing as many.
+const MONTHS: u64 = 60;
+/// Of those, months that are played once more, sampled every minute.
+const FINE_MONTHS: u64 = 2;
+
 /// Plays a month; what was wrong with it, if anything was.
 fn play(month: &Month) -> Result<(), String> {
     let month = month.clone();
@@ -77,8 +82,13 @@ fn setting(name: &str) -> Option<u64> {
 }
 
 #[test]
-fn r7_months_balance() {
-    months((0..10).map(Month::drawn).collect());
+fn r7_months_drawn_from_seeds_balance() {
+    months((0..MONTHS).map(Month::drawn).collect());
+}
+
+#[test]
+fn r7_months_that_are_sampled_every_minute_balance() {
+    months((1..=FINE_MONTHS).map(|seed| Month::drawn(seed).finely()).collect());
 }
 
 /// `USAGED_SIMULATION_MONTHS=100000`, from `USAGED_SIMULATION_SEED` on.
