@@ -149,7 +149,7 @@ impl Month {
             seed,
             billing,
             sample_every: MINUTE * [10, 30, 60, 90, 120, 240, 360, 360][dice.usize(..8)],
-            push_every: HOUR * [3, 6, 12, 12, 24][dice.usize(..5)],
+            push_every: HOUR * [3, 6, 12, 12, 24, 24][dice.usize(..6)],
             plans: [included(&mut dice), included(&mut dice)],
             source: ["uptime", "uptime", "vcpu", "cpu"][dice.usize(..4)],
             single_writer: dice.bool(),
@@ -158,7 +158,7 @@ impl Month {
             happenings: Vec::new(),
         };
         month.draw_orders(&mut dice);
-        for _ in 0..dice.u32(3..20) {
+        for _ in 0..dice.u32(5..50) {
             let what = trouble(&mut dice);
             month.add(moment(&mut dice), what);
         }
@@ -237,13 +237,13 @@ fn a_while(dice: &mut fastrand::Rng) -> i64 {
 
 fn trouble(dice: &mut fastrand::Rng) -> What {
     match dice.u32(0..28) {
-        0..7 => What::Fault {
-            on: [On::Telling, On::Telling, On::Reading, On::Any][dice.usize(..4)],
+        0..9 => What::Fault {
+            on: [On::Telling, On::Telling, On::Telling, On::Reading, On::Any][dice.usize(..5)],
             effect: effect(dice),
             times: [1, 1, 2, 3, 8][dice.usize(..5)],
         },
-        7..9 => What::Outage { for_us: a_while(dice) },
-        9..15 => What::Killed { operations: dice.u64(0..60), down_us: a_while(dice) },
+        9 => What::Outage { for_us: a_while(dice) },
+        10..15 => What::Killed { operations: dice.u64(0..60), down_us: a_while(dice) },
         15 => What::Stopped { down_us: a_while(dice) },
         16..18 => What::Reboot { in_order: dice.bool(), off_us: a_while(dice), late_us: whole(dice.i64(0..HOUR)) },
         18 => What::Suspended { for_us: a_while(dice) },
