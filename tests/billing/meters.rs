@@ -343,3 +343,25 @@ fn s8_an_increment_that_may_not_be_repeated_now_does_not_ask_for_a_push_again_an
         assert_eq!(vm.stands(&vm.demo.item_api), 3);
     });
 }
+
+#[test]
+fn s8_falls_of_several_days_arrive_by_one_push_though_summaries_lag() {
+    run(async {
+        let vm = linked_by(Billing::Meters("sum", Some("day")), "2026-11-01T00:00:00Z", CREDITS).await;
+        vm.stripe.behave(Behaviour { summary_lag_s: 1_800, ..Behaviour::default() }).unwrap();
+        for day in 0..6 {
+            vm.record(&format!("order-{day}"), 20).await;
+            vm.push().await.unwrap();
+            vm.run(DAY);
+        }
+        for day in 1..5 {
+            vm.void(&format!("order-{day}")).await;
+        }
+        vm.push().await.unwrap();
+        assert_eq!(vm.stands(&vm.demo.item_api), 30);
+        assert_eq!(vm.ask("SELECT count(*) FROM delivery WHERE quantity = 0").await, 4, "each day is told once");
+        vm.run(3 * HOUR);
+        vm.push().await.unwrap();
+        assert_eq!((vm.stands(&vm.demo.item_api), vm.problems().await), (30, vec![]));
+    });
+}
