@@ -3,6 +3,12 @@
 use crate::calendar::Month;
 use crate::play;
 
+/// What kind of failure it is, without its figures: another one is not what is looked for.
+fn kind(why: &str) -> String {
+    let figures = |c: char| c.is_ascii_digit() || c == '-';
+    why.split(['{', '[']).next().unwrap_or_default().replace(figures, "")
+}
+
 /// Takes out whatever it fails without; says what is wrong with what is left.
 pub(crate) fn shrunk(month: Month, why: String) -> (Month, String) {
     let (mut least, mut why) = (month, why);
@@ -13,10 +19,10 @@ pub(crate) fn shrunk(month: Month, why: String) -> (Month, String) {
             let mut without = least.clone();
             without.happenings.drain(from..(from + size).min(least.happenings.len()));
             match play(&without) {
-                Err(still) => {
+                Err(still) if kind(&still) == kind(&why) => {
                     (least, why, has_shrunk) = (without, still, true);
                 }
-                Ok(()) => from += size,
+                _ => from += size,
             }
         }
         size = if size == 1 && !has_shrunk { 0 } else { (size / 2).max(1) };

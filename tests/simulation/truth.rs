@@ -6,6 +6,9 @@
 use crate::calendar::Included;
 use crate::vm::HOUR;
 
+/// The month, and what follows it.
+pub(crate) const PERIODS: usize = 2;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Meter {
     Compute,
@@ -258,10 +261,6 @@ impl Truth {
         (self.bounds[period], self.bounds[period + 1])
     }
 
-    pub(crate) fn periods(&self) -> usize {
-        self.bounds.len() - 1
-    }
-
     /// Rules R3 and R4: the overage of what was used until now, rounded down.
     pub(crate) fn overage(&self, meter: Meter, period: usize, now: i64) -> Range {
         let (_, to) = self.period(period);
@@ -284,7 +283,7 @@ impl Truth {
 
     /// The most that may stand over all periods (rule R7): the overage of everything that was used.
     pub(crate) fn most(&self, meter: Meter, now: i64) -> i64 {
-        (0..self.periods()).map(|period| self.overage(meter, period, now).most).sum()
+        (0..PERIODS).map(|period| self.overage(meter, period, now).most).sum()
     }
 
     fn ran_in(&self, period: usize, now: i64) -> Range {

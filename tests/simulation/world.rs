@@ -18,7 +18,7 @@ use usaged::wire::{LinkRequest, ReconcileRequest, ReleaseRequest};
 
 use crate::books::Books;
 use crate::calendar::{BEGINS, Happening, Month, On, RESTS, What};
-use crate::truth::{BOTH, Known, Meter, Rate, Truth};
+use crate::truth::{BOTH, Known, Meter, PERIODS, Rate, Truth};
 use crate::vm::{DAY, HOUR, MINUTE, SECOND, Vm};
 
 /// So long everything is left in peace at the end: longer than the provider remembers keys.
@@ -69,7 +69,6 @@ pub(crate) struct World {
     pub(crate) month: Month,
     pub(crate) books: Books,
     fuse: Arc<Fuse>,
-    begins: i64,
     due: BTreeMap<(i64, u32), Deed>,
     count: u32,
     orders: BTreeMap<u32, Order>,
@@ -83,6 +82,8 @@ pub(crate) struct World {
     outages: u32,
     /// Faults that waited for a request when it was last looked whether one met them.
     waiting: Vec<Fault>,
+    /// When the peace is over.
+    ends: i64,
     /// Since when, and how often, it was pushed within an hour.
     pushes: (i64, u32),
     /// How late the request arrives that is cut next.
@@ -135,7 +136,6 @@ impl World {
             truth: Truth::begins(bounds, now, pro, rate(month.source)),
             books: Books::default(),
             fuse,
-            begins,
             due: BTreeMap::new(),
             count: 0,
             orders: BTreeMap::new(),
@@ -147,6 +147,7 @@ impl World {
             disk_is_full: false,
             outages: 0,
             waiting: Vec::new(),
+            ends: i64::MAX,
             pushes: (0, 0),
             late_us: None,
             is_astray: false,
@@ -184,7 +185,7 @@ impl World {
         let deed = self.due.keys().next().map(|(at, _)| *at);
         let by_agent = [self.next_sample, self.next_push, self.wish].into_iter().min().filter(|_| self.agent_runs());
         let next = deed.into_iter().chain(by_agent).min()?;
-        (next < self.begins + RESTS + PEACE).then_some(next)
+        (next < self.ends).then_some(next)
     }
 
     fn pass(&self, until: i64) {
@@ -408,6 +409,7 @@ impl World {
             self.fill_disk().await;
         }
         let now = self.now();
+        self.books.trouble(now);
         (self.next_sample, self.next_push) = (now, now);
     }
 
@@ -634,6 +636,7 @@ impl World {
 
     /// From here on nothing goes wrong any more.
     async fn peace(&mut self) {
+        self.ends = self.now() + PEACE;
         self.fuse.shorten(u64::MAX);
         self.outages = 0;
         self.vm.clear_faults();
@@ -733,7 +736,7 @@ impl World {
     }
 
     pub(crate) fn in_all(&self, meter: Meter) -> i64 {
-        (0..self.truth.periods()).map(|period| self.stands(meter, period)).sum()
+        (0..PERIODS).map(|period| self.stands(meter, period)).sum()
     }
 }
 
