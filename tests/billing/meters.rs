@@ -1,9 +1,10 @@
 //! Stripe's meters: totals by `last`, shares of days, and increments, with what can go wrong about each.
 
+use usaged::jobs;
 use usaged::sandbox::{Behaviour, Effect, Fault, Newest};
-use usaged::wire::LinkRequest;
+use usaged::wire::{LinkRequest, ReconcileRequest};
 
-use super::vm::{Billing, DAY, EVENTS, HOUR, METERS, MINUTE, Vm, linked_by, run, settle};
+use super::vm::{Billing, DAY, EVENT_SUMMARIES, EVENTS, HOUR, METERS, MINUTE, Vm, linked_by, run, settle};
 
 const CREDITS: &str = "compute_hours = 100000, api_credits = 10";
 
@@ -363,5 +364,23 @@ fn s8_falls_of_several_days_arrive_by_one_push_though_summaries_lag() {
         vm.run(3 * HOUR);
         vm.push().await.unwrap();
         assert_eq!((vm.stands(&vm.demo.item_api), vm.problems().await), (30, vec![]));
+    });
+}
+
+#[test]
+fn s5_what_could_not_be_read_is_no_news_any_more_once_another_job_has_read_it() {
+    by_every_meter(async |mut vm| {
+        vm.record("a", 13).await;
+        vm.push().await.unwrap();
+        vm.kill();
+        vm.start().await;
+        vm.fault(Fault::next(Effect::CutBeforeCommit).on("GET", EVENT_SUMMARIES).times(2));
+        vm.push().await.unwrap();
+        assert!(vm.problem("standing_unreadable").await.is_some());
+        vm.clear_faults();
+        vm.run(HOUR);
+        jobs::reconcile(vm.context(), "schedule", &ReconcileRequest::default()).await.unwrap();
+        vm.push().await.unwrap();
+        assert_eq!(vm.problem("standing_unreadable").await, None);
     });
 }
