@@ -126,7 +126,7 @@ pub fn note_read(tx: &Tx<'_>, id: i64, stands: &Stands, reader: &Reader<'_>) -> 
         }
         ReadVerdict::Lags => keep_noted(tx, id, generation)?,
         ReadVerdict::FallLags => {
-            tx.execute("UPDATE usage_record SET next_attempt_us = NULL WHERE id = ?1", [id]).map(drop)?
+            tx.execute("UPDATE usage_record SET next_attempt_us = NULL WHERE id = ?1", [id])?;
         }
         ReadVerdict::Adopted { .. } => {}
         ReadVerdict::AsNoted if record.channel.formula() == Some(Formula::Sum) => {

@@ -138,8 +138,7 @@ impl Books {
     /// Why a meter's row is held.
     pub(crate) async fn held(world: &World, meter: Meter) -> Option<String> {
         let rows = rows(world).await;
-        let held = of(&rows, meter).find_map(|row| row.held_code.clone());
-        held
+        of(&rows, meter).find_map(|row| row.held_code.clone())
     }
 
     /// Everything was left in peace for long: the books of every period come out.

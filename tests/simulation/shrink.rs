@@ -25,7 +25,7 @@ pub(crate) fn shrunk(month: Month, why: String) -> (Month, String) {
                 _ => from += size,
             }
         }
-        size = if size == 1 && !has_shrunk { 0 } else { (size / 2).max(1) };
+        size = if size == 1 && !has_shrunk { 0 } else { size.div_euclid(2).max(1) };
     }
     (least, why)
 }

@@ -36,6 +36,9 @@ const SPINS: u32 = 250;
 
 const ANOTHER_MACHINE: &str = "fedcba9876543210fedcba9876543210\n";
 
+/// The files of a disk.
+type Disk = Vec<(PathBuf, Vec<u8>)>;
+
 /// Something that is due.
 #[derive(Debug, Clone)]
 enum Deed {
@@ -77,7 +80,7 @@ pub(crate) struct World {
     next_sample: i64,
     next_push: i64,
     wish: i64,
-    snapshot: Option<(Vec<(PathBuf, Vec<u8>)>, Known)>,
+    snapshot: Option<(Disk, Known)>,
     disk_is_full: bool,
     outages: u32,
     /// Faults that waited for a request when it was last looked whether one met them.
@@ -119,7 +122,7 @@ impl World {
         );
         let included = format!("{included} }}\n[meters.compute_hours]\nsource = \"{}\"\n#", month.source);
         let mut vm = Vm::booted_by(month.billing, BEGINS, &included).await;
-        vm.schedule_toml = format!("sample_every = \"{}s\"\n", month.sample_every / SECOND);
+        vm.schedule_toml = format!("sample_every = \"{}s\"\n", month.sample_every.div_euclid(SECOND));
         behave(&vm, &month);
         vm.write("proc/stat", &stat(0));
         vm.start().await;
@@ -338,7 +341,7 @@ impl World {
         self.wish = i64::MAX;
         self.does_not_spin(now);
         let context = Arc::clone(self.vm.context());
-        let pushed = self.alive(jobs::push(&context, because, which)).await;
+        let pushed = self.alive(Box::pin(jobs::push(&context, because, which))).await;
         drop(context);
         self.look_for_faults();
         // Looking at the books is nothing that the agent does.
@@ -602,7 +605,8 @@ impl World {
         if self.agent_runs() {
             let context = Arc::clone(self.vm.context());
             // What cannot be read is compared another day.
-            drop(self.alive(jobs::reconcile(&context, "schedule", &ReconcileRequest::default())).await);
+            let request = ReconcileRequest::default();
+            drop(self.alive(Box::pin(jobs::reconcile(&context, "schedule", &request))).await);
             self.look_for_faults();
         }
     }
