@@ -2,7 +2,9 @@
 //! at a sandbox, in virtual time, with faults at every step. What is right is said by a model written from the rules
 //! alone.
 //!
-//! `USAGED_SIMULATION_SEED=7 cargo test --test simulation replay` plays one seed again.
+//! `USAGED_SIMULATION_SEED=7 cargo test --locked --test simulation replay -- --nocapture` plays one seed again, and takes out
+//! of its month whatever it fails without. `USAGED_SIMULATION_MONTHS=100000 cargo test --release --locked --test simulation
+//! long_run -- --nocapture` plays as many, and says how many an hour.
 
 #![cfg(feature = "sandbox")]
 #![expect(
@@ -16,6 +18,7 @@
 
 mod books;
 mod calendar;
+mod seeds;
 mod shrink;
 mod truth;
 #[allow(dead_code, reason = "the tests of billing use the rest")]
@@ -93,6 +96,11 @@ fn setting(name: &str) -> Option<u64> {
 #[test]
 fn r7_months_drawn_from_seeds_balance() {
     months((0..MONTHS).map(Month::drawn).collect());
+}
+
+#[test]
+fn r7_months_that_failed_once_balance() {
+    months(seeds::FAILED_ONCE.map(Month::drawn).into());
 }
 
 #[test]
