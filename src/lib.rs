@@ -24,6 +24,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod daemon;
+#[cfg(feature = "sandbox")]
+pub mod fuse;
 pub mod jobs;
 pub mod ledger;
 pub mod model;

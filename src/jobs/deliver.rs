@@ -150,6 +150,10 @@ pub(super) async fn deliver_one(context: &Arc<Context>, id: i64) -> Result<Deliv
         let generation = context.generation();
         let at = At { now: context.now(), provider_now };
         let claim = context.store.write(move |tx| outbox::claim(tx, id, &generation, read_just_now, at)).await?;
+        if matches!(claim, Claim::Nothing | Claim::Wait | Claim::Send(_)) {
+            // What stands is known, also where another job has read it.
+            context.clear_about(UNREADABLE, record.item.as_str());
+        }
         match claim {
             Claim::Nothing => return Ok(set.map_or(Delivered::Stood, Delivered::Set)),
             Claim::Held => return Ok(Delivered::Held),

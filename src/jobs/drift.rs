@@ -134,7 +134,7 @@ impl Compared<'_> {
             Some(ReadVerdict::AsNoted) if self.total == noted => Cause::Agrees,
             Some(ReadVerdict::Probed) => Cause::Agrees,
             Some(ReadVerdict::AsNoted | ReadVerdict::OursLate) => Cause::OwnLateRequest,
-            Some(ReadVerdict::Lags) => Cause::Lags,
+            Some(ReadVerdict::Lags | ReadVerdict::FallLags) => Cause::Lags,
             Some(ReadVerdict::Lower { .. }) => self.less(),
             Some(ReadVerdict::Adopted { .. } | ReadVerdict::Held(_)) => Cause::AnotherWriterOrOlderLedger,
             None => self.compare(noted),

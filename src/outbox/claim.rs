@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::delivery::{self, Delivery, DeliveryState};
 use super::{Generation, OutboxError, UsageRecord, day_share, event_time, record};
-use crate::model::{Channel, Formula, MICROS_PER_HOUR, Timestamp};
+use crate::model::{Channel, Formula, MICROS_PER_HOUR, MICROS_PER_MINUTE, Timestamp};
 use crate::store::{Tx, audit};
 
 /// Providers forget a key, and an event's identifier, after 24 hours; an hour before that it is no longer relied on (S2).
@@ -12,6 +12,8 @@ const KEY_TRUSTED_US: i64 = 23 * MICROS_PER_HOUR;
 /// Where events add up, one is not repeated so shortly before its identifier is forgotten that a summary could not show it
 /// by then (rule S8).
 const LAST_REPEAT_US: i64 = 21 * MICROS_PER_HOUR;
+/// What may not be sent now is looked at again after this long; left due, it would ask for a push again and again.
+const LOOK_AGAIN_US: i64 = 10 * MICROS_PER_MINUTE;
 
 /// When a claim is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +117,7 @@ fn resume(
     let forgotten = age >= KEY_TRUSTED_US;
     let adds = record.channel.formula() == Some(Formula::Sum);
     if adds && !forgotten && age >= LAST_REPEAT_US {
-        return Ok(Claim::Wait);
+        return wait(tx, record.id, at.now);
     }
     let overtaken = is_overtaken(tx, record, pending)?;
     if !forgotten && !overtaken {
@@ -153,6 +155,15 @@ fn rest(tx: &Tx<'_>, id: i64) -> Result<Claim, OutboxError> {
     Ok(Claim::Nothing)
 }
 
+/// It may not be sent now, and a retry that is due has to wait as well.
+fn wait(tx: &Tx<'_>, id: i64, now: Timestamp) -> Result<Claim, OutboxError> {
+    tx.execute(
+        "UPDATE usage_record SET next_attempt_us = ?2 WHERE id = ?1 AND next_attempt_us <= ?3",
+        (id, now.plus(LOOK_AGAIN_US).micros(), now.micros()),
+    )?;
+    Ok(Claim::Wait)
+}
+
 fn resend(tx: &Tx<'_>, pending: &Delivery, now: Timestamp) -> Result<Delivery, OutboxError> {
     let state = if pending.state == DeliveryState::Sending {
         DeliveryState::Sending
@@ -178,7 +189,7 @@ fn begin(
         Channel::Meter(_) => event_time::next(tx, record, next.day_s, at.provider_now)?,
         Channel::UsageRecords | Channel::CurrentUsage => Some(record.timestamp_s),
     };
-    let Some(timestamp_s) = timestamp_s else { return Ok(Claim::Wait) };
+    let Some(timestamp_s) = timestamp_s else { return wait(tx, record.id, at.now) };
     let revision = record.revision + 1;
     let key = format!("{}:{}:{revision}:{}", record.item, record.period.from.secs(), generation.token);
     tx.execute("UPDATE usage_record SET revision = ?2 WHERE id = ?1", (record.id, revision))?;

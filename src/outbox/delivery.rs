@@ -171,6 +171,20 @@ pub(super) fn largest_possible_on(
     Ok(connection.prepare_cached(sql)?.query_row((record, day_s), |row| row.get(0))?)
 }
 
+/// Whether a fall below this on a day was accepted since then, and nothing else explains that as much stands there.
+pub(super) fn fell_on(
+    connection: &Connection,
+    record: i64,
+    day_s: i64,
+    found: i64,
+    since: Timestamp,
+) -> Result<bool, OutboxError> {
+    let sql = "SELECT ifnull(max(state = 'accepted' AND quantity < ?3 AND settled_us > ?4), 0)
+                      AND NOT max(state IN ('sending', 'unknown', 'abandoned') AND quantity >= ?3)
+               FROM delivery WHERE usage_record_id = ?1 AND day_s = ?2";
+    Ok(connection.prepare_cached(sql)?.query_row((record, day_s, found, since.micros()), |row| row.get(0))?)
+}
+
 /// The largest quantity that was given up since then and may arrive late; `or_resent`, or that was sent more than once.
 pub(super) fn largest_late(
     connection: &Connection,

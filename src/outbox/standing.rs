@@ -47,6 +47,9 @@ pub enum ReadVerdict {
     OursLate,
     /// Less than was answered, as a summary shows that lags behind; what was answered counts.
     Lags,
+    /// More than was answered on a day that fell lately, as such a summary shows; what was answered counts, and the next
+    /// push reads again.
+    FallLags,
     /// Less than was noted. A total is set again; what adds up is not, since it was answered.
     Lower {
         /// What was noted.
@@ -125,6 +128,9 @@ pub fn note_read(tx: &Tx<'_>, id: i64, stands: &Stands, reader: &Reader<'_>) -> 
             }
         }
         ReadVerdict::Lags => keep_noted(tx, id, generation)?,
+        ReadVerdict::FallLags => {
+            tx.execute("UPDATE usage_record SET next_attempt_us = NULL WHERE id = ?1", [id])?;
+        }
         ReadVerdict::Adopted { .. } => {}
         ReadVerdict::AsNoted if record.channel.formula() == Some(Formula::Sum) => {
             // What was accepted is counted after all.
@@ -135,7 +141,7 @@ pub fn note_read(tx: &Tx<'_>, id: i64, stands: &Stands, reader: &Reader<'_>) -> 
     }
     let is_known = record.drift.is_some() && record.drift == record::by_id(tx, id)?.drift;
     let is_news = match verdict {
-        ReadVerdict::AsNoted | ReadVerdict::Lags => false,
+        ReadVerdict::AsNoted | ReadVerdict::Lags | ReadVerdict::FallLags => false,
         ReadVerdict::Lower { .. } => !is_known,
         _ => true,
     };
@@ -363,7 +369,7 @@ fn judge_days(
     let noted: BTreeMap<i64, i64> =
         day_share::all(tx, record.id)?.into_iter().map(|day| (day.day_s, day.standing)).collect();
     let pending = delivery::in_flight(tx, record.id)?;
-    let (mut is_late, mut is_lower) = (false, false);
+    let (mut is_late, mut is_lower, mut lags) = (false, false, false);
     let mut caused = 0_i64;
     let mut is_higher = false;
     for day_s in noted.keys().chain(days.keys()).collect::<std::collections::BTreeSet<_>>() {
@@ -372,7 +378,9 @@ fn judge_days(
         caused = caused.saturating_add(most);
         is_higher |= found > most;
         is_lower |= found < was;
-        is_late |= found > was;
+        let is_fall_unseen = found > was && delivery::fell_on(tx, record.id, *day_s, found, now.minus(STRAGGLES_US))?;
+        lags |= is_fall_unseen;
+        is_late |= found > was && !is_fall_unseen;
         let settles = pending.as_ref().filter(|one| one.day_s == Some(*day_s) && one.quantity == found && found != was);
         if let Some(pending) = settles {
             delivery::set_state(tx, pending, DeliveryState::Accepted, now, Some(SEEN))?;
@@ -383,6 +391,7 @@ fn judge_days(
         (true, ..) => ReadVerdict::Held(Held::HigherThanCaused { total, caused }),
         (false, true, _) => lower(tx, record, record.standing.unwrap_or(0), now)?,
         (false, false, true) => ReadVerdict::OursLate,
+        (false, false, false) if lags => ReadVerdict::FallLags,
         (false, false, false) => ReadVerdict::AsNoted,
     })
 }

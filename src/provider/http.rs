@@ -89,6 +89,8 @@ impl Http {
 
     /// Sends it with the key, once.
     pub(super) async fn send(&self, request: RequestBuilder) -> Exchange {
+        #[cfg(feature = "sandbox")]
+        let _turn = crate::fuse::turn().await;
         match request.bearer_auth(self.key.expose()).send().await {
             Ok(response) => {
                 let status = response.status().as_u16();

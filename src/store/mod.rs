@@ -85,6 +85,8 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
+        #[cfg(feature = "sandbox")]
+        let _turn = crate::fuse::turn().await;
         self.writer.run(f).await
     }
 
@@ -97,6 +99,8 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
+        #[cfg(feature = "sandbox")]
+        let _turn = crate::fuse::turn().await;
         self.reader.run(f).await
     }
 

@@ -29,5 +29,6 @@ mod storms;
 mod table;
 #[path = "../torn/mod.rs"]
 mod torn;
+#[allow(dead_code, reason = "the simulation uses the rest")]
 mod vm;
 mod year;

@@ -1,9 +1,10 @@
 //! Stripe's meters: totals by `last`, shares of days, and increments, with what can go wrong about each.
 
+use usaged::jobs;
 use usaged::sandbox::{Behaviour, Effect, Fault, Newest};
-use usaged::wire::LinkRequest;
+use usaged::wire::{LinkRequest, ReconcileRequest};
 
-use super::vm::{Billing, DAY, EVENTS, HOUR, METERS, MINUTE, Vm, linked_by, run, settle};
+use super::vm::{Billing, DAY, EVENT_SUMMARIES, EVENTS, HOUR, METERS, MINUTE, Vm, linked_by, run, settle};
 
 const CREDITS: &str = "compute_hours = 100000, api_credits = 10";
 
@@ -322,5 +323,64 @@ fn s7_the_ended_period_and_the_current_one_are_told_one_after_the_other() {
         let requests = vm.stripe.requests();
         let answers: Vec<u16> = requests.iter().filter(|one| one.path == EVENTS).map(|one| one.status).collect();
         assert_eq!(answers, [200; 3]);
+    });
+}
+
+#[test]
+fn s8_an_increment_that_may_not_be_repeated_now_does_not_ask_for_a_push_again_and_again() {
+    run(async {
+        let vm = linked_by(Billing::Meters("sum", None), "2026-11-01T00:00:00Z", CREDITS).await;
+        vm.record("a", 13).await;
+        vm.fault(Fault::next(Effect::CutAfterCommit).on("POST", EVENTS));
+        vm.push().await.unwrap();
+        vm.fault(Fault::next(Effect::CutBeforeCommit).times(1_000));
+        // So shortly before its identifier is forgotten it is not repeated.
+        vm.run(22 * HOUR);
+        let pushed = vm.push().await.unwrap();
+        assert!(pushed.next.unwrap() >= vm.now().plus(5 * MINUTE), "{pushed:?}");
+        vm.clear_faults();
+        vm.run(2 * HOUR);
+        vm.push().await.unwrap();
+        assert_eq!(vm.stands(&vm.demo.item_api), 3);
+    });
+}
+
+#[test]
+fn s8_falls_of_several_days_arrive_by_one_push_though_summaries_lag() {
+    run(async {
+        let vm = linked_by(Billing::Meters("sum", Some("day")), "2026-11-01T00:00:00Z", CREDITS).await;
+        vm.stripe.behave(Behaviour { summary_lag_s: 1_800, ..Behaviour::default() }).unwrap();
+        for day in 0..6 {
+            vm.record(&format!("order-{day}"), 20).await;
+            vm.push().await.unwrap();
+            vm.run(DAY);
+        }
+        for day in 1..5 {
+            vm.void(&format!("order-{day}")).await;
+        }
+        vm.push().await.unwrap();
+        assert_eq!(vm.stands(&vm.demo.item_api), 30);
+        assert_eq!(vm.ask("SELECT count(*) FROM delivery WHERE quantity = 0").await, 4, "each day is told once");
+        vm.run(3 * HOUR);
+        vm.push().await.unwrap();
+        assert_eq!((vm.stands(&vm.demo.item_api), vm.problems().await), (30, vec![]));
+    });
+}
+
+#[test]
+fn s5_what_could_not_be_read_is_no_news_any_more_once_another_job_has_read_it() {
+    by_every_meter(async |mut vm| {
+        vm.record("a", 13).await;
+        vm.push().await.unwrap();
+        vm.kill();
+        vm.start().await;
+        vm.fault(Fault::next(Effect::CutBeforeCommit).on("GET", EVENT_SUMMARIES).times(2));
+        vm.push().await.unwrap();
+        assert!(vm.problem("standing_unreadable").await.is_some());
+        vm.clear_faults();
+        vm.run(HOUR);
+        jobs::reconcile(vm.context(), "schedule", &ReconcileRequest::default()).await.unwrap();
+        vm.push().await.unwrap();
+        assert_eq!(vm.problem("standing_unreadable").await, None);
     });
 }

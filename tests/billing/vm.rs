@@ -92,6 +92,8 @@ pub(crate) struct Vm {
     plan_toml: String,
     /// Settings above the first section.
     settings_toml: String,
+    /// More settings of the schedule's.
+    pub(crate) schedule_toml: String,
     /// How long a request may take.
     pub(crate) timeout: &'static str,
     billing: Billing,
@@ -178,6 +180,7 @@ impl Vm {
             provider_toml: String::new(),
             plan_toml,
             settings_toml: String::new(),
+            schedule_toml: String::new(),
             timeout: "5s",
             billing,
             context: None,
@@ -204,6 +207,7 @@ impl Vm {
             plan_toml: self.plan_toml.clone(),
             provider_toml: self.provider_toml.clone(),
             settings_toml: self.settings_toml.clone(),
+            schedule_toml: self.schedule_toml.clone(),
             timeout: self.timeout,
             billing: self.billing,
             context: None,
@@ -241,12 +245,13 @@ impl Vm {
         let config_file = self.dir.path().join("usaged.toml");
         let text = format!(
             "clock = \"auto\"\n{}[provider]\nkind = \"{}\"\nbase_url = \"{}\"\ntimeout = \"{}\"\n{}\
-             [schedule]\nspread = \"0s\"\n{}",
+             [schedule]\nspread = \"0s\"\n{}\n{}",
             self.settings_toml,
             self.kind(),
             self.base_url,
             self.timeout,
             self.provider_toml,
+            self.schedule_toml,
             self.plan_toml
         );
         std::fs::write(&config_file, text).unwrap();
@@ -296,6 +301,11 @@ impl Vm {
     /// The agent is killed: whatever it was doing is dropped where it stood.
     pub(crate) fn kill(&mut self) {
         self.context = None;
+    }
+
+    /// Whether the agent runs.
+    pub(crate) const fn is_started(&self) -> bool {
+        self.context.is_some()
     }
 
     pub(crate) fn context(&self) -> &Arc<Context> {
@@ -383,13 +393,18 @@ impl Vm {
 
     /// The machine is off for so long and boots again; the agent is started anew.
     pub(crate) async fn reboot(&mut self, off: i64) {
+        self.boot(off);
+        self.start().await;
+    }
+
+    /// The same, and the agent is not started yet.
+    pub(crate) fn boot(&mut self, off: i64) {
         self.kill();
         self.clock.reboot(off);
         self.world.run(off);
         // The battery-backed clock was right all the time.
         self.clock.step_wall(self.now().since(self.clock.read().wall));
         self.new_boot();
-        self.start().await;
     }
 
     /// Somebody writes to an item behind our back.
@@ -436,6 +451,16 @@ impl Vm {
         stripe(&self.base_url, &self.demo.secret_key, self.version(), "POST", path, form, &header).await
     }
 
+    /// A request that Stripe was sent arrives, late or once more. Nobody hears the answer.
+    pub(crate) async fn arrive(&self, request: &LoggedRequest) {
+        let LoggedRequest { path, parameters, .. } = request;
+        let version = request.stripe_version.as_deref().unwrap_or_default();
+        let key = request.idempotency_key.as_deref().unwrap_or_default();
+        let header = format!("Idempotency-Key: {key}\r\n");
+        let (base_url, agent_key) = (&self.base_url, &self.demo.agent_key);
+        exchange(base_url, agent_key, version, "POST", path, parameters, &header).await;
+    }
+
     /// The operator deletes something at the provider.
     pub(crate) async fn take_away(&self, path: &str) {
         stripe(&self.base_url, &self.demo.secret_key, self.version(), "DELETE", path, &[], "").await;
@@ -478,6 +503,12 @@ impl Vm {
 
     /// The disk as it was then; the agent is started on it.
     pub(crate) async fn restore(&mut self, snapshot: &[(PathBuf, Vec<u8>)]) {
+        self.put_back(snapshot).await;
+        self.start().await;
+    }
+
+    /// The disk as it was then; the agent is not started yet.
+    pub(crate) async fn put_back(&mut self, snapshot: &[(PathBuf, Vec<u8>)]) {
         self.kill();
         self.await_closed().await;
         for name in ["usage.db", "usage.db-wal", "usage.db-shm"] {
@@ -486,7 +517,6 @@ impl Vm {
         for (path, bytes) in snapshot {
             std::fs::write(path, bytes).unwrap();
         }
-        self.start().await;
     }
 
     /// The agent is killed, something happens to the file, which is whole but for that, and it is started again.
@@ -687,8 +717,24 @@ async fn stripe(
     form: &[(&str, &str)],
     header: &str,
 ) -> Value {
-    let address = base_url.trim_start_matches("http://");
     let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+    let answer = exchange(base_url, key, version, method, path, &body, header).await;
+    let (head, json) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+    serde_json::from_str(json).unwrap()
+}
+
+/// The same, of an encoded form; the whole answer.
+async fn exchange(
+    base_url: &str,
+    key: &str,
+    version: &str,
+    method: &str,
+    path: &str,
+    body: &str,
+    header: &str,
+) -> String {
+    let address = base_url.trim_start_matches("http://");
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\
          Content-Type: application/x-www-form-urlencoded\r\nStripe-Version: {version}\r\n{header}\
@@ -699,7 +745,5 @@ async fn stripe(
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
-    let (head, json) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("HTTP/1.1 200"), "{path}: {answer}");
-    serde_json::from_str(json).unwrap()
+    answer
 }
