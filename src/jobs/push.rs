@@ -179,6 +179,8 @@ fn final_push(context: &Context, record: &UsageRecord) -> Timestamp {
 async fn next_wake(context: &Context) -> Result<Option<Timestamp>, JobError> {
     let now = context.now();
     let provider_now = context.provider_now(context.clock.read());
+    // Last pushes are by the provider's clock, and ours may be ahead of it: woken too early, one would be missed for good.
+    let ahead_us = provider_now.map_or(0, |provider_now| now.since(provider_now));
     let limits = context.limits();
     let records = context.store.read(outbox::unfinished).await?;
     let wakes = sendable(&records).flat_map(|record| {
@@ -187,7 +189,7 @@ async fn next_wake(context: &Context) -> Result<Option<Timestamp>, JobError> {
             && record.held.is_none()
             && provider_now.is_some_and(|now| now < record.last_send(limits));
         let retry = record.next_attempt.filter(|_| may_send).map(|at| at.max(now));
-        let last = Some(final_push(context, record)).filter(|at| *at > now);
+        let last = Some(final_push(context, record).plus(ahead_us)).filter(|at| *at > now);
         let successor = (record.state == RecordState::Open).then(|| after_end(record.period.to, now));
         [retry, last, successor]
     });

@@ -1,8 +1,9 @@
 //! Whole months.
 
+use usaged::jobs::{self, Which};
 use usaged::model::{Report, Rounding};
 
-use super::vm::{DAY, HOUR, MINUTE, Vm, run};
+use super::vm::{DAY, HOUR, MINUTE, SECOND, Vm, linked_at, run};
 
 /// What a customer owes: written from rules R3 and M2 alone.
 fn overage(used_us: i64, included_hours: i64) -> i64 {
@@ -56,5 +57,23 @@ fn a_month_of_running_time_is_invoiced_to_the_hour_and_the_rest_is_carried() {
         // The default that this test's arithmetic stands on.
         let meter = &vm.context().settings().config.meters[&"compute_hours".parse().unwrap()];
         assert_eq!((meter.rounding, meter.report), (Rounding::Down, Report::Overage));
+    });
+}
+
+#[test]
+fn s6_the_last_push_is_made_by_the_providers_clock_where_ours_is_a_little_ahead() {
+    run(async {
+        let vm = linked_at("2026-11-30T00:00:00Z", "compute_hours = 100000, api_credits = 0").await;
+        vm.clock.step_wall(MINUTE);
+        vm.run(23 * HOUR);
+        let mut pushed = vm.push().await.unwrap();
+        vm.record("late", 7).await;
+        while vm.now().to_string().starts_with("2026-11") {
+            let wake = pushed.next.unwrap().since(vm.context().now());
+            vm.run(wake.max(SECOND));
+            pushed = jobs::push(vm.context(), "retry", Which::Due).await.unwrap();
+        }
+        let november = vm.totals(&vm.demo.item_api).pop().unwrap();
+        assert_eq!(november.total, 7);
     });
 }

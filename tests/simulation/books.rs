@@ -69,12 +69,18 @@ impl Books {
                 world.books.due[meter.index()] = of(&rows, meter).map(|row| row.credit_due).sum();
             }
         }
+        let has_stragglers = world.vm.lemon.is_some() && world.month.lag_s > 0;
         for meter in BOTH {
             let books = &mut world.books;
             let is_settled = books.is_calm(now);
             for (period, most) in books.most[meter.index()].iter_mut().enumerate() {
                 let is_true = world.truth.overage(meter, period, now).most;
                 *most = if is_settled { is_true } else { is_true.max(*most) };
+            }
+            // Rule S9: a late total of the ended period is overwritten by the next push.
+            let [ended, current] = &mut books.most[meter.index()];
+            if has_stragglers && !is_settled {
+                *current = (*current).max(*ended);
             }
             let (most, due): (i64, i64) = (books.most[meter.index()].iter().sum(), books.due[meter.index()]);
             let stands = world.in_all(meter);

@@ -290,7 +290,8 @@ impl World {
             What::Duplicate { after_us } => {
                 // So long after it was sent: no network keeps a request for hours.
                 let arrives = |last: &LoggedRequest| last.at.micros() + after_us;
-                if let Some(last) = self.last_told().filter(|last| arrives(last) > now) {
+                let comes_again = |last: &LoggedRequest| last.status < 300 && arrives(last) > now;
+                if let Some(last) = self.last_told().filter(comes_again) {
                     self.plan(arrives(&last), Deed::Arrives(Box::new(last)));
                 }
             }
