@@ -203,3 +203,34 @@ fn s5_hours_that_a_restored_ledger_can_have_forgotten_use_the_allowance() {
         vm.assert_books().await;
     });
 }
+
+#[test]
+fn s5_s8_a_fall_of_what_was_taken_over_is_not_held_because_a_summary_lags() {
+    run(async {
+        let both = "compute_hours = 100000, api_credits = 0 }\n[plans.enterprise]\nincluded = { api_credits = 1000";
+        let mut vm = Vm::booted_by(Billing::Meters("sum", Some("day")), STARTED, both).await;
+        vm.start().await;
+        vm.run(90 * SECOND);
+        link(&vm, By::Itself, "pro").await;
+        vm.record("known", 30).await;
+        vm.push().await.unwrap();
+        let copy = vm.snapshot();
+        vm.run(DAY);
+        vm.record("forgotten", 5).await;
+        vm.push().await.unwrap();
+        vm.restore(&copy).await;
+        let item = vm.demo.item_api.clone();
+        take_over(&vm, By::Itself, &item).await;
+        vm.run(DAY);
+        vm.record("more", 4).await;
+        vm.push().await.unwrap();
+        assert_eq!(vm.stands(&item), 39);
+        let behaviour = vm.stripe.behaviour().unwrap();
+        vm.stripe.behave(usaged::sandbox::Behaviour { summary_lag_s: 1_800, ..behaviour }).unwrap();
+        vm.run(DAY);
+        link(&vm, By::Itself, "enterprise").await;
+        go_on(&vm, 3).await;
+        assert_eq!(vm.stands(&item), 0, "all of it is included now");
+        assert_eq!(vm.ask("SELECT count(*) FROM usage_record WHERE held_code IS NOT NULL").await, 0);
+    });
+}
