@@ -23,14 +23,22 @@ pub(super) struct DayShare {
     pub(super) adopted: i64,
     /// What does stand, as far as known.
     pub(super) standing: i64,
+    /// The most that was ever known to.
+    pub(super) stood: i64,
 }
 
 /// Every day of a row, in order.
 pub(super) fn all(connection: &Connection, record: i64) -> Result<Vec<DayShare>, OutboxError> {
-    let sql = "SELECT day_s, share, adopted, standing FROM day_share WHERE usage_record_id = ?1 ORDER BY day_s";
+    let sql = "SELECT day_s, share, adopted, standing, stood FROM day_share WHERE usage_record_id = ?1 ORDER BY day_s";
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map([record], |row| {
-        Ok(DayShare { day_s: row.get(0)?, share: row.get(1)?, adopted: row.get(2)?, standing: row.get(3)? })
+        Ok(DayShare {
+            day_s: row.get(0)?,
+            share: row.get(1)?,
+            adopted: row.get(2)?,
+            standing: row.get(3)?,
+            stood: row.get(4)?,
+        })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -81,8 +89,8 @@ pub fn save_days(
 /// What stands on a day now.
 pub(super) fn set_standing(tx: &Tx<'_>, record: i64, day_s: i64, units: i64) -> Result<(), OutboxError> {
     tx.execute(
-        "INSERT INTO day_share (usage_record_id, day_s, share, standing) VALUES (?1, ?2, 0, ?3)
-         ON CONFLICT (usage_record_id, day_s) DO UPDATE SET standing = excluded.standing",
+        "INSERT INTO day_share (usage_record_id, day_s, share, standing, stood) VALUES (?1, ?2, 0, ?3, ?3)
+         ON CONFLICT (usage_record_id, day_s) DO UPDATE SET standing = excluded.standing, stood = max(stood, excluded.standing)",
         (record, day_s, units),
     )?;
     Ok(())

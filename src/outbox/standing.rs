@@ -367,18 +367,18 @@ fn judge_days(
     now: Timestamp,
 ) -> Result<ReadVerdict, OutboxError> {
     let noted: BTreeMap<i64, (i64, i64)> =
-        day_share::all(tx, record.id)?.into_iter().map(|day| (day.day_s, (day.standing, day.adopted))).collect();
+        day_share::all(tx, record.id)?.into_iter().map(|day| (day.day_s, (day.standing, day.stood))).collect();
     let pending = delivery::in_flight(tx, record.id)?;
     let (mut is_late, mut is_lower, mut lags) = (false, false, false);
     let mut caused = 0_i64;
     let mut is_higher = false;
     for day_s in noted.keys().chain(days.keys()).collect::<std::collections::BTreeSet<_>>() {
-        let ((was, adopted), found) =
+        let ((was, stood), found) =
             (noted.get(day_s).copied().unwrap_or((0, 0)), days.get(day_s).copied().unwrap_or(0));
         let sent = delivery::largest_possible_on(tx, record.id, *day_s)?.unwrap_or(0).max(was);
         let is_fall_unseen = found > was && delivery::fell_on(tx, record.id, *day_s, found, now.minus(STRAGGLES_US))?;
         // What was taken over on a day stood there before it fell, although nothing that was sent caused it.
-        let most = if is_fall_unseen { sent.saturating_add(adopted) } else { sent };
+        let most = if is_fall_unseen { sent.max(stood) } else { sent };
         caused = caused.saturating_add(most);
         is_higher |= found > most;
         is_lower |= found < was;

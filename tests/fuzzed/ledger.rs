@@ -46,7 +46,7 @@ INSERT INTO delivery VALUES (1, 2, 1, 1, 'si_1:1796083200:1:00ada0066c6f61a0', 5
        (2, 2, 2, 1, 'si_1:1796083200:2:00ada0066c6f61a0', 8, 1796083201, 'unknown', 2, 1796083400000000, NULL, NULL, NULL, 'no answer', NULL, 0);
 INSERT INTO carry VALUES (1, 1, 2, 3, 1796083800000000, NULL);
 INSERT INTO credit_due VALUES (1, 2, 1796083800000000, 'usage of a closed period fell below what was billed');
-INSERT INTO day_share VALUES (3, 1796083200, 1, 0, 0);
+INSERT INTO day_share VALUES (3, 1796083200, 1, 0, 0, 0);
 INSERT INTO segment VALUES (1, 2, 'si_0', 'price_0', 1, 1796083200000000);
 INSERT INTO unseen VALUES ('si_9', 1790899200, 1793491200, 1, 'api_credits', 1, 1796083200000000, NULL);
 INSERT INTO job_run VALUES ('push', 1796083300000000, 1796083301000000, 'schedule', '1 set');

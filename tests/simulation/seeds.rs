@@ -11,6 +11,9 @@ const FELL_OVER_THE_END: u64 = 11;
 const LOWERED_AGAIN: u64 = 72;
 /// More than was caused, held until its period closed (S5).
 const HELD_TO_THE_END: u64 = 82;
+/// A day that had been taken over, and was held because a lagging summary did not show its fall (S5, S8).
+const TAKEN_OVER_AND_FELL: u64 = 2_102;
 
 /// All of them.
-pub(crate) const FAILED_ONCE: [u64; 5] = [SPUN, FORGOT_A_FALL, FELL_OVER_THE_END, LOWERED_AGAIN, HELD_TO_THE_END];
+pub(crate) const FAILED_ONCE: [u64; 6] =
+    [SPUN, FORGOT_A_FALL, FELL_OVER_THE_END, LOWERED_AGAIN, HELD_TO_THE_END, TAKEN_OVER_AND_FELL];

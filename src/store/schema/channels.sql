@@ -43,6 +43,7 @@ CREATE TABLE day_share (
     share           INTEGER NOT NULL, -- what should stand on it
     adopted         INTEGER NOT NULL DEFAULT 0, -- units of it that were taken over from what stood
     standing        INTEGER NOT NULL DEFAULT 0, -- what does, as far as known
+    stood           INTEGER NOT NULL DEFAULT 0, -- the most that was ever known to
     PRIMARY KEY (usage_record_id, day_s)
 ) STRICT, WITHOUT ROWID;
 
