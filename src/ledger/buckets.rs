@@ -3,12 +3,14 @@
 //! Buckets of a meter never overlap. A bucket is a minute (later an hour) of UTC cut at the boundaries, so none spans a
 //! boundary, and the sum between two boundaries is exact.
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{CachedStatement, Connection, OptionalExtension};
 
 use super::share::share;
 use super::{LedgerError, MeterId, boundaries};
 use crate::model::{MICROS_PER_MINUTE, Micros, Span, Timestamp};
 use crate::store::Tx;
+
+const PUT: &str = "INSERT INTO bucket (meter_id, from_us, width_us, quantity) VALUES (?1, ?2, ?3, ?4)";
 
 /// A stored bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,17 +25,53 @@ pub fn add(tx: &Tx<'_>, meter: MeterId, span: Span, quantity: Micros) -> Result<
     let total_us = span.micros();
     let last = span.to.max(span.from);
     let cuts = boundaries::inside(tx, grid(span.from, MICROS_PER_MINUTE).from, grid(last, MICROS_PER_MINUTE).to)?;
+    let mut pouring = Pouring::into(tx, meter)?;
     let mut cursor = span.from;
     let mut poured = 0;
     loop {
         let cell = cell_at(cursor, MICROS_PER_MINUTE, &cuts);
         let so_far = share(quantity.get(), cell.to.since(span.from), total_us);
-        pour(tx, meter, cell, so_far.saturating_sub(poured))?;
+        pouring.pour(cell, so_far.saturating_sub(poured))?;
         poured = so_far;
         cursor = cell.to;
         if cursor >= last {
             return Ok(());
         }
+    }
+}
+
+/// Adds to cells of a meter, one after another.
+struct Pouring<'t> {
+    meter: MeterId,
+    /// Where the meter's last bucket ends: what lies behind it needs not be looked for.
+    end_us: i64,
+    add: CachedStatement<'t>,
+    put: CachedStatement<'t>,
+}
+
+impl<'t> Pouring<'t> {
+    fn into(tx: &'t Tx<'_>, meter: MeterId) -> Result<Self, LedgerError> {
+        let last = "SELECT from_us + width_us FROM bucket WHERE meter_id = ?1 ORDER BY from_us DESC LIMIT 1";
+        let end_us = tx.prepare_cached(last)?.query_row([meter], |row| row.get(0)).optional()?;
+        let add = tx.prepare_cached(
+            "UPDATE bucket SET quantity = quantity + ?3
+             WHERE meter_id = ?1 AND from_us + width_us > ?2
+               AND from_us = (SELECT max(from_us) FROM bucket WHERE meter_id = ?1 AND from_us <= ?2)",
+        )?;
+        Ok(Self { meter, end_us: end_us.unwrap_or(i64::MIN), add, put: tx.prepare_cached(PUT)? })
+    }
+
+    /// Adds to the bucket that holds the cell, which in a compacted period is an hour, or makes one.
+    fn pour(&mut self, cell: Span, quantity: i64) -> Result<(), LedgerError> {
+        if quantity == 0 {
+            return Ok(());
+        }
+        let from_us = cell.from.micros();
+        if from_us < self.end_us && self.add.execute((self.meter, from_us, quantity))? > 0 {
+            return Ok(());
+        }
+        self.put.execute((self.meter, from_us, cell.micros(), quantity))?;
+        Ok(())
     }
 }
 
@@ -80,28 +118,9 @@ pub(super) fn covering(conn: &Connection, meter: MeterId, at: Timestamp) -> Resu
     Ok(last.filter(|bucket| bucket.span.contains(at)))
 }
 
-/// Adds to the bucket that holds the cell, which in a compacted period is an hour, or makes one.
-fn pour(tx: &Tx<'_>, meter: MeterId, cell: Span, quantity: i64) -> Result<(), LedgerError> {
-    if quantity == 0 {
-        return Ok(());
-    }
-    let added = tx
-        .prepare_cached(
-            "UPDATE bucket SET quantity = quantity + ?3
-             WHERE meter_id = ?1 AND from_us + width_us > ?2
-               AND from_us = (SELECT max(from_us) FROM bucket WHERE meter_id = ?1 AND from_us <= ?2)",
-        )?
-        .execute((meter, cell.from.micros(), quantity))?;
-    if added == 0 {
-        put(tx, meter, Bucket { span: cell, quantity })?;
-    }
-    Ok(())
-}
-
 /// Stores a bucket where there is none.
 pub(super) fn put(tx: &Tx<'_>, meter: MeterId, bucket: Bucket) -> Result<(), LedgerError> {
-    tx.prepare_cached("INSERT INTO bucket (meter_id, from_us, width_us, quantity) VALUES (?1, ?2, ?3, ?4)")?
-        .execute((meter, bucket.span.from.micros(), bucket.span.micros(), bucket.quantity))?;
+    tx.prepare_cached(PUT)?.execute((meter, bucket.span.from.micros(), bucket.span.micros(), bucket.quantity))?;
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use usaged::fuse::Fuse;
 use usaged::jobs::{self, JobError, Pushed, Which};
 use usaged::ledger::credits::{NewCredit, Verdict};
 use usaged::ledger::voids::Void;
-use usaged::model::{Micros, SourceName, Timestamp};
+use usaged::model::{Micros, SourceName, Timestamp, micros_of};
 use usaged::sandbox::lemon_squeezy::{self, Zero};
 use usaged::sandbox::{Behaviour, Effect, Fault, ItemTotal, LoggedRequest};
 use usaged::store::{StoreError, Tx};
@@ -80,6 +80,8 @@ pub(crate) struct World {
     next_sample: i64,
     next_push: i64,
     wish: i64,
+    /// Pushes in a row that stopped early.
+    failures: u32,
     snapshot: Option<(Disk, Known)>,
     disk_is_full: bool,
     outages: u32,
@@ -146,6 +148,7 @@ impl World {
             next_sample: now + month.sample_every,
             next_push: now,
             wish: i64::MAX,
+            failures: 0,
             snapshot: None,
             disk_is_full: false,
             outages: 0,
@@ -361,6 +364,7 @@ impl World {
     async fn note_push(&mut self, now: i64, pushed: Option<Result<Pushed, JobError>>) {
         match pushed {
             Some(Ok(pushed)) => {
+                self.failures = 0;
                 self.truth.sampled(now);
                 (self.has_date, self.is_astray) = (true, false);
                 self.wish = pushed.next.map_or(i64::MAX, |at| at.micros().max(now + SECOND));
@@ -369,7 +373,9 @@ impl World {
             Some(Err(error)) => {
                 self.truth.perhaps_sampled(now);
                 self.books.trouble(now);
-                self.wish = now + MINUTE;
+                let wait = self.vm.context().retry_delay(self.failures);
+                self.failures += 1;
+                self.wish = now + micros_of(wait).max(SECOND);
                 Books::after_failure(self, &error).await;
             }
             None => {
@@ -414,6 +420,7 @@ impl World {
         }
         let now = self.now();
         self.books.trouble(now);
+        self.failures = 0;
         (self.next_sample, self.next_push) = (now, now);
     }
 
