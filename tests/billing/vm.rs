@@ -144,6 +144,11 @@ impl Vm {
 
     /// The same, billed by this way.
     pub(crate) async fn booted_by(billing: Billing, at: &str, included: &str) -> Self {
+        Self::anchored_by(billing, at, included, None).await
+    }
+
+    /// The same; where it is billed by meters, with this anchor of its subscription's periods, in unix seconds.
+    pub(crate) async fn anchored_by(billing: Billing, at: &str, included: &str, anchor: Option<i64>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::booted_at(Timestamp::parse(at).unwrap()));
         let world = Arc::new(ManualClock::booted_at(Timestamp::parse(at).unwrap()));
@@ -153,7 +158,7 @@ impl Vm {
         let lemon = (billing == Billing::LemonSqueezy)
             .then(|| LemonSqueezy::open(&dir.path().join("lemon"), its_clock).unwrap());
         let demo = match (billing, &lemon) {
-            (Billing::Meters(formula, window), _) => seed_meter_demo(&stripe, formula, window, None).unwrap(),
+            (Billing::Meters(formula, window), _) => seed_meter_demo(&stripe, formula, window, anchor).unwrap(),
             (_, None) => seed_demo(&stripe).unwrap(),
             (_, Some(lemon)) => lemon_demo(lemon),
         };

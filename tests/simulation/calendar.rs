@@ -7,10 +7,13 @@ use crate::vm::{Billing, DAY, HOUR, MINUTE, SECOND};
 
 /// A month begins here; every moment is counted from it.
 pub(crate) const BEGINS: &str = "2026-11-01T00:00:00Z";
-/// The period ends.
-pub(crate) const ENDS: i64 = 30 * DAY;
-/// From here on nothing more happens, and everything comes to rest.
-pub(crate) const RESTS: i64 = 32 * DAY;
+/// The calendar month ends.
+const MONTH: i64 = 30 * DAY;
+/// So long after the period's end nothing more happens, and everything comes to rest.
+const RESTS_AFTER: i64 = 2 * DAY;
+/// From this seed on months may have periods of their own, CPUs that come and go, and a provider that refuses zero. Seeds
+/// before it mean what they always did.
+pub(crate) const WIDER: u64 = 10_000;
 
 /// Units included, of running hours and of credits.
 pub(crate) type Included = [i64; 2];
@@ -31,6 +34,11 @@ pub(crate) struct Month {
     pub(crate) newest: Newest,
     /// Seconds after which summaries show events, and after which requests that were cut arrive at Lemon Squeezy.
     pub(crate) lag_s: i64,
+    /// When the period ends: with the calendar month, or with the subscription's own anchor.
+    pub(crate) ends: i64,
+    pub(crate) is_anchored: bool,
+    /// Whether Lemon Squeezy takes a total of 0.
+    pub(crate) takes_zero: bool,
     pub(crate) happenings: Vec<Happening>,
 }
 
@@ -112,6 +120,10 @@ pub(crate) enum What {
     DiskFull {
         for_us: i64,
     },
+    /// CPUs come or go.
+    Cpus {
+        count: i64,
+    },
     /// From now on by the other plan.
     PlanChange {
         plan: usize,
@@ -155,12 +167,18 @@ impl Month {
             single_writer: dice.bool(),
             newest: if dice.bool() { Newest::Timestamp } else { Newest::Arrival },
             lag_s: lags[dice.usize(..lags.len())],
+            ends: MONTH,
+            is_anchored: false,
+            takes_zero: true,
             happenings: Vec::new(),
         };
+        if seed >= WIDER {
+            month.widen(&mut dice);
+        }
         month.draw_orders(&mut dice);
         for _ in 0..dice.u32(5..50) {
             let what = trouble(&mut dice);
-            month.add(moment(&mut dice), what);
+            month.add(month.moment(&mut dice), what);
         }
         if dice.u32(0..4) == 0 {
             month.draw_restore(&mut dice);
@@ -175,12 +193,45 @@ impl Month {
         self
     }
 
+    /// From here on nothing more happens.
+    pub(crate) const fn rests(&self) -> i64 {
+        self.ends + RESTS_AFTER
+    }
+
+    fn widen(&mut self, dice: &mut fastrand::Rng) {
+        // The other demos' periods are calendar months.
+        if let Billing::Meters(_, window) = self.billing
+            && dice.bool()
+        {
+            // Days of UTC that two periods share cannot be billed (rule S10).
+            let grain = if window.is_some() { DAY } else { SECOND };
+            let ends = dice.i64(5 * DAY..MONTH);
+            self.ends = ends - ends.rem_euclid(grain);
+            self.is_anchored = true;
+        }
+        self.takes_zero = dice.bool();
+        if self.source == "vcpu" {
+            for _ in 0..dice.u32(0..6) {
+                self.add(self.moment(dice), What::Cpus { count: dice.i64(1..=8) });
+            }
+        }
+    }
+
+    /// Anywhere, or within hours of the end of the period.
+    fn moment(&self, dice: &mut fastrand::Rng) -> i64 {
+        let at = match dice.u32(0..3) {
+            0 => self.ends + dice.i64(-8 * HOUR..4 * HOUR),
+            _ => dice.i64(HOUR..self.rests() - HOUR),
+        };
+        whole(at)
+    }
+
     fn draw_orders(&mut self, dice: &mut fastrand::Rng) {
         for id in 0..dice.u32(10..60) {
-            let at = moment(dice);
+            let at = self.moment(dice);
             let may_be_late = dice.u32(0..4) == 0;
             // Near the end it is said when it was, since that decides where it counts.
-            let near_end = (at - ENDS).abs() < 3 * DAY;
+            let near_end = (at - self.ends).abs() < 3 * DAY;
             let ago = match (may_be_late, near_end) {
                 (true, _) => Some(dice.i64(0..at.min(2 * DAY))),
                 (false, true) => Some(0),
@@ -190,17 +241,17 @@ impl Month {
             self.add(at, What::Order { id, credits: dice.i64(1..40), ago });
             if dice.u32(0..8) == 0 {
                 let later = at + whole(dice.i64(MINUTE..5 * DAY));
-                self.add(later.min(RESTS - HOUR), What::TakenBack { id });
+                self.add(later.min(self.rests() - HOUR), What::TakenBack { id });
             }
         }
     }
 
     /// A copy of the disk, and its return hours or days later.
     fn draw_restore(&mut self, dice: &mut fastrand::Rng) {
-        let at = moment(dice);
+        let at = self.moment(dice);
         self.add(at, What::Snapshot);
         let later = at + whole(dice.i64(MINUTE..3 * DAY));
-        self.add(later.min(RESTS - HOUR), What::Restore { off_us: whole(dice.i64(MINUTE..2 * HOUR)) });
+        self.add(later.min(self.rests() - HOUR), What::Restore { off_us: whole(dice.i64(MINUTE..2 * HOUR)) });
     }
 
     fn add(&mut self, at: i64, what: What) {
@@ -215,15 +266,6 @@ const fn whole(micros: i64) -> i64 {
 
 fn included(dice: &mut fastrand::Rng) -> Included {
     [[0, 10, 100, 400, 700][dice.usize(..5)], [0, 20, 100, 300][dice.usize(..4)]]
-}
-
-/// Anywhere, or within hours of the end of the period.
-fn moment(dice: &mut fastrand::Rng) -> i64 {
-    let at = match dice.u32(0..3) {
-        0 => ENDS + dice.i64(-8 * HOUR..4 * HOUR),
-        _ => dice.i64(HOUR..RESTS - HOUR),
-    };
-    whole(at)
 }
 
 /// Seconds to hours, or rarely days.

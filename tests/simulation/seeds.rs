@@ -13,7 +13,9 @@ const LOWERED_AGAIN: u64 = 72;
 const HELD_TO_THE_END: u64 = 82;
 /// A day that had been taken over, and was held because a lagging summary did not show its fall (S5, S8).
 const TAKEN_OVER_AND_FELL: u64 = 2_102;
+/// Units carried into a period by a ledger that was put back to before it carried them, and taken over there (S5).
+const CARRIED_AND_FORGOT: u64 = 2_089;
 
 /// All of them.
-pub(crate) const FAILED_ONCE: [u64; 6] =
-    [SPUN, FORGOT_A_FALL, FELL_OVER_THE_END, LOWERED_AGAIN, HELD_TO_THE_END, TAKEN_OVER_AND_FELL];
+pub(crate) const FAILED_ONCE: [u64; 7] =
+    [SPUN, FORGOT_A_FALL, FELL_OVER_THE_END, LOWERED_AGAIN, HELD_TO_THE_END, TAKEN_OVER_AND_FELL, CARRIED_AND_FORGOT];

@@ -100,17 +100,27 @@ impl Range {
     }
 }
 
-/// What a counter counts while the machine runs.
+/// What a counter counts while the machine runs: its time, once for each of so many CPUs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rate {
-    pub(crate) times: i64,
+    /// At the beginning.
+    pub(crate) cpus: i64,
     pub(crate) in_so_many: i64,
 }
 
 impl Rate {
     pub(crate) const fn of(self, ran: i64) -> i64 {
-        (ran * self.times).div_euclid(self.in_so_many)
+        ran.div_euclid(self.in_so_many)
     }
+}
+
+/// CPUs came or went.
+#[derive(Debug, Clone, Copy)]
+struct Change {
+    at: i64,
+    /// As many the ledger has seen last.
+    from: i64,
+    to: i64,
 }
 
 /// What a copy of the disk knows.
@@ -135,6 +145,7 @@ pub(crate) struct Truth {
     plans: Vec<Plan>,
     /// What the compute meter counts in so much running time.
     rate: Rate,
+    changes: Vec<Change>,
     ran: Vec<Stretch>,
     orders: Vec<Order>,
     /// Until when the ledger surely, and perhaps, has what this boot ran; it was up since.
@@ -153,6 +164,7 @@ impl Truth {
             bounds,
             plans: vec![Plan { from: now, included, is_sure: true }],
             rate,
+            changes: vec![Change { at: 0, from: rate.cpus, to: rate.cpus }],
             ran: Vec::new(),
             orders: Vec::new(),
             up_since: Some(now),
@@ -207,6 +219,19 @@ impl Truth {
     /// Rule M3: not billed. The counters stand still meanwhile.
     pub(crate) fn suspended(&mut self, from: i64, to: i64) {
         self.suspended.push((from, to));
+    }
+
+    pub(crate) fn cpus_changed(&mut self, at: i64, to: i64) {
+        self.changes.push(Change { at, from: self.cpus_at(at), to });
+    }
+
+    /// Whether a reading was surely stored since they changed.
+    pub(crate) fn has_seen_cpus(&self) -> bool {
+        self.changes.last().is_none_or(|change| self.samples.iter().any(|at| *at > change.at))
+    }
+
+    fn cpus_at(&self, now: i64) -> i64 {
+        self.changes.iter().rev().find(|change| change.at <= now).map_or(self.rate.cpus, |change| change.to)
     }
 
     /// An application told it; whether it arrived is not known yet.
@@ -296,18 +321,39 @@ impl Truth {
         }
         let sum = |counts: &dyn Fn(Has) -> bool| -> i64 {
             let counted = stretches.iter().filter(|stretch| counts(stretch.has));
-            counted.map(|stretch| stretch.within(from, to) - self.asleep(stretch, from, to)).sum()
+            counted.map(|stretch| self.awake(stretch.from.max(from), stretch.to.min(to))).sum()
         };
-        let slack = self.slack(from) + self.slack(to);
+        let slack = (self.slack(from) + self.slack(to)) * self.most_cpus();
         Range {
-            least: self.rate.of(sum(&|has| has == Has::Surely) - slack),
+            least: self.rate.of(sum(&|has| has == Has::Surely) - slack - self.unseen_cpus(from, to)),
             most: self.rate.of(sum(&|_| true) + slack),
         }
     }
 
-    fn asleep(&self, stretch: &Stretch, from: i64, to: i64) -> i64 {
-        let asleep = self.suspended.iter().map(|(since, until)| Stretch { from: *since, to: *until, has: Has::Not });
-        asleep.map(|sleep| sleep.within(stretch.from.max(from), stretch.to.min(to))).sum()
+    /// What the CPUs there were ran in this time, together.
+    fn awake(&self, from: i64, to: i64) -> i64 {
+        let all = Stretch { from, to, has: Has::Surely };
+        let ends = self.changes.iter().skip(1).map(|change| change.at).chain([i64::MAX]);
+        let counts = self.changes.iter().zip(ends).map(|(change, end)| {
+            let ran = all.within(change.at, end);
+            let slept = |(since, until): &(i64, i64)| all.within(change.at.max(*since), end.min(*until));
+            change.to * (ran - self.suspended.iter().map(slept).sum::<i64>())
+        });
+        counts.sum()
+    }
+
+    fn most_cpus(&self) -> i64 {
+        self.changes.iter().map(|change| change.to).max().unwrap_or(1)
+    }
+
+    /// Rule M6: an interval is billed at the smaller of its two counts.
+    fn unseen_cpus(&self, from: i64, to: i64) -> i64 {
+        let unseen = self.changes.iter().map(|change| {
+            let before = self.samples.iter().copied().filter(|at| *at <= change.at).max().unwrap_or(change.at);
+            let after = self.samples.iter().copied().filter(|at| *at > change.at).min().unwrap_or(to);
+            (change.to - change.from).abs() * (after.min(to) - before.max(from)).max(0)
+        });
+        unseen.sum()
     }
 
     /// Rules M4 and M7: what was used between two samples is split in proportion, so a suspension in between moves where
@@ -348,8 +394,9 @@ impl Truth {
     }
 
     /// Rule S5: the ledger goes back to before all this was noted. The machine is down.
-    pub(crate) fn forgets(&mut self, known: &Known) {
+    pub(crate) fn forgets(&mut self, known: &Known, now: i64) {
         self.has_forgotten = true;
+        self.changes.push(Change { at: now, from: self.cpus_at(known.at), to: self.cpus_at(now) });
         let mut kept = Vec::new();
         for stretch in self.ran.drain(..) {
             let (before, after) = (stretch.to.min(known.sampled), stretch.from.max(known.sampled));

@@ -17,7 +17,7 @@ use usaged::store::{StoreError, Tx};
 use usaged::wire::{LinkRequest, ReconcileRequest, ReleaseRequest};
 
 use crate::books::Books;
-use crate::calendar::{BEGINS, Happening, Month, On, RESTS, What};
+use crate::calendar::{BEGINS, Happening, Month, On, What};
 use crate::truth::{BOTH, Known, Meter, PERIODS, Rate, Truth};
 use crate::vm::{DAY, HOUR, MINUTE, SECOND, Vm};
 
@@ -123,7 +123,9 @@ impl World {
             pro[0], pro[1], team[0], team[1]
         );
         let included = format!("{included} }}\n[meters.compute_hours]\nsource = \"{}\"\n#", month.source);
-        let mut vm = Vm::booted_by(month.billing, BEGINS, &included).await;
+        let anchor = Timestamp::parse(BEGINS).unwrap().micros() + month.ends;
+        let anchor = month.is_anchored.then(|| anchor.div_euclid(SECOND));
+        let mut vm = Vm::anchored_by(month.billing, BEGINS, &included, anchor).await;
         vm.schedule_toml = format!("sample_every = \"{}s\"\n", month.sample_every.div_euclid(SECOND));
         behave(&vm, &month);
         vm.write("proc/stat", &stat(0));
@@ -167,7 +169,7 @@ impl World {
         world.plan(begins + LOOKED_AFTER, Deed::Release);
         world.plan(begins + 29 * HOUR + 15 * MINUTE, Deed::Reconcile);
         world.plan(begins + 27 * HOUR + 30 * MINUTE, Deed::Compact);
-        world.plan(begins + RESTS, Deed::Peace);
+        world.plan(begins + world.month.rests(), Deed::Peace);
         world
     }
 
@@ -289,6 +291,7 @@ impl World {
                 self.fill_disk().await;
                 self.plan(now + for_us, Deed::DiskHasRoom);
             }
+            What::Cpus { count } => self.change_cpus(count),
             What::PlanChange { plan } => self.change_plan(plan).await,
             What::Duplicate { after_us } => {
                 // So long after it was sent: no network keeps a request for hours.
@@ -470,6 +473,14 @@ impl World {
         self.books.trouble(self.now());
     }
 
+    /// Two changes between two readings nobody could see.
+    fn change_cpus(&mut self, count: i64) {
+        if self.truth.has_seen_cpus() {
+            self.vm.write("sys/devices/system/cpu/online", &format!("0-{}\n", count - 1));
+            self.truth.cpus_changed(self.now(), count);
+        }
+    }
+
     fn outage_ends(&mut self) {
         self.outages = self.outages.saturating_sub(1);
         if self.outages == 0 {
@@ -520,7 +531,7 @@ impl World {
         }
         self.goes_down(off_us);
         self.vm.put_back(&disk).await;
-        self.truth.forgets(&known);
+        self.truth.forgets(&known, self.now());
         self.plan(self.now() + MINUTE, Deed::AgentStarts);
     }
 
@@ -757,7 +768,8 @@ fn behave(vm: &Vm, month: &Month) {
     if let Some(lemon) = &vm.lemon {
         let usual = lemon.behaviour().unwrap();
         let straggles_after_s = month.lag_s;
-        lemon.behave(lemon_squeezy::Behaviour { zero: Zero::Accepted, straggles_after_s, ..usual }).unwrap();
+        let zero = if month.takes_zero { Zero::Accepted } else { Zero::Refused };
+        lemon.behave(lemon_squeezy::Behaviour { zero, straggles_after_s, ..usual }).unwrap();
         return;
     }
     let (newest, summary_lag_s) = (month.newest, month.lag_s);
@@ -767,9 +779,9 @@ fn behave(vm: &Vm, month: &Month) {
 /// What a counter counts in so much running time, on two CPUs that are busy half the time of one.
 fn rate(source: &str) -> Rate {
     match source {
-        "vcpu" => Rate { times: 2, in_so_many: 1 },
-        "cpu" => Rate { times: 1, in_so_many: 2 },
-        _ => Rate { times: 1, in_so_many: 1 },
+        "vcpu" => Rate { cpus: 2, in_so_many: 1 },
+        "cpu" => Rate { cpus: 1, in_so_many: 2 },
+        _ => Rate { cpus: 1, in_so_many: 1 },
     }
 }
 
