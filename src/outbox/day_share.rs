@@ -96,19 +96,21 @@ pub(super) fn set_standing(tx: &Tx<'_>, record: i64, day_s: i64, units: i64) -> 
     Ok(())
 }
 
-/// Takes over what stands above a day's share.
-pub(super) fn adopt(tx: &Tx<'_>, record: i64) -> Result<i64, OutboxError> {
-    let above: i64 = tx.query_row(
-        "SELECT ifnull(sum(standing - share), 0) FROM day_share WHERE usage_record_id = ?1 AND standing > share",
-        [record],
-        |row| row.get(0),
-    )?;
-    tx.execute(
-        "UPDATE day_share SET adopted = adopted + standing - share, share = standing
-         WHERE usage_record_id = ?1 AND standing > share",
-        [record],
-    )?;
-    Ok(above)
+/// Takes over what stands above the days' shares, but for `fell` units of it.
+pub(super) fn adopt(tx: &Tx<'_>, record: i64, mut fell: i64) -> Result<i64, OutboxError> {
+    let mut adopted = 0_i64;
+    for day in all(tx, record)? {
+        let above = day.standing.saturating_sub(day.share).max(0);
+        let falls = above.min(fell);
+        let more = above.saturating_sub(falls);
+        tx.execute(
+            "UPDATE day_share SET adopted = adopted + ?3, share = share + ?3 WHERE usage_record_id = ?1 AND day_s = ?2",
+            (record, day.day_s, more),
+        )?;
+        fell = fell.saturating_sub(falls);
+        adopted = adopted.saturating_add(more);
+    }
+    Ok(adopted)
 }
 
 /// What stands on all days together.

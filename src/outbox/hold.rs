@@ -123,8 +123,9 @@ pub fn hold(tx: &Tx<'_>, id: i64, held: &Held, now: Timestamp) -> Result<(), Out
 }
 
 /// Settles what is held (rule S5), knowing what stands now; returns how many units were adopted. With `adopt`, what stands
-/// above our target stays and our later usage goes on top of it; without, our total is set over it. Either way the next
-/// push reads first, and a usage record is read back: whether it met what stands cannot be known before.
+/// above our target stays, but for what that fell by lately, and our later usage goes on top of it; without, our total is
+/// set over it. Either way the next push reads first, and a usage record is read back: whether it met what stands cannot
+/// be known before.
 pub fn take_over(
     tx: &Tx<'_>,
     record: &UsageRecord,
@@ -202,8 +203,8 @@ fn by_usage(record: &UsageRecord, adopted: i64) -> ByUsage {
 fn released_whole(tx: &Tx<'_>, record: &UsageRecord, total: i64, adopt: bool) -> Result<Released, OutboxError> {
     let more = match (adopt, record.channel.formula()) {
         (false, _) => 0,
-        (true, Some(Formula::SumOfDays)) => day_share::adopt(tx, record.id)?,
-        (true, _) => total.saturating_sub(record.target).max(0),
+        (true, Some(Formula::SumOfDays)) => day_share::adopt(tx, record.id, record.fell())?,
+        (true, _) => total.saturating_sub(record.target).saturating_sub(record.fell()).max(0),
     };
     Ok(Released { adopted: record.adopted.saturating_add(more), elsewhere: 0, probing_from: None })
 }
@@ -233,7 +234,8 @@ fn released(tx: &Tx<'_>, record: &UsageRecord, total: i64, adopt: bool) -> Resul
         (Some(_), false) => Released { adopted: 0, elsewhere: 0, probing_from },
         (None, true) => {
             // What stood before us is all somebody else's; later, only what goes beyond our own total is.
-            let ours = if was == Some("something_stands") { 0 } else { record.target };
+            let ours =
+                if was == Some("something_stands") { 0 } else { record.target.saturating_add(record.fell()) };
             let excess = total.saturating_sub(ours).max(0);
             // All that stands beside our own record may stand at another timestamp. That is more than the excess where
             // our target has grown since our last push.

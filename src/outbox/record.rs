@@ -107,6 +107,9 @@ pub struct UsageRecord {
     pub forgettable: i64,
     /// Rule R6: units of it may be among those that were taken over in a later period, and are not carried.
     pub may_stand_later: bool,
+    /// Rule S5: the most that the target was since what stood was the target. Where this ledger is an older copy, the one
+    /// that went on from it may have set as much.
+    pub wanted: i64,
     /// Taken over from what stood already.
     pub adopted: i64,
     /// Of what stands, the units at another timestamp, which our own record leaves alone. While that is still to be
@@ -201,6 +204,12 @@ impl UsageRecord {
     #[must_use]
     pub fn is_used_up(&self) -> bool {
         self.gross || self.included.is_some_and(|included| self.used.saturating_add(self.forgotten) >= included)
+    }
+
+    /// Rule S5: by as much the target fell since what stood was the target, where nobody was told yet.
+    #[must_use]
+    pub fn fell(&self) -> i64 {
+        self.wanted.saturating_sub(self.target).max(0)
     }
 
     /// What the books say it owes; below zero where closed segments have more than the whole period comes to.
@@ -339,11 +348,12 @@ pub fn save_rating(tx: &Tx<'_>, id: i64, rated: &Rated, now: Timestamp) -> Resul
     note_difference(tx, id, now)
 }
 
-/// Keeps since when target and standing differ, which is the age `status` shows.
+/// Keeps since when target and standing differ, which is the age `status` shows, and the most that was wanted since.
 pub(super) fn note_difference(tx: &Tx<'_>, id: i64, now: Timestamp) -> Result<(), OutboxError> {
     tx.prepare_cached(
         "UPDATE usage_record SET differs_since_us =
-             CASE WHEN target = ifnull(standing, 0) THEN NULL ELSE ifnull(differs_since_us, ?2) END
+             CASE WHEN target = ifnull(standing, 0) THEN NULL ELSE ifnull(differs_since_us, ?2) END,
+             wanted = CASE WHEN target = ifnull(standing, 0) THEN target ELSE max(wanted, target) END
          WHERE id = ?1",
     )?
     .execute((id, now.micros()))?;
@@ -382,7 +392,7 @@ const SELECT: &str = "SELECT id, customer, subscription, item, meter, period_fro
     target, differs_since_us, revision, standing, read_generation, drift, close_read, close_read_us, held_units,
     attempts, next_attempt_us, last_error, held_code, held_because, channel, shared, closed_segments, floor, begins_anew,
     segment_of, cut, cannot_fall, forgotten, adopted_by_usage, unit_micros,
-    spare, forgettable, may_stand_later FROM usage_record";
+    spare, forgettable, may_stand_later, wanted FROM usage_record";
 
 fn raw(row: &Row<'_>) -> rusqlite::Result<UsageRecord> {
     let close_read: Option<i64> = row.get("close_read")?;
@@ -429,6 +439,7 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<UsageRecord> {
         spare: row.get("spare")?,
         forgettable: row.get("forgettable")?,
         may_stand_later: row.get("may_stand_later")?,
+        wanted: row.get("wanted")?,
         adopted: row.get("adopted")?,
         adopted_elsewhere: row.get("adopted_elsewhere")?,
         probing_from: row.get("probing_from")?,

@@ -81,7 +81,7 @@ pub fn note_first_read(
     }
     note(tx, id, stands, generation, now)?;
     if stands.total > 0 {
-        day_share::adopt(tx, id)?;
+        day_share::adopt(tx, id, 0)?;
         // Only a usage record can stand at another timestamp than ours, and be left alone by what we set.
         let elsewhere = if record.channel == Channel::UsageRecords { stands.total } else { 0 };
         tx.execute(
@@ -103,7 +103,7 @@ pub fn note_read(tx: &Tx<'_>, id: i64, stands: &Stands, reader: &Reader<'_>) -> 
     let verdict = judge(tx, &record, stands, now)?;
     let verdict = match verdict {
         ReadVerdict::Held(Held::HigherThanCaused { .. })
-            if reader.is_single_writer && record.adopted == 0 && record.forgotten == 0 =>
+            if reader.is_single_writer && record.adopted == 0 && record.forgotten == 0 && record.fell() == 0 =>
         {
             let because = "more stands than this ledger caused, and nobody else writes: it is older than the provider";
             let units = hold::take_over(tx, &record, stands, true, because, "usaged", now)?;

@@ -38,6 +38,7 @@ pub(crate) fn record(channel: Channel) -> UsageRecord {
         spare: None,
         forgettable: 0,
         may_stand_later: false,
+        wanted: 0,
         adopted: 0,
         adopted_elsewhere: 0,
         probing_from: None,

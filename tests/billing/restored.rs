@@ -110,6 +110,31 @@ fn s5_a_void_takes_what_was_taken_over_into_the_allowance() {
     });
 }
 
+/// Of 30 credits 10 are included; 5 more were forgotten. Before anything is read again all 30 are taken back.
+#[test]
+fn s5_what_fell_before_the_first_read_is_not_taken_over() {
+    by_every_way("compute_hours = 100000, api_credits = 10", &async |vm: &mut Vm, by: By| {
+        vm.record("known", 30).await;
+        vm.push().await.unwrap();
+        let copy = vm.snapshot();
+        vm.run(HOUR);
+        vm.record("forgotten", 5).await;
+        vm.push().await.unwrap();
+        let item = vm.demo.item_api.clone();
+        vm.restore(&copy).await;
+        vm.void("known").await;
+        vm.push_now().await.unwrap();
+        assert_eq!(vm.stands(&item), 25, "it waits for a person, {by:?}");
+        assert!(vm.problem("held_higher_than_caused").await.is_some(), "{by:?}");
+        let request = ReleaseRequest { item: item.clone(), adopt: true, because: "it was restored".to_owned() };
+        jobs::release(vm.context(), &request, "uid:0").await.unwrap();
+        for _ in 0..2 {
+            vm.push_now().await.unwrap();
+        }
+        assert_eq!(vm.stands(&item), 5, "what was forgotten stays, what fell does not, {by:?}");
+    });
+}
+
 #[test]
 fn r4_s5_a_larger_allowance_covers_what_was_taken_over() {
     let both = "compute_hours = 100000, api_credits = 10 }\n[plans.enterprise]\nincluded = { api_credits = 32";

@@ -30,6 +30,8 @@ ALTER TABLE usage_record ADD COLUMN spare INTEGER;
 ALTER TABLE usage_record ADD COLUMN forgettable INTEGER NOT NULL DEFAULT 0;
 -- 1: units of it may be among those that were taken over in a later period, and are not carried.
 ALTER TABLE usage_record ADD COLUMN may_stand_later INTEGER NOT NULL DEFAULT 0;
+-- Rule S5: the most that the target was since what stood was the target.
+ALTER TABLE usage_record ADD COLUMN wanted INTEGER NOT NULL DEFAULT 0;
 
 -- Rule S8: the UTC day, by its first second, whose share a delivery sets. NULL: the whole period.
 ALTER TABLE delivery ADD COLUMN day_s INTEGER;
