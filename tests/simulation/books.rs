@@ -75,7 +75,8 @@ impl Books {
             let is_settled = books.is_calm(now);
             for (period, most) in books.most[meter.index()].iter_mut().enumerate() {
                 let is_true = world.truth.overage(meter, period, now).most;
-                *most = if is_settled { is_true } else { is_true.max(*most) };
+                let can_fall = is_true > 0 || world.month.takes_zero;
+                *most = if is_settled && can_fall { is_true } else { is_true.max(*most) };
             }
             // Rule S9: a late total of the ended period is overwritten by the next push.
             let [ended, current] = &mut books.most[meter.index()];
@@ -130,7 +131,9 @@ impl Books {
         if is_listed && world.truth.has_forgotten() {
             return;
         }
-        assert!(!world.books.is_calm(now) || !is_inside, "calm, and yet {said}");
+        // A total of 0 that is refused is tried again and again, beside what waits for its turn.
+        let is_refused = rows.iter().any(|row| Self::refused(world, row) > 0);
+        assert!(!world.books.is_calm(now) || !is_inside || is_refused, "calm, and yet {said}");
         let unsent = status.unsent.iter().find(|unsent| unsent.item == world.item(meter));
         match unsent {
             Some(unsent) => assert!(Timestamp::parse(&unsent.deadline).is_ok(), "no deadline: {unsent:?}, {said}"),
@@ -155,7 +158,7 @@ impl Books {
                 Self::balances(world, &rows, meter, period);
             }
             let is_true = world.truth.most(meter, world.now());
-            let due: i64 = of(&rows, meter).map(|row| row.credit_due).sum();
+            let due: i64 = of(&rows, meter).map(|row| row.credit_due + Self::refused(world, row)).sum();
             assert!(world.in_all(meter) - due <= is_true, "{meter:?}: more than {is_true}: {rows:?}");
         }
         let in_flight = "SELECT count(*) FROM delivery WHERE state IN ('sending', 'unknown')";
@@ -163,10 +166,21 @@ impl Books {
         let status = world.vm.status().await;
         assert!(status.unsent.is_empty(), "unsent: {:?}", status.unsent);
         let has_forgotten = world.truth.has_forgotten();
-        let is_explained = |code: &str| EXPLAINED.contains(&code) || (has_forgotten && FORGOTTEN.contains(&code));
+        let is_refused = rows.iter().any(|row| Self::refused(world, row) > 0);
+        let is_explained = |code: &str| {
+            EXPLAINED.contains(&code)
+                || (has_forgotten && FORGOTTEN.contains(&code))
+                || (is_refused && code == "push_refused")
+        };
+        assert!(!is_refused || status.problems.iter().any(|problem| problem.code == "push_refused"), "nobody is told");
         let left: Vec<_> = status.problems.iter().filter(|problem| !is_explained(&problem.code)).collect();
         assert!(left.is_empty(), "left over: {left:?}");
         world.vm.assert_books().await;
+    }
+
+    /// Rule S9: what stands where nothing should, and the provider takes no 0.
+    fn refused(world: &World, row: &Row) -> i64 {
+        if world.month.takes_zero || row.target > 0 || row.state == "closed" { 0 } else { row.standing }
     }
 
     /// Rule R7, by what the provider has and what is true.
@@ -183,7 +197,8 @@ impl Books {
         let may_be_held = world.truth.has_forgotten() && row.state == "closed";
         assert!(row.held_code.is_none() || may_be_held, "{said}");
         assert_eq!(row.state, if now > to { "closed" } else { "open" }, "{said}");
-        let own = stands + row.carried_out + row.held_units - row.carried_in - row.credit_due;
+        let above = row.credit_due + Self::refused(world, row);
+        let own = stands + row.carried_out + row.held_units - row.carried_in - above;
         // Rule S5: what a put-back disk had carried here, and has forgotten, is taken over here and not this period's own.
         let of_others = if world.truth.has_forgotten() { row.adopted } else { 0 };
         assert!(own >= is_true.least && own - of_others <= is_true.most, "{own} are accounted for: {said}");
