@@ -133,6 +133,13 @@ pub(super) fn largest_possible(connection: &Connection, record: i64) -> Result<O
     Ok(connection.prepare_cached(sql)?.query_row([record], |row| row.get(0))?)
 }
 
+/// Whether an attempt of this record without an answer may have left this standing.
+pub(super) fn may_have_set(connection: &Connection, record: i64, quantity: i64) -> Result<bool, OutboxError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM delivery WHERE usage_record_id = ?1 AND quantity = ?2
+                   AND state IN ('sending', 'unknown', 'abandoned'))";
+    Ok(connection.prepare_cached(sql)?.query_row((record, quantity), |row| row.get(0))?)
+}
+
 /// When an attempt of this record was accepted last.
 pub(super) fn accepted_at(connection: &Connection, record: i64) -> Result<Option<Timestamp>, OutboxError> {
     let sql = "SELECT max(settled_us) FROM delivery WHERE usage_record_id = ?1 AND state = 'accepted'";

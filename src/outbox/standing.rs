@@ -303,7 +303,11 @@ fn judge_total(
         return Ok(ReadVerdict::AsNoted);
     }
     if total < noted {
-        return lower(tx, record, noted, now);
+        let is_ours = delivery::may_have_set(tx, record.id, total.saturating_sub(record.adopted_elsewhere))?;
+        return Ok(match lower(tx, record, noted, now)? {
+            ReadVerdict::Lower { .. } if is_ours => ReadVerdict::OursLate,
+            other => other,
+        });
     }
     let largest_sent = delivery::largest_possible(tx, record.id)?.max(straggler(tx, record, now)?);
     let caused = largest_sent.map_or(noted, |largest| largest.saturating_add(record.adopted_elsewhere).max(noted));

@@ -64,6 +64,23 @@ fn s2_a_key_that_got_a_stored_500_is_given_up_for_a_new_one() {
 }
 
 #[test]
+fn s5_a_fall_that_was_given_up_and_arrived_is_nobody_elses() {
+    run(async {
+        let vm = linked("compute_hours = 100, api_credits = 0").await;
+        vm.record("a", 7).await;
+        vm.push().await.unwrap();
+        vm.void("a").await;
+        vm.stripe.fault(Fault::next(Effect::ErrorAfterCommit).on("POST", USAGE));
+        for _ in 0..4 {
+            vm.push_now().await.unwrap();
+        }
+        assert_eq!(vm.stands(&vm.demo.item_api), 0);
+        assert_eq!(vm.problem("drift").await, None);
+        vm.assert_books().await;
+    });
+}
+
+#[test]
 fn s2_a_hundred_ninety_a_hundred_within_a_day_all_arrive() {
     run(async {
         let vm = linked("compute_hours = 100, api_credits = 0").await;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use usaged::clock::Clock;
+use usaged::clock::trust::Placement;
 use usaged::fuse::Fuse;
 use usaged::jobs::{self, JobError, Pushed, Which};
 use usaged::ledger::credits::{NewCredit, Verdict};
@@ -335,9 +336,13 @@ impl World {
 
     async fn sample(&mut self) {
         self.next_sample = self.now() + self.month.sample_every;
+        let knew = self.knows_time();
         let context = Arc::clone(self.vm.context());
         match self.alive(jobs::sample(&context)).await {
-            Some(Ok(_)) => self.truth.sampled(self.now()),
+            Some(Ok(_)) => {
+                self.truth.sampled(self.now());
+                self.is_astray &= !knew;
+            }
             Some(Err(_)) => self.books.trouble(self.now()),
             None => self.truth.perhaps_sampled(self.now()),
         }
@@ -347,15 +352,23 @@ impl World {
         let now = self.now();
         self.wish = i64::MAX;
         self.does_not_spin(now);
+        let knew = self.knows_time();
         let context = Arc::clone(self.vm.context());
-        let pushed = self.alive(Box::pin(jobs::push(&context, because, which))).await;
+        let pushed = self.alive(Box::pin(jobs::push(&context, because, which.clone()))).await;
         drop(context);
         self.look_for_faults();
         // Looking at the books is nothing that the agent does.
         let left = self.fuse.left();
         self.fuse.shorten(u64::MAX);
-        self.note_push(now, pushed).await;
+        self.is_astray &= !(knew && matches!(pushed, Some(Ok(_))));
+        self.note_push(now, which, pushed).await;
         self.fuse.shorten(left);
+    }
+
+    /// Whether the provider has told this boot's agent the time. What waited for that is placed when it samples next.
+    fn knows_time(&self) -> bool {
+        let context = self.vm.context();
+        matches!(context.placement(self.vm.clock.read(), None), Placement::Known { .. })
     }
 
     fn does_not_spin(&mut self, now: i64) {
@@ -364,14 +377,14 @@ impl World {
         assert!(count < SPINS, "{count} pushes since {}", Timestamp::from_micros(since));
     }
 
-    async fn note_push(&mut self, now: i64, pushed: Option<Result<Pushed, JobError>>) {
+    async fn note_push(&mut self, now: i64, which: Which, pushed: Option<Result<Pushed, JobError>>) {
         match pushed {
             Some(Ok(pushed)) => {
                 self.failures = 0;
                 self.truth.sampled(now);
-                (self.has_date, self.is_astray) = (true, false);
+                self.has_date = self.knows_time();
                 self.wish = pushed.next.map_or(i64::MAX, |at| at.micros().max(now + SECOND));
-                Books::after_push(self, &pushed).await;
+                Books::after_push(self, which, &pushed).await;
             }
             Some(Err(error)) => {
                 self.truth.perhaps_sampled(now);
