@@ -1,6 +1,6 @@
 /*
  * A disk that fails, put under a program by LD_PRELOAD. While the file that BROKEN_DISK names exists, the calls that it
- * names, as "flush" or "write", fail with EIO for every file whose name begins with usage.db.
+ * names, as "flush", "write" or "read", fail with EIO for every file whose name begins with usage.db.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -48,4 +48,12 @@ ssize_t pwrite(int fd, const void *data, size_t size, off_t at) {
 
 ssize_t pwrite64(int fd, const void *data, size_t size, off64_t at) {
     return fails("write", fd) ? -1 : NEXT(pwrite64)(fd, data, size, at);
+}
+
+ssize_t pread(int fd, void *data, size_t size, off_t at) {
+    return fails("read", fd) ? -1 : NEXT(pread)(fd, data, size, at);
+}
+
+ssize_t pread64(int fd, void *data, size_t size, off64_t at) {
+    return fails("read", fd) ? -1 : NEXT(pread64)(fd, data, size, at);
 }

@@ -1,4 +1,4 @@
-//! Disks that fail: flushes and writes that end with EIO, and power that is cut under the file system.
+//! Disks that fail: flushes, writes and reads that end with EIO, torn pages, and power that is cut under the file system.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::harness::{Load, Process, Stripe, Vm, clean, often, run, skipped, until};
+use crate::torn::tear_some;
 
 /// A disk under the daemon whose calls fail on demand; see `broken_disk.c`.
 struct BrokenDisk {
@@ -73,6 +74,51 @@ fn m8_what_a_disk_did_not_take_is_not_acknowledged_and_counts_once_when_it_is_se
         let quantity = if id == "before" { "8" } else { "2" };
         assert_eq!(vm.record(id, quantity).unwrap().json()["duplicate"], 1, "{id}");
     }
+    daemon.stop();
+    assert_eq!(vm.query::<String>("PRAGMA integrity_check"), "ok");
+}
+
+/// So often, and `USAGED_DISK_FAULTS` says how often else.
+const DISK_FAULTS: u32 = 16;
+
+/// What can be torn without taking what nothing else tells: credits that are in no bucket, or what was sent.
+const TORN: [&str; 5] = ["audit", "job_run", "credit", "credit_by_place", "sqlite_autoindex_credit_1"];
+
+#[test]
+fn m8_s5_on_a_disk_that_fails_and_tears_pages_under_load_what_was_acknowledged_stands_once() {
+    let faults = often("USAGED_DISK_FAULTS", DISK_FAULTS);
+    let stripe = Stripe::start();
+    let account = stripe.books.subscribe("price_api_overage");
+    let vm = Vm::billed(&stripe, &account);
+    let disk = BrokenDisk::new(&vm);
+    let start = || vm.await_answers(disk.under(vm.usaged(vm.run_words())));
+    vm.await_link(start()).kill();
+    let load = Load::on(&vm);
+    let mut dice = fastrand::Rng::with_seed(SEED);
+    let (acknowledged, daemon) = load.meets(&mut dice, |dice| {
+        for _ in 0..faults {
+            let daemon = start();
+            thread::sleep(Duration::from_millis(dice.u64(0..500)));
+            disk.fails_to(dice.choice(["flush", "write", "read", "flush write", "read write"]).unwrap());
+            thread::sleep(Duration::from_millis(dice.u64(0..500)));
+            if dice.bool() {
+                disk.heals();
+                thread::sleep(Duration::from_millis(dice.u64(0..500)));
+                daemon.kill();
+            } else {
+                daemon.kill();
+                disk.heals();
+            }
+            if dice.bool() {
+                let table = dice.choice(TORN).unwrap();
+                tear_some(&vm.database(), table, |place, _| place == 0);
+            }
+            load.assert_not_too_much(&stripe, &account);
+        }
+        start()
+    });
+    assert!(!acknowledged.is_empty());
+    load.assert_all_stand_once(&stripe, &account, &acknowledged);
     daemon.stop();
     assert_eq!(vm.query::<String>("PRAGMA integrity_check"), "ok");
 }

@@ -52,7 +52,7 @@ pub(crate) struct Books {
     trouble_at: i64,
     /// The most that may stand in each period: what is true, or was before falls that may still be on their way (rule R7).
     most: [[i64; PERIODS]; 2],
-    /// Credits due that the ledger has named.
+    /// Credits due that the ledger has named, and units whose fall to 0 is refused.
     due: [i64; 2],
 }
 
@@ -72,7 +72,8 @@ impl Books {
         if world.agent_runs() {
             let rows = rows(world).await;
             for meter in BOTH {
-                world.books.due[meter.index()] = of(&rows, meter).map(|row| row.credit_due).sum();
+                let due = of(&rows, meter).map(|row| row.credit_due + Self::refused(world, row)).sum();
+                world.books.due[meter.index()] = due;
             }
         }
         let has_stragglers = world.vm.lemon.is_some() && world.month.lag_s > 0;
@@ -81,8 +82,7 @@ impl Books {
             let is_settled = books.is_calm(now);
             for (period, most) in books.most[meter.index()].iter_mut().enumerate() {
                 let is_true = world.truth.overage(meter, period, now).most;
-                let can_fall = is_true > 0 || world.month.takes_zero;
-                *most = if is_settled && can_fall { is_true } else { is_true.max(*most) };
+                *most = if is_settled { is_true } else { is_true.max(*most) };
             }
             // Rule S9: a late total of the ended period is overwritten by the next push.
             let [ended, current] = &mut books.most[meter.index()];
