@@ -193,9 +193,9 @@ impl Books {
         world.vm.assert_books().await;
     }
 
-    /// Rule S9: what stands where nothing should, and the provider takes no 0.
+    /// Rule S9: what stands too high where the provider takes no 0, until usage replaces it.
     fn refused(world: &World, row: &Row) -> i64 {
-        if world.month.takes_zero || row.target > 0 || row.state == "closed" { 0 } else { row.standing }
+        if world.month.takes_zero || row.state == "closed" { 0 } else { (row.standing - row.target).max(0) }
     }
 
     /// Rule R7, by what the provider has and what is true.
