@@ -131,7 +131,8 @@ impl Books {
         if Self::refused(world, row) > 0 {
             return;
         }
-        let wanted = Range { least: expected.least + row.carried_in, most: expected.most + row.carried_in };
+        let of_others = row.carried_in + Self::of_others(world, row);
+        let wanted = Range { least: expected.least + row.carried_in, most: expected.most + of_others };
         if wanted.holds(stands) {
             return;
         }
@@ -193,6 +194,11 @@ impl Books {
         world.vm.assert_books().await;
     }
 
+    /// Rule S5: what a put-back disk had carried here, and has forgotten, is taken over here and not this period's own.
+    fn of_others(world: &World, row: &Row) -> i64 {
+        if world.truth.has_forgotten() { row.adopted } else { 0 }
+    }
+
     /// Rule S9: what stands too high where the provider takes no 0, until usage replaces it.
     fn refused(world: &World, row: &Row) -> i64 {
         if world.month.takes_zero || row.state == "closed" { 0 } else { (row.standing - row.target).max(0) }
@@ -214,9 +220,8 @@ impl Books {
         assert_eq!(row.state, if now > to { "closed" } else { "open" }, "{said}");
         let above = row.credit_due + Self::refused(world, row);
         let own = stands + row.carried_out + row.held_units - row.carried_in - above;
-        // Rule S5: what a put-back disk had carried here, and has forgotten, is taken over here and not this period's own.
-        let of_others = if world.truth.has_forgotten() { row.adopted } else { 0 };
-        assert!(own >= is_true.least && own - of_others <= is_true.most, "{own} are accounted for: {said}");
+        let is_true_here = own >= is_true.least && own - Self::of_others(world, row) <= is_true.most;
+        assert!(is_true_here, "{own} are accounted for: {said}");
         if world.truth.is_whole() && is_true.is_exact() {
             assert_eq!((row.overage, row.adopted), (is_true.least, 0), "{said}");
             assert!(row.held_units == 0 || world.vm.lemon.is_some(), "{said}");

@@ -15,6 +15,10 @@ const RESTS_AFTER: i64 = 2 * DAY;
 /// before it mean what they always did.
 pub(crate) const WIDER: u64 = 10_000;
 
+/// Minutes between samples. Totals do not depend on them, and coarser months are sooner over.
+const FINER: [i64; 8] = [10, 30, 60, 90, 120, 240, 360, 360];
+const COARSER: [i64; 8] = [20, 60, 90, 120, 180, 240, 360, 360];
+
 /// Units included, of running hours and of credits.
 pub(crate) type Included = [i64; 2];
 
@@ -160,7 +164,7 @@ impl Month {
         let mut month = Self {
             seed,
             billing,
-            sample_every: MINUTE * [10, 30, 60, 90, 120, 240, 360, 360][dice.usize(..8)],
+            sample_every: MINUTE * if seed < WIDER { FINER } else { COARSER }[dice.usize(..8)],
             push_every: HOUR * [3, 6, 12, 12, 24, 24][dice.usize(..6)],
             plans: [included(&mut dice), included(&mut dice)],
             source: ["uptime", "uptime", "vcpu", "cpu"][dice.usize(..4)],
