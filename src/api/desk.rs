@@ -1,11 +1,12 @@
 use std::pin::Pin;
 
 use super::{ApiError, Caller, Record};
+use crate::model::Timestamp;
 use crate::wire::{
-    DbBackupReport, DbBackupRequest, DbCheckReport, DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport,
-    IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport,
-    ReconcileRequest, RecordAnswer, ReleaseReport, ReleaseRequest, Status, SyncReport, SyncRequest, UsageReport,
-    VoidReport, VoidRequest,
+    AuditReport, AuditVerifyReport, DbBackupReport, DbBackupRequest, DbCheckReport, DbCheckRequest, DbRecoverReport,
+    DoctorReport, DrainReport, IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport,
+    PrepareImageRequest, ReconcileReport, ReconcileRequest, RecordAnswer, ReleaseReport, ReleaseRequest, Status,
+    SyncReport, SyncRequest, UsageReport, VoidReport, VoidRequest,
 };
 
 /// What the desk will say.
@@ -59,6 +60,12 @@ pub trait Desk: Send + Sync + 'static {
 
     /// Recovers a damaged ledger now.
     fn db_recover(&self, caller: Caller) -> Answer<'_, DbRecoverReport>;
+
+    /// The last lines of the audit since a moment, at most `limit`.
+    fn audit(&self, since: Option<Timestamp>, limit: u32) -> Answer<'_, AuditReport>;
+
+    /// Looks whether every line of the audit is what was written.
+    fn audit_verify(&self) -> Answer<'_, AuditVerifyReport>;
 
     /// Looks at everything that can be wrong.
     fn doctor(&self) -> Answer<'_, DoctorReport>;

@@ -319,6 +319,8 @@ fn every_path_is_in_the_document_and_every_answer_has_its_schema() {
         openapi_document::assert_describes(&document, "ReconcileReport", &serde_json::to_value(compared).unwrap());
     }
     for (name, answer) in [
+        ("AuditReport", serde_json::to_value(answers::audit()).unwrap()),
+        ("AuditVerifyReport", serde_json::to_value(answers::audit_broken()).unwrap()),
         ("DbCheckReport", serde_json::to_value(answers::db_check(true)).unwrap()),
         ("DbBackupReport", serde_json::to_value(answers::db_backup("/srv/copy.db".to_owned())).unwrap()),
         ("DbRecoverReport", serde_json::to_value(answers::db_recover()).unwrap()),

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use crate::model::Timestamp;
 use crate::wire::is_month;
 
 const EXIT_CODES: &str = "\
@@ -66,6 +67,8 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: DbCommand,
     },
+    /// What was done at the provider and to the account data, by whom and why
+    Audit(AuditArgs),
     /// Check everything that can be wrong
     Doctor,
     /// Print the figures for Prometheus, or write them for a textfile collector
@@ -87,6 +90,25 @@ pub(super) enum DbCommand {
     },
     /// Recover what can be read of a damaged file now, and set that aside; usaged does so by itself, too
     Recover,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct AuditArgs {
+    #[command(subcommand)]
+    pub(super) command: Option<AuditCommand>,
+    /// Only what was done from then on, RFC 3339
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(super) since: Option<String>,
+    /// The last so many lines, 1 to 10000 [default: 100]
+    #[arg(long, value_name = "N")]
+    pub(super) limit: Option<u32>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AuditCommand {
+    /// Say whether every line is what was written, and follows the one before it (exit 0, or 5)
+    Verify,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -228,6 +250,11 @@ pub(super) struct MetricsArgs {
     /// Put them into this file, replaced as a whole, as /var/lib/prometheus/node-exporter/usaged.prom
     #[arg(long, value_name = "FILE")]
     pub(super) textfile: Option<PathBuf>,
+}
+
+fn time(text: &str) -> Result<String, String> {
+    let read = Timestamp::parse(text).map_err(|_| "a time looks like 2026-11-14T10:00:00Z".to_owned());
+    read.map(|_| text.to_owned())
 }
 
 fn month(text: &str) -> Result<String, String> {

@@ -8,6 +8,7 @@
 
 mod add;
 mod args;
+mod audit;
 mod client;
 mod db;
 mod doctor;

@@ -10,8 +10,8 @@ use super::client::Said;
 use super::error::CliError;
 use super::look::Look;
 use super::{
-    Args, Exit, Sockets, db, doctor, drain, identity, link, metrics, prepare_image, reconcile, record, release, status,
-    sync, usage, void,
+    Args, Exit, Sockets, audit, db, doctor, drain, identity, link, metrics, prepare_image, reconcile, record, release,
+    status, sync, usage, void,
 };
 use crate::cli::client::Client;
 
@@ -111,6 +111,7 @@ impl Run<'_> {
             Command::PrepareImage(args) => prepare_image::prepare_image(self, args).await,
             Command::Drain => drain::drain(self).await,
             Command::Db { command } => db::db(self, command).await,
+            Command::Audit(args) => audit::audit(self, args).await,
             Command::Doctor => doctor::doctor(self).await,
             Command::Metrics(args) => metrics::metrics(self, args).await,
         }

@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 
 use super::look::Look;
 use super::{
-    Exit, Sockets, Surroundings, doctor, drain, identity, link, prepare_image, reconcile, record, release, run, status,
-    sync, usage, void,
+    Exit, Sockets, Surroundings, audit, doctor, drain, identity, link, prepare_image, reconcile, record, release, run,
+    status, sync, usage, void,
 };
 use crate::api::fake::{FakeDesk, Server, answers};
 use crate::wire::{RecordAnswer, RecordOutcome, RecordReport, SCHEMA};
@@ -61,6 +61,9 @@ fn screens_are_as_they_were_approved() {
     snapshot("usage", &usage::screen(&answers::usage(), PLAIN));
     snapshot("sync", &sync::screen(&answers::sync(), PLAIN));
     snapshot("doctor", &doctor::screen(&answers::doctor(), PLAIN));
+    snapshot("audit", &audit::screen(&answers::audit(), PLAIN));
+    let verified = [answers::audit_verified(), answers::audit_broken()];
+    snapshot("audit_verify", &verified.map(|report| audit::verify_screen(&report, PLAIN)).join("\n"));
     snapshot("link", &link::screen(&answers::link(), PLAIN));
     let others = [void::screen(&answers::void("order-1"), PLAIN), release::screen(&answers::release(), PLAIN)];
     snapshot("void_and_release", &others.concat());
@@ -348,6 +351,8 @@ fn commands_carry_every_argument() {
     );
     assert_eq!(ask(&server, &["usage", "--month", "2026-10"]).exit, Exit::Fine);
     assert_eq!(ask(&server, &["drain"]).exit, Exit::Fine);
+    assert_eq!(ask(&server, &["audit", "--since", "2026-11-01T00:00:00Z", "--limit", "7"]).exit, Exit::Fine);
+    assert_eq!(ask(&server, &["audit", "verify"]).exit, Exit::Fine);
     let checked = ask(&server, &["db", "check", "--full"]);
     assert_eq!((checked.exit, checked.out.contains("is sound")), (Exit::Fine, true), "{}", checked.out);
     assert_eq!(ask(&server, &["db", "backup", "/srv/copy.db"]).exit, Exit::Fine);
@@ -360,6 +365,8 @@ fn commands_carry_every_argument() {
         r#"void VoidRequest { meter: "api_credits", id: "a", source: Some("web"), because: "typo" }"#,
         r#"usage Some("2026-10")"#,
         "drain",
+        "audit since Some(Timestamp(1793491200000000)), 7",
+        "audit verify",
         "db check DbCheckRequest { full: true }",
         r#"db backup DbBackupRequest { path: "/srv/copy.db" }"#,
         "doctor",

@@ -15,10 +15,10 @@ use crate::model::{MeterName, SourceName, Timestamp, micros_of, split_hint};
 use crate::outbox::OutboxError;
 use crate::store::StoreError;
 use crate::wire::{
-    DbBackupReport, DbBackupRequest, DbCheckReport, DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport,
-    IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport,
-    ReconcileRequest, RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest, SCHEMA, Status, SyncReport,
-    SyncRequest, UsageReport, VoidReport, VoidRequest,
+    AuditReport, AuditVerifyReport, DbBackupReport, DbBackupRequest, DbCheckReport, DbCheckRequest, DbRecoverReport,
+    DoctorReport, DrainReport, IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport,
+    PrepareImageRequest, ReconcileReport, ReconcileRequest, RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest,
+    SCHEMA, Status, SyncReport, SyncRequest, UsageReport, VoidReport, VoidRequest,
 };
 
 /// A caller that is told to come again waits this long.
@@ -181,6 +181,14 @@ impl Desk for FrontDesk {
 
     fn db_recover(&self, _caller: Caller) -> Answer<'_, DbRecoverReport> {
         Box::pin(async move { jobs::db_recover(&self.context).await.map_err(explain) })
+    }
+
+    fn audit(&self, since: Option<Timestamp>, limit: u32) -> Answer<'_, AuditReport> {
+        Box::pin(async move { jobs::audit(&self.context, since, limit).await.map_err(explain) })
+    }
+
+    fn audit_verify(&self) -> Answer<'_, AuditVerifyReport> {
+        Box::pin(async move { jobs::audit_verify(&self.context).await.map_err(explain) })
     }
 
     fn doctor(&self) -> Answer<'_, DoctorReport> {

@@ -10,11 +10,11 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::jobs;
 use crate::model::{Problem, Timestamp, split_hint};
 use crate::wire::{
-    Check, ClockStatus, CoverageStatus, DatabaseStatus, DbBackupReport, DbBackupRequest, DbCheckReport, DbCheckRequest,
-    DbRecoverReport, DoctorReport, DrainReport, IdentityReport, IdentityRequest, LinkReport, LinkRequest,
-    PrepareImageReport, PrepareImageRequest, PushStatus, ReconcileReport, ReconcileRequest, RecordAnswer,
-    ReleaseReport, ReleaseRequest, SCHEMA, Status, SyncReport, SyncRequest, UsageReport, Verdict, VoidReport,
-    VoidRequest,
+    AuditReport, AuditVerifyReport, Check, ClockStatus, CoverageStatus, DatabaseStatus, DbBackupReport,
+    DbBackupRequest, DbCheckReport, DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport, IdentityReport,
+    IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest, PushStatus, ReconcileReport,
+    ReconcileRequest, RecordAnswer, ReleaseReport, ReleaseRequest, SCHEMA, Status, SyncReport, SyncRequest,
+    UsageReport, Verdict, VoidReport, VoidRequest,
 };
 
 pub(super) const DAMAGED: &str = "database_damaged";
@@ -159,6 +159,14 @@ impl Desk for SickDesk {
     }
 
     fn drain(&self, _caller: Caller) -> Answer<'_, DrainReport> {
+        self.refuse()
+    }
+
+    fn audit(&self, _since: Option<Timestamp>, _limit: u32) -> Answer<'_, AuditReport> {
+        self.refuse()
+    }
+
+    fn audit_verify(&self) -> Answer<'_, AuditVerifyReport> {
         self.refuse()
     }
 

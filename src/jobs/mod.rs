@@ -3,6 +3,7 @@
 //! Owns: no table but `job_run`. After a crash: the next run of a job finds what the last left and goes on from there.
 //! A schedule, a command and a start activate the same job. Does not know: who asked, or how it is answered.
 
+mod audit;
 mod calendar;
 mod certificate;
 mod close;
@@ -39,6 +40,7 @@ mod unseen;
 mod unsent;
 mod usage;
 
+pub use audit::{audit, audit_verify};
 pub use compact::compact;
 pub use context::{Context, Settings};
 pub use db::{DAMAGED, db_backup, db_check, db_recover};

@@ -234,8 +234,7 @@ fn released(tx: &Tx<'_>, record: &UsageRecord, total: i64, adopt: bool) -> Resul
         (Some(_), false) => Released { adopted: 0, elsewhere: 0, probing_from },
         (None, true) => {
             // What stood before us is all somebody else's; later, only what goes beyond our own total is.
-            let ours =
-                if was == Some("something_stands") { 0 } else { record.target.saturating_add(record.fell()) };
+            let ours = if was == Some("something_stands") { 0 } else { record.target.saturating_add(record.fell()) };
             let excess = total.saturating_sub(ours).max(0);
             // All that stands beside our own record may stand at another timestamp. That is more than the excess where
             // our target has grown since our last push.

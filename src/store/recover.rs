@@ -225,7 +225,8 @@ mod tests {
              WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {CREDITS})
              INSERT INTO bucket SELECT 1, i * 60000000, 60000000, 7 FROM n;
              WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
-             INSERT INTO audit (at_us, actor, action, subject, detail) SELECT i, 'usaged', 'link', 'sub_1', '{{}}' FROM n;
+             INSERT INTO audit (at_us, actor, action, subject, detail, hash)
+             SELECT i, 'usaged', 'link', 'sub_1', '{{}}', zeroblob(32) FROM n;
              INSERT INTO meta VALUES ('fact', 'kept');"
         );
         connection.execute_batch(&sql).unwrap();

@@ -17,6 +17,7 @@ mod harness;
 
 mod another_writer;
 mod asking;
+mod audited;
 mod bad_input;
 mod broken_disk;
 mod clocks;

@@ -7,11 +7,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 use usaged::api::{self, Access, Answer, ApiError, Caller, Desk, Limits, Record};
+use usaged::model::Timestamp;
 use usaged::wire::{
-    DbBackupReport, DbBackupRequest, DbCheckReport, DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport,
-    IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport,
-    ReconcileRequest, RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest, Status, SyncReport, SyncRequest,
-    UsageReport, VoidReport, VoidRequest,
+    AuditReport, AuditVerifyReport, DbBackupReport, DbBackupRequest, DbCheckReport, DbCheckRequest, DbRecoverReport,
+    DoctorReport, DrainReport, IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport,
+    PrepareImageRequest, ReconcileReport, ReconcileRequest, RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest,
+    Status, SyncReport, SyncRequest, UsageReport, VoidReport, VoidRequest,
 };
 
 /// A desk that takes every record that reaches it, and refuses everything else.
@@ -83,6 +84,15 @@ impl Desk for Taker {
     }
 
     fn db_recover(&self, _caller: Caller) -> Answer<'_, DbRecoverReport> {
+        no()
+    }
+
+    fn audit(&self, _since: Option<Timestamp>, limit: u32) -> Answer<'_, AuditReport> {
+        assert!((1..=10_000).contains(&limit), "a limit is checked before it is asked for");
+        no()
+    }
+
+    fn audit_verify(&self) -> Answer<'_, AuditVerifyReport> {
         no()
     }
 

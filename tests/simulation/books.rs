@@ -188,7 +188,10 @@ impl Books {
                 || (is_refused && REFUSED.contains(&code))
                 || (world.vm.lemon.is_some() && code == UNKNOWN)
         };
-        assert!(!is_refused || status.problems.iter().any(|problem| REFUSED.contains(&&*problem.code)), "nobody is told");
+        assert!(
+            !is_refused || status.problems.iter().any(|problem| REFUSED.contains(&&*problem.code)),
+            "nobody is told"
+        );
         let left: Vec<_> = status.problems.iter().filter(|problem| !is_explained(&problem.code)).collect();
         assert!(left.is_empty(), "left over: {left:?}");
         world.vm.assert_books().await;

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 
 use crate::model::Problem;
 use crate::wire::{
-    Cause, DbBackupReport, DbCheckReport, DbRecoverReport, DoctorReport, DrainReport, IdentityReport, LinkReport,
-    PrepareImageReport, ReconcileReport, ReleaseReport, SCHEMA, Status, SyncReport, UsageReport, VoidReport,
+    AuditReport, AuditVerifyReport, Cause, DbBackupReport, DbCheckReport, DbRecoverReport, DoctorReport, DrainReport,
+    IdentityReport, LinkReport, PrepareImageReport, ReconcileReport, ReleaseReport, SCHEMA, Status, SyncReport,
+    UsageReport, VoidReport,
 };
 
 fn of<T: DeserializeOwned>(value: Value) -> T {
@@ -238,6 +239,32 @@ pub(crate) fn drifted() -> ReconcileReport {
 
 pub(crate) fn release() -> ReleaseReport {
     of(json!({"schema": 1, "item": "si_compute", "what": "adopted 12 units that stood already; ours goes on top"}))
+}
+
+pub(crate) fn audit() -> AuditReport {
+    of(json!({
+        "schema": 1,
+        "entries": [
+            {"id": 41, "at": "2026-11-14T10:00:11Z", "actor": "usaged", "action": "push.sent", "subject": "si_api",
+             "detail": {"key": "usaged-4c1f0e-17", "quantity": 2_345, "period_from": "2026-11-01T00:00:00Z"},
+             "hash": "9f".repeat(32)},
+            {"id": 42, "at": "2026-11-14T10:00:12Z", "actor": "uid:0", "action": "release", "subject": "si_compute",
+             "detail": {"because": "the disk was put back"}, "hash": "0a".repeat(32)}
+        ],
+        "more": true
+    }))
+}
+
+/// A chain that holds.
+pub(crate) fn audit_verified() -> AuditVerifyReport {
+    of(json!({"schema": 1, "holds": true, "entries": 42, "head_id": 42, "head": "0a".repeat(32), "breaks": []}))
+}
+
+/// One that does not.
+pub(crate) fn audit_broken() -> AuditVerifyReport {
+    let breaks =
+        ["lines 12 to 15 are missing", "line 41 is not what was written, or does not follow the line before it"];
+    AuditVerifyReport { holds: false, entries: 38, breaks: breaks.map(str::to_owned).into(), ..audit_verified() }
 }
 
 pub(crate) fn doctor() -> DoctorReport {

@@ -12,11 +12,12 @@ use tokio::sync::Notify;
 pub(crate) use server::Server;
 
 use super::{Answer, ApiError, Caller, Desk, Record};
+use crate::model::Timestamp;
 use crate::wire::{
-    DbBackupReport, DbBackupRequest, DbCheckReport, DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport,
-    IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport,
-    ReconcileRequest, RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest, Status, SyncReport, SyncRequest,
-    UsageReport, VoidReport, VoidRequest,
+    AuditReport, AuditVerifyReport, DbBackupReport, DbBackupRequest, DbCheckReport, DbCheckRequest, DbRecoverReport,
+    DoctorReport, DrainReport, IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport,
+    PrepareImageRequest, ReconcileReport, ReconcileRequest, RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest,
+    Status, SyncReport, SyncRequest, UsageReport, VoidReport, VoidRequest,
 };
 
 /// The desk of a test.
@@ -141,6 +142,16 @@ impl Desk for FakeDesk {
     fn db_recover(&self, caller: Caller) -> Answer<'_, DbRecoverReport> {
         self.note(format!("db recover by uid {}", caller.uid));
         now(self.by_rule(answers::db_recover()))
+    }
+
+    fn audit(&self, since: Option<Timestamp>, limit: u32) -> Answer<'_, AuditReport> {
+        self.note(format!("audit since {since:?}, {limit}"));
+        now(Ok(answers::audit()))
+    }
+
+    fn audit_verify(&self) -> Answer<'_, AuditVerifyReport> {
+        self.note("audit verify".to_owned());
+        now(Ok(if self.refuses.load(Ordering::SeqCst) { answers::audit_broken() } else { answers::audit_verified() }))
     }
 
     fn doctor(&self) -> Answer<'_, DoctorReport> {

@@ -11,7 +11,8 @@ CREATE TABLE audit (
     actor   TEXT    NOT NULL, -- 'usaged' or 'uid:N'
     action  TEXT    NOT NULL, -- as 'link', 'push.sent', 'push.accepted', 'void'
     subject TEXT    NOT NULL, -- as 'si_123', 'sub_123', 'api_credits/order-1'
-    detail  TEXT    NOT NULL  -- JSON
+    detail  TEXT    NOT NULL, -- JSON
+    hash    BLOB    NOT NULL  -- SHA-256 of the row before it and of this one
 ) STRICT;
 CREATE TRIGGER audit_is_append_only_update BEFORE UPDATE ON audit
 BEGIN SELECT RAISE(ABORT, 'audit is append-only'); END;
