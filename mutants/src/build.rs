@@ -1,6 +1,7 @@
 //! Builds one program that has every mutant in it, but for those that do not compile beside the others.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -9,6 +10,9 @@ use serde_json::Value;
 
 use crate::list::Mutant;
 use crate::rewrite;
+
+/// An arm lies so many lines below the head of its match.
+const ARMS_NEAR: usize = 8;
 
 /// The test programs, and the mutants that are not in them.
 pub struct Built {
@@ -78,9 +82,13 @@ fn put_in(
             of_file.insert(id, mutant);
         }
     }
+    let mut constants = BTreeSet::new();
+    for (file, of_file) in &by_file {
+        constants.extend(rewrite::constants(&std::fs::read_to_string(project.join(file))?, of_file)?);
+    }
     for (file, of_file) in by_file {
         let source = std::fs::read_to_string(project.join(file))?;
-        let (text, unplaced) = rewrite::rewrite(&source, &of_file).with_context(|| format!("in {file}"))?;
+        let (text, unplaced) = rewrite::rewrite(&source, &of_file, &constants).with_context(|| format!("in {file}"))?;
         left_out.extend(unplaced);
         write(&scratch.join(file), text.as_bytes())?;
     }
@@ -91,8 +99,10 @@ fn cargo(scratch: &Path, arguments: &[&str]) -> anyhow::Result<(bool, Vec<Value>
     let output = Command::new("cargo")
         .args(arguments)
         .args(["--locked", "--message-format=json"])
-        .env("RUSTFLAGS", "-Awarnings")
         .env("CARGO_TARGET_DIR", scratch.join("target"))
+        // Tests run two thousand times, and are built once.
+        .env("CARGO_PROFILE_DEV_OPT_LEVEL", "1")
+        .env("CARGO_PROFILE_DEV_DEBUG", "0")
         .current_dir(scratch)
         .stderr(Stdio::inherit())
         .output()?;
@@ -107,8 +117,7 @@ fn errors(scratch: &Path) -> anyhow::Result<Vec<Value>> {
     Ok(of_compiler.filter(|message| message["level"] == "error" && message["spans"][0].is_object()).collect())
 }
 
-/// The mutants between whose marks an error lies; where it lies between none, those that the compiler shows beside it, or
-/// those of its line, or of the nearest line before.
+/// The mutants between whose marks an error lies; where it lies between none, those of the nearest line before.
 fn mutants_of(scratch: &Path, error: &Value) -> anyhow::Result<BTreeSet<usize>> {
     let mut found = BTreeSet::new();
     let mut near = BTreeSet::new();
@@ -125,19 +134,19 @@ fn mutants_of(scratch: &Path, error: &Value) -> anyhow::Result<BTreeSet<usize>> 
             return Ok(found);
         }
         let line = |at: usize| text[..at].matches('\n').count();
-        if let Some((_, last)) = all.iter().rfind(|(_, range)| range.start <= to) {
+        if error["code"]["code"] == "E0004" {
+            // An arm that is not there any more leaves a hole that shows at the head of the match.
+            let is_arm = |range: &Range<usize>| text[range.clone()].ends_with("&& ");
+            let is_near = |range: &Range<usize>| (1..=ARMS_NEAR).contains(&line(range.start).saturating_sub(line(from)));
+            near.extend(all.iter().filter(|(_, range)| is_arm(range) && is_near(range)).map(|(id, _)| *id));
+        } else if let Some((_, last)) = all.iter().rfind(|(_, range)| range.start <= to) {
             near.extend(all.iter().filter(|(_, range)| line(range.start) == line(last.start)).map(|(id, _)| *id));
         }
-    }
-    let shown: BTreeSet<usize> =
-        marks(error["rendered"].as_str().unwrap_or_default()).into_iter().map(|(id, _)| id).collect();
-    if !shown.is_empty() {
-        return Ok(shown);
     }
     Ok(near)
 }
 
-fn marks(text: &str) -> Vec<(usize, std::ops::Range<usize>)> {
+fn marks(text: &str) -> Vec<(usize, Range<usize>)> {
     let mut found = Vec::new();
     for (start, _) in text.match_indices("/*<m") {
         let digits: String = text[start + 4..].chars().take_while(char::is_ascii_digit).collect();

@@ -3,7 +3,7 @@
 //! A switch is text around a stretch of source: what is written literally, and inner stretches that may hold switches of
 //! their own. What a mutant puts in lies between marks, so that an error of the compiler can be laid at its door.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use proc_macro2::LineColumn;
@@ -13,20 +13,29 @@ use syn::visit::{self, Visit};
 use crate::list::{Mutant, Position};
 
 /// A changed stretch of the source; an empty one is an insertion.
+#[derive(Clone)]
 struct Edit {
     range: Range<usize>,
     pieces: Vec<Piece>,
 }
 
+#[derive(Clone)]
 enum Piece {
     Text(String),
     Inner(Range<usize>),
 }
 
 /// The source with every mutant of `mutants` that a place was found for, and the numbers of those that none was.
-pub fn rewrite(source: &str, mutants: &BTreeMap<usize, &Mutant>) -> anyhow::Result<(String, Vec<usize>)> {
+pub fn rewrite(
+    source: &str,
+    mutants: &BTreeMap<usize, &Mutant>,
+    constants: &BTreeSet<String>,
+) -> anyhow::Result<(String, Vec<usize>)> {
     let file = syn::parse_file(source)?;
-    let mut finder = Finder { source, mutants, edits: Vec::new(), placed: Vec::new() };
+    let mut uses = Uses { constants, edits: Vec::new() };
+    uses.visit_file(&file);
+    let mut finder =
+        Finder { source, mutants, constants, uses: &uses.edits, edits: uses.edits.clone(), placed: Vec::new() };
     finder.visit_file(&file);
     let Finder { mut edits, placed, .. } = finder;
     edits.sort_by_key(|edit| (edit.range.start, !edit.range.is_empty(), std::cmp::Reverse(edit.range.end)));
@@ -56,6 +65,20 @@ fn render(source: &str, edits: &[Edit], range: Range<usize>) -> String {
     out
 }
 
+/// The constants of a file whose values mutants change.
+pub fn constants(source: &str, mutants: &BTreeMap<usize, &Mutant>) -> anyhow::Result<BTreeSet<String>> {
+    let of_file = syn::parse_file(source)?.items.into_iter();
+    let constants = of_file.filter_map(|item| if let syn::Item::Const(item) = item { Some(item) } else { None });
+    let is_changed = |item: &syn::ItemConst| {
+        let (from, to) = (item.span().start(), item.span().end());
+        mutants.values().any(|mutant| {
+            let at = mutant.span.start;
+            (from.line, from.column) < (at.line, at.column) && (at.line, at.column) <= (to.line, to.column)
+        })
+    };
+    Ok(constants.filter(is_changed).map(|item| item.ident.to_string()).collect())
+}
+
 /// A mutant's text between its marks.
 pub fn marked(id: usize, text: &str) -> String {
     format!("/*<m{id}*/{text}/*m{id}>*/")
@@ -64,8 +87,26 @@ pub fn marked(id: usize, text: &str) -> String {
 struct Finder<'a> {
     source: &'a str,
     mutants: &'a BTreeMap<usize, &'a Mutant>,
+    constants: &'a BTreeSet<String>,
+    uses: &'a [Edit],
     edits: Vec<Edit>,
     placed: Vec<usize>,
+}
+
+/// Where constants that became functions are used.
+struct Uses<'a> {
+    constants: &'a BTreeSet<String>,
+    edits: Vec<Edit>,
+}
+
+impl<'ast> Visit<'ast> for Uses<'_> {
+    fn visit_expr_path(&mut self, expr: &'ast syn::ExprPath) {
+        let name = expr.path.get_ident().map(ToString::to_string);
+        if let Some(name) = name.filter(|name| self.constants.contains(name)) {
+            let pieces = vec![Piece::Text(format!("{name}()"))];
+            self.edits.push(Edit { range: expr.span().byte_range(), pieces });
+        }
+    }
 }
 
 impl Finder<'_> {
@@ -74,6 +115,11 @@ impl Finder<'_> {
         let at = Position { line: at.line, column: at.column + 1 };
         let is_here = |mutant: &Mutant| mutant.genre == genre && mutant.span.start == at;
         self.mutants.iter().filter(|(_, mutant)| is_here(mutant)).map(|(id, one)| (*id, one.replacement.clone())).collect()
+    }
+
+    /// The source of a stretch without any mutant.
+    fn plain(&self, range: &Range<usize>) -> String {
+        render(self.source, self.uses, range.clone())
     }
 
     fn insert(&mut self, at: usize, text: String) {
@@ -141,15 +187,21 @@ fn has_let(expr: &syn::Expr) -> bool {
 }
 
 impl<'ast> Visit<'ast> for Finder<'_> {
-    fn visit_item_const(&mut self, _: &'ast syn::ItemConst) {}
-
-    fn visit_impl_item_const(&mut self, _: &'ast syn::ImplItemConst) {}
-
-    fn visit_item_mod(&mut self, module: &'ast syn::ItemMod) {
-        if module.ident != "tests" {
-            visit::visit_item_mod(self, module);
+    /// A constant that a mutant changes becomes a function, since which one is on is known at run time only.
+    fn visit_item_const(&mut self, item: &'ast syn::ItemConst) {
+        if self.constants.contains(&item.ident.to_string()) {
+            let mut replace = |range, text: &str| {
+                self.edits.push(Edit { range, pieces: vec![Piece::Text(text.to_owned())] });
+            };
+            replace(item.const_token.span.byte_range(), "fn");
+            replace(item.colon_token.span.byte_range(), "() ->");
+            replace(item.eq_token.span.byte_range(), "{");
+            replace(item.semi_token.span.byte_range(), "}");
+            visit::visit_item_const(self, item);
         }
     }
+
+    fn visit_impl_item_const(&mut self, _: &'ast syn::ImplItemConst) {}
 
     fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {
         let before = self.edits.len();
@@ -170,7 +222,7 @@ impl<'ast> Visit<'ast> for Finder<'_> {
         if !found.is_empty() && !has_let(&expr.left) && !has_let(&expr.right) {
             let (left, right) = (expr.left.span().byte_range(), expr.right.span().byte_range());
             let text = |operator: &str| {
-                format!("{} {operator} {}", &self.source[left.clone()], &self.source[right.clone()])
+                format!("{} {operator} {}", self.plain(&left), self.plain(&right))
             };
             let mutated = found.into_iter().map(|(id, operator)| (id, text(&operator))).collect();
             let between = Piece::Text(self.source[left.end..right.start].to_owned());
@@ -184,7 +236,7 @@ impl<'ast> Visit<'ast> for Finder<'_> {
         let found = self.at("UnaryOperator", expr.op.span().start());
         if !found.is_empty() {
             let (whole, inner) = (expr.span().byte_range(), expr.expr.span().byte_range());
-            let text = |operator: &str| format!("{operator}{}", &self.source[inner.clone()]);
+            let text = |operator: &str| format!("{operator}{}", self.plain(&inner));
             let mutated = found.into_iter().map(|(id, operator)| (id, text(&operator))).collect();
             let before = Piece::Text(self.source[whole.start..inner.start].to_owned());
             self.switch(whole, mutated, vec![before, Piece::Inner(inner)]);
@@ -219,7 +271,7 @@ impl<'ast> Visit<'ast> for Finder<'_> {
 
     fn visit_expr_struct(&mut self, expr: &'ast syn::ExprStruct) {
         if let Some(rest) = &expr.rest {
-            let rest = self.source[rest.span().byte_range()].to_owned();
+            let rest = self.plain(&rest.span().byte_range());
             for field in &expr.fields {
                 let found = self.at("StructField", field.span().start());
                 let syn::Member::Named(name) = &field.member else { continue };

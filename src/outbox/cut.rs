@@ -117,48 +117,16 @@ fn placed_before(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{BillingMeter, Channel, Span};
-    use crate::outbox::{Break, Generation, NewRecord, ReadVerdict, Reader, Stands, draw, ensure, note_read};
-    use crate::store::{Store, StoreError};
-
-    fn at(day: u32, hour: u32) -> Timestamp {
-        Timestamp::parse(&format!("2026-11-{day:02}T{hour:02}:00:00Z")).unwrap()
-    }
+    use crate::model::Span;
+    use crate::outbox::testing::{at, by, in_store, new};
+    use crate::outbox::{Break, Generation, ReadVerdict, Reader, Stands, draw, ensure, note_read};
 
     fn in_outbox(formula: Formula, test: impl FnOnce(&Tx<'_>, &Generation, i64) + Send + 'static) {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join("usage.db")).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let done: Result<(), StoreError> = runtime.block_on(store.write(move |tx| {
+        in_store(move |tx| {
             let generation = draw(tx, 1, Break::Start, at(5, 0)).unwrap();
-            let id = ensure(tx, &new(formula, Span::new(at(5, 0), at(30, 0)))).unwrap();
+            let id = ensure(tx, &new(by(formula), Span::new(at(5, 0), at(30, 0)))).unwrap();
             test(tx, &generation, id);
-            Ok(())
-        }));
-        done.unwrap();
-    }
-
-    fn new(formula: Formula, period: Span) -> NewRecord {
-        let meter = BillingMeter {
-            id: "mtr_1".parse().unwrap(),
-            event_name: "e".to_owned(),
-            customer_key: "stripe_customer_id".to_owned(),
-            value_key: "value".to_owned(),
-            formula,
-        };
-        NewRecord {
-            customer: "cus_1".parse().unwrap(),
-            subscription: "sub_1".parse().unwrap(),
-            item: "si_1".parse().unwrap(),
-            item_created_s: 0,
-            channel: Channel::Meter(meter),
-            shared: false,
-            meter: "api_credits".parse().unwrap(),
-            period,
-            price: "price_1".parse().unwrap(),
-            unit_amount: None,
-            billable: true,
-        }
+        });
     }
 
     /// An event that was answered.
@@ -179,7 +147,7 @@ mod tests {
     /// Cuts at noon of the tenth; returns what stands on the old row, and what a read of the new one means.
     fn cut_and_read(tx: &Tx<'_>, generation: &Generation, formula: Formula, id: i64, found: i64) -> (i64, ReadVerdict) {
         cut_short(tx, id, at(10, 12), at(10, 18)).unwrap();
-        let next = ensure(tx, &new(formula, Span::new(at(10, 12), at(30, 12)))).unwrap();
+        let next = ensure(tx, &new(by(formula), Span::new(at(10, 12), at(30, 12)))).unwrap();
         let reader = Reader { generation, is_single_writer: false, now: at(10, 18) };
         let verdict = note_read(tx, next, &Stands { total: found, days: None }, &reader).unwrap();
         (record::by_id(tx, id).unwrap().standing.unwrap(), verdict)
