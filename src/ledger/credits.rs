@@ -368,7 +368,7 @@ mod tests {
 
     #[test]
     fn m5_a_record_before_the_clock_is_trusted_is_kept_and_placed_later() {
-        let days_ago = |days| T0 - days * 86_400;
+        let days_ago = |days: i64| T0 - days * 86_400;
         for (given, placed) in [
             (None, T0),
             (Some(T0 - 600), T0 - 600),

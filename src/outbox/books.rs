@@ -46,7 +46,8 @@ mod tests {
         in_store(|tx| {
             let earlier = ensure(tx, &new(Channel::UsageRecords, Span::new(at(1, 0), at(2, 0)))).unwrap();
             let id = ensure(tx, &new(Channel::UsageRecords, Span::new(at(2, 0), at(9, 0)))).unwrap();
-            let sql = "UPDATE usage_record SET state = 'closed', standing = 90, held_units = 3, overage = 70, adopted = 11,
+            let sql =
+                "UPDATE usage_record SET state = 'closed', standing = 90, held_units = 3, overage = 70, adopted = 11,
                               closed_segments = 5 WHERE id = ?1";
             tx.execute(sql, [id]).unwrap();
             let carry = "INSERT INTO carry (from_record, to_record, units, at_us) VALUES (?1, ?2, ?3, 0)";

@@ -127,6 +127,16 @@ mod tests {
         ] {
             assert_eq!(rings(left_h, waited_h, attempts), expected, "{left_h} h left, waited {waited_h} h");
         }
+        // At the limit itself it does not ring yet.
+        let limit = |left_us: i64, waited_us: i64, attempts| {
+            let mut record = record(Channel::UsageRecords);
+            let now = record.last_send(LIMITS).minus(left_us);
+            (record.target, record.standing, record.attempts) = (9, Some(4), attempts);
+            record.differs_since = Some(now.minus(waited_us));
+            record.is_near_deadline(LIMITS, now)
+        };
+        assert!(!limit(72 * HOUR, 27 * HOUR, 0) && !limit(71 * HOUR, 26 * HOUR, 0));
+        assert!(!limit(6 * HOUR, 1, 1) && limit(6 * HOUR - 1, 1, 1));
         let mut sent = record(Channel::UsageRecords);
         (sent.target, sent.standing, sent.attempts) = (9, Some(9), 3);
         assert!(!sent.is_near_deadline(LIMITS, sent.last_send(LIMITS)), "it stands");

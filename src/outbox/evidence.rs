@@ -94,3 +94,48 @@ pub fn note_closed_read(tx: &Tx<'_>, id: i64, total: i64, now: Timestamp) -> Res
     audit::append(tx, now, "usaged", "closed.differs", record.item.as_str(), &detail)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Channel, Span};
+    use crate::outbox::ensure;
+    use crate::outbox::testing::{at, in_store, new};
+
+    fn closed(tx: &Tx<'_>, from: u32, to: u32) -> i64 {
+        let id = ensure(tx, &new(Channel::UsageRecords, Span::new(at(from, 0), at(to, 0)))).unwrap();
+        tx.execute("UPDATE usage_record SET state = 'closed', standing = 5 WHERE id = ?1", [id]).unwrap();
+        id
+    }
+
+    #[test]
+    fn s5_the_last_two_periods_of_an_item_are_compared_for_70_days() {
+        in_store(|tx| {
+            let [_, second, third] = [(1, 5), (5, 9), (9, 12)].map(|(from, to)| closed(tx, from, to));
+            let found = |now| closed_lately(tx, now).unwrap().iter().map(|row| row.id).collect::<Vec<_>>();
+            assert_eq!(found(at(20, 0)), [second, third]);
+            let last = at(12, 0).plus(70 * MICROS_PER_DAY);
+            assert_eq!(found(last), [third]);
+            assert_eq!(found(last.plus(1_000_000)), [0; 0]);
+        });
+    }
+
+    #[test]
+    fn s5_another_total_of_a_closed_period_is_noted_once_and_forgotten_with_its_cause() {
+        in_store(|tx| {
+            let id = closed(tx, 1, 5);
+            let differs = || record::by_id(tx, id).unwrap().drift.is_some();
+            let noted = || {
+                let sql = "SELECT count(*) FROM audit WHERE action = 'closed.differs'";
+                tx.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap()
+            };
+            for (total, is_drift, times) in [(5, false, 0), (7, true, 1), (7, true, 1), (4, true, 2), (5, false, 3)] {
+                note_closed_read(tx, id, total, at(9, 0)).unwrap();
+                assert_eq!((differs(), noted()), (is_drift, times), "{total}");
+            }
+            tx.execute("UPDATE usage_record SET state = 'ending' WHERE id = ?1", [id]).unwrap();
+            note_closed_read(tx, id, 7, at(9, 0)).unwrap();
+            assert!(!differs(), "what is not closed has reads of its own");
+        });
+    }
+}

@@ -293,4 +293,34 @@ mod tests {
         let by_usage = by_usage(&UsageRecord { held: before, ..below_the_allowance(1_000) }, 2);
         assert_eq!((by_usage.forgotten, by_usage.units), (0, 0));
     }
+
+    #[test]
+    fn s5_units_that_were_usage_stay_so_until_they_are_given_back() {
+        let row = UsageRecord { adopted: 4, adopted_by_usage: 3, forgotten: 5, ..below_the_allowance(1_000) };
+        let by_usage = |adopted| {
+            let by_usage = by_usage(&row, adopted);
+            (by_usage.forgotten, by_usage.units)
+        };
+        assert_eq!(by_usage(4), (5, 3), "nothing more was taken over");
+        assert_eq!(by_usage(0), (0, 0), "they are overwritten");
+    }
+
+    #[test]
+    fn every_reason_has_a_word_and_a_sentence_of_its_own() {
+        let what = "the price of si_1 changed".to_owned();
+        for (held, code, says) in [
+            (Held::SomethingStands { total: 7 }, "something_stands", "7 units stood there"),
+            (Held::HigherThanCaused { total: 9, caused: 4 }, "higher_than_caused", "9 units stand there"),
+            (Held::ProbeUnclear { total: 9, sent: 4, adopted: 3 }, "probe_unclear", "after 4 were set beside 3"),
+            (Held::Segment { what: what.clone() }, "segment_changed", "the price of si_1 changed"),
+            (Held::Ended { what: what.clone() }, "subscription_ended", "the price of si_1 changed"),
+            (Held::Lost, "ledger_damaged", "usage.db was damaged"),
+            (Held::Missing { what }, "item_missing", "the price of si_1 changed"),
+        ] {
+            assert_eq!(held.code(), code);
+            assert!(held.because().contains(says), "{}", held.because());
+            assert_eq!(is_of_a_change(code), matches!(held, Held::Segment { .. } | Held::Missing { .. }));
+            assert_eq!(may_be_carried(code), matches!(held, Held::HigherThanCaused { .. }));
+        }
+    }
 }
