@@ -294,7 +294,8 @@ mod tests {
 
     /// A row that was read in this generation, and not in this activation.
     fn claimed(tx: &Tx<'_>, id: i64, sets: &str) -> String {
-        let generation = draw(tx, 1, Break::Start, at(1, 0)).unwrap();
+        let drawn: i64 = tx.query_row("SELECT count(*) FROM generation", [], |row| row.get(0)).unwrap();
+        let generation = draw(tx, drawn.unsigned_abs(), Break::Start, at(1, 0)).unwrap();
         let sql = format!("UPDATE usage_record SET {sets}, read_generation = ?2 WHERE id = ?1");
         tx.execute(&sql, (id, generation.id)).unwrap();
         match claim(tx, id, &generation, false, moment(at(2, 0))).unwrap() {
@@ -340,5 +341,45 @@ mod tests {
                 assert_eq!(found, expected, "{revision}");
             });
         }
+    }
+
+    #[test]
+    fn s5_an_unanswered_attempt_is_given_up_when_what_should_stand_falls_below_it() {
+        for (formula, share, expected) in [
+            (Formula::Last, 10, "Send 10"),
+            (Formula::Last, 9, "ReadFirst"),
+            (Formula::SumOfDays, 10, "Send 10"),
+            (Formula::SumOfDays, 9, "ReadFirst"),
+            // What adds up is answered first.
+            (Formula::Sum, 9, "Send 10"),
+        ] {
+            in_store(move |tx| {
+                let id = ensure(tx, &new(by(formula), Span::new(at(1, 0), at(30, 0)))).unwrap();
+                let day =
+                    |share| day_share::save_days(tx, id, &[(at(1, 0).secs(), share)].into(), 0, at(2, 0)).unwrap();
+                day(10);
+                assert_eq!(claimed(tx, id, "target = 10, standing = 0"), "Send 10");
+                day(share);
+                assert_eq!(claimed(tx, id, &format!("target = {share}")), expected, "{formula:?} {share}");
+            });
+        }
+    }
+
+    #[test]
+    fn s2_every_send_is_in_the_audit_with_its_key_and_how_often_it_left() {
+        in_store(|tx| {
+            let (generation, first) = first(tx, Channel::UsageRecords);
+            assert_eq!((first.revision, first.sends), (1, 1));
+            assert!(first.key().starts_with("si_1:") && first.key().contains(":1:"), "{}", first.key());
+            claim(tx, first.usage_record_id, &generation, false, moment(at(2, 1))).unwrap();
+            let mut rows = tx.prepare("SELECT detail FROM audit WHERE action = 'push.sent' ORDER BY id").unwrap();
+            let said: Vec<_> = rows
+                .query_map([], |row| row.get::<_, String>(0))
+                .unwrap()
+                .map(|detail| serde_json::from_str::<serde_json::Value>(&detail.unwrap()).unwrap())
+                .map(|detail| (detail["key"].as_str().unwrap().to_owned(), detail["sends"].as_i64().unwrap()))
+                .collect();
+            assert_eq!(said, [(first.key(), 1), (first.key(), 2)]);
+        });
     }
 }

@@ -118,7 +118,7 @@ fn placed_before(
 mod tests {
     use super::*;
     use crate::model::Span;
-    use crate::outbox::testing::{at, by, in_store, new};
+    use crate::outbox::testing::{at, attempted, by, in_store, new};
     use crate::outbox::{Break, Generation, ReadVerdict, Reader, Stands, draw, ensure, note_read};
 
     fn in_outbox(formula: Formula, test: impl FnOnce(&Tx<'_>, &Generation, i64) + Send + 'static) {
@@ -131,13 +131,7 @@ mod tests {
 
     /// An event that was answered.
     fn sent(tx: &Tx<'_>, id: i64, revision: i64, quantity: i64, at: Timestamp, day: Option<Timestamp>) {
-        tx.execute(
-            "INSERT INTO delivery (usage_record_id, revision, generation_id, idempotency_key, quantity, timestamp_s,
-                                   state, first_sent_us, settled_us, day_s)
-             SELECT ?1, ?2, id, ?3, ?4, ?5, 'accepted', ?6, ?6, ?7 FROM generation",
-            (id, revision, format!("key-{revision}"), quantity, at.secs(), at.micros(), day.map(Timestamp::secs)),
-        )
-        .unwrap();
+        attempted(tx, id, revision, quantity, "accepted", at, day);
     }
 
     fn noted(tx: &Tx<'_>, id: i64, standing: i64) {
@@ -211,5 +205,19 @@ mod tests {
             end_unbilled(tx, id).unwrap();
             assert!(!record::by_id(tx, id).unwrap().billable);
         });
+    }
+
+    #[test]
+    fn s7_before_anything_was_sent_what_was_taken_over_stands_in_the_old_period() {
+        for (is_sent, stands) in [(true, 7), (false, 50)] {
+            in_outbox(Formula::Last, move |tx, _, id| {
+                if is_sent {
+                    sent(tx, id, 1, 50, at(10, 13), None);
+                }
+                tx.execute("UPDATE usage_record SET adopted = 7, standing = 50 WHERE id = ?1", [id]).unwrap();
+                cut_short(tx, id, at(10, 12), at(10, 18)).unwrap();
+                assert_eq!(record::by_id(tx, id).unwrap().standing, Some(stands));
+            });
+        }
     }
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::delivery::{self, DeliveryState};
 use super::hold::{self, Held};
-use super::{Generation, OutboxError, UsageRecord, carry, cut, day_share, record, settle};
+use super::{Generation, OutboxError, UsageRecord, carry, cut, day_share, evidence, record, settle};
 use crate::model::{Channel, Formula, MICROS_PER_HOUR, Timestamp};
 use crate::store::{Tx, audit};
 
@@ -318,12 +318,7 @@ const SEEN: &str = "its answer was lost; a read shows it stands";
 
 /// Less than was noted: news, unless a summary may not show yet what was answered.
 fn lower(tx: &Tx<'_>, record: &UsageRecord, noted: i64, now: Timestamp) -> Result<ReadVerdict, OutboxError> {
-    Ok(if lags(tx, record, now)? { ReadVerdict::Lags } else { ReadVerdict::Lower { noted } })
-}
-
-fn lags(connection: &Connection, record: &UsageRecord, now: Timestamp) -> Result<bool, OutboxError> {
-    let accepted = delivery::accepted_at(connection, record.id)?;
-    Ok(record.channel.meter().is_some() && accepted.is_some_and(|at| now.since(at) < STRAGGLES_US))
+    Ok(if evidence::lags(tx, record, now)? { ReadVerdict::Lags } else { ReadVerdict::Lower { noted } })
 }
 
 /// Increments, which add up.

@@ -34,6 +34,25 @@ pub(super) fn by(formula: Formula) -> Channel {
     })
 }
 
+/// An attempt as it came out, at a time.
+pub(super) fn attempted(
+    tx: &Tx<'_>,
+    id: i64,
+    revision: i64,
+    quantity: i64,
+    state: &str,
+    at: Timestamp,
+    day: Option<Timestamp>,
+) {
+    tx.execute(
+        "INSERT INTO delivery (usage_record_id, revision, generation_id, idempotency_key, quantity, timestamp_s,
+                               state, first_sent_us, settled_us, day_s)
+         SELECT ?1, ?2, max(id), ?3, ?4, ?5, ?6, ?7, ?7, ?8 FROM generation",
+        (id, revision, format!("key-{revision}"), quantity, at.secs(), state, at.micros(), day.map(Timestamp::secs)),
+    )
+    .unwrap();
+}
+
 /// A row to be made.
 pub(super) fn new(channel: Channel, period: Span) -> NewRecord {
     NewRecord {
