@@ -95,14 +95,13 @@ fn put_in(
     Ok(())
 }
 
+/// In the build directory that is named for it, or in one of its own.
 fn cargo(scratch: &Path, arguments: &[&str]) -> anyhow::Result<(bool, Vec<Value>)> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| scratch.join("target"), PathBuf::from);
     let output = Command::new("cargo")
         .args(arguments)
         .args(["--locked", "--message-format=json"])
-        .env("CARGO_TARGET_DIR", scratch.join("target"))
-        // Tests run two thousand times, and are built once.
-        .env("CARGO_PROFILE_DEV_OPT_LEVEL", "1")
-        .env("CARGO_PROFILE_DEV_DEBUG", "0")
+        .env("CARGO_TARGET_DIR", target)
         .current_dir(scratch)
         .stderr(Stdio::inherit())
         .output()?;

@@ -411,3 +411,89 @@ fn probe(tx: &Tx<'_>, record: &UsageRecord, total: i64, since: i64) -> Result<Op
     )?;
     Ok(Some(ReadVerdict::Probed))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Span;
+    use crate::outbox::testing::{at, attempted, by, in_store, new};
+    use crate::outbox::{Break, draw, ensure};
+
+    /// Quantity, how it came out, and at which hour of the second.
+    type Attempt = (i64, &'static str, u32);
+
+    /// What a read at five o'clock means for a row with these attempts.
+    fn read(channel: &Channel, noted: Option<i64>, attempts: &'static [Attempt], total: i64) -> ReadVerdict {
+        let channel = channel.clone();
+        let (sender, verdict) = std::sync::mpsc::channel();
+        in_store(move |tx| {
+            let generation = draw(tx, 1, Break::Start, at(1, 0)).unwrap();
+            let id = ensure(tx, &new(channel, Span::new(at(1, 0), at(30, 0)))).unwrap();
+            tx.execute("UPDATE usage_record SET standing = ?2 WHERE id = ?1", (id, noted)).unwrap();
+            for (revision, (quantity, state, hour)) in (1..).zip(attempts) {
+                attempted(tx, id, revision, *quantity, state, at(2, *hour), None);
+            }
+            let reader = Reader { generation: &generation, is_single_writer: false, now: at(2, 5) };
+            let verdict = note_read(tx, id, &Stands { total, days: None }, &reader).unwrap();
+            let pending = delivery::in_flight(tx, id).unwrap();
+            assert!(pending.is_none() || verdict != ReadVerdict::AsNoted, "what was seen to stand is settled");
+            sender.send(verdict).unwrap();
+        });
+        verdict.recv().unwrap()
+    }
+
+    fn higher(total: i64, caused: i64) -> ReadVerdict {
+        ReadVerdict::Held(Held::HigherThanCaused { total, caused })
+    }
+
+    #[test]
+    fn s4_what_stood_before_anything_was_noted_is_ours_only_as_far_as_it_was_caused() {
+        use ReadVerdict::{AsNoted, OursLate};
+        let foreign = |total| ReadVerdict::Held(Held::SomethingStands { total });
+        let lost: &[Attempt] = &[(5, "abandoned", 2), (2, "unknown", 3), (9, "refused", 4)];
+        for (channel, most) in [
+            (Channel::UsageRecords, 5),
+            (Channel::CurrentUsage, 5),
+            (by(Formula::Last), 5),
+            (by(Formula::Sum), 7),
+            (by(Formula::SumOfDays), 7),
+        ] {
+            assert_eq!(read(&channel, None, &[], 0), AsNoted);
+            assert_eq!(read(&channel, None, &[], 1), foreign(1));
+            assert_eq!(read(&channel, None, lost, most), OursLate, "{channel:?}");
+            assert_eq!(read(&channel, None, lost, most + 1), foreign(most + 1), "{channel:?}");
+        }
+    }
+
+    #[test]
+    fn s5_a_total_is_compared_with_what_was_noted_and_what_may_have_arrived() {
+        use ReadVerdict::{AsNoted, Lags, Lower, OursLate};
+        let lost: &[Attempt] = &[(9, "accepted", 3), (12, "unknown", 4)];
+        for channel in [Channel::UsageRecords, by(Formula::Last)] {
+            assert_eq!(read(&channel, Some(9), &[(9, "accepted", 3)], 9), AsNoted);
+            assert_eq!(read(&channel, Some(9), lost, 12), AsNoted);
+            assert_eq!(read(&channel, Some(9), lost, 11), OursLate);
+            assert_eq!(read(&channel, Some(9), lost, 13), higher(13, 12));
+        }
+        assert_eq!(read(&Channel::UsageRecords, Some(9), lost, 8), Lower { noted: 9 });
+        assert_eq!(read(&by(Formula::Last), Some(9), &[(9, "accepted", 4)], 8), Lags);
+        assert_eq!(read(&by(Formula::Last), Some(9), &[(9, "accepted", 3)], 8), Lower { noted: 9 });
+    }
+
+    #[test]
+    fn s8_increments_are_compared_by_what_they_add() {
+        use ReadVerdict::{AsNoted, Lags, Lower, OursLate};
+        let sum = by(Formula::Sum);
+        let lost: &[Attempt] = &[(3, "unknown", 4)];
+        for (total, verdict) in [(12, AsNoted), (11, OursLate), (13, higher(13, 12)), (8, Lower { noted: 9 })] {
+            assert_eq!(read(&sum, Some(9), lost, total), verdict);
+        }
+        // A fall that a summary may not show for two hours.
+        for (hour, total, verdict) in
+            [(4, 9, AsNoted), (4, 11, Lags), (4, 12, higher(12, 9)), (3, 11, higher(11, 9)), (4, 8, Lags)]
+        {
+            let fall: &[Attempt] = if hour == 4 { &[(-2, "accepted", 4)] } else { &[(-2, "accepted", 3)] };
+            assert_eq!(read(&sum, Some(9), fall, total), verdict, "{hour} {total}");
+        }
+    }
+}
