@@ -137,6 +137,7 @@ mod tests {
         };
         assert!(!limit(72 * HOUR, 27 * HOUR, 0) && !limit(71 * HOUR, 26 * HOUR, 0));
         assert!(!limit(6 * HOUR, 1, 1) && limit(6 * HOUR - 1, 1, 1));
+        assert!(!limit(5 * HOUR, 2 * HOUR, 0) && limit(5 * HOUR, 2 * HOUR + 1, 0));
         let mut sent = record(Channel::UsageRecords);
         (sent.target, sent.standing, sent.attempts) = (9, Some(9), 3);
         assert!(!sent.is_near_deadline(LIMITS, sent.last_send(LIMITS)), "it stands");

@@ -535,7 +535,7 @@ mod tests {
             (Some(1), 1, false, false),
             (Some(1), 1, true, true),
         ] {
-            let row = UsageRecord { standing, target, begins_anew, ..row.clone() };
+            let row = UsageRecord { begins_anew, target, standing, ..row.clone() };
             assert_eq!(row.differs(), differs, "{standing:?} {target} {begins_anew}");
         }
     }

@@ -496,4 +496,46 @@ mod tests {
             assert_eq!(read(&sum, Some(9), fall, total), verdict, "{hour} {total}");
         }
     }
+
+    #[test]
+    fn s9_a_late_total_of_the_period_before_is_our_own_where_it_counts_in_this_one() {
+        for (channel, state, sends, total, is_ours) in [
+            (Channel::CurrentUsage, "unknown", 1, 8, true),
+            (Channel::CurrentUsage, "unknown", 1, 9, false),
+            (Channel::CurrentUsage, "abandoned", 1, 8, true),
+            (Channel::CurrentUsage, "accepted", 2, 8, true),
+            (Channel::CurrentUsage, "accepted", 1, 8, false),
+            (Channel::CurrentUsage, "refused", 1, 8, false),
+            (Channel::UsageRecords, "unknown", 1, 8, false),
+        ] {
+            in_store(move |tx| {
+                let generation = draw(tx, 1, Break::Start, at(1, 0)).unwrap();
+                let before = ensure(tx, &new(channel.clone(), Span::new(at(1, 0), at(2, 0)))).unwrap();
+                attempted(tx, before, 1, 8, state, at(2, 0).minus(1), None);
+                tx.execute("UPDATE delivery SET sends = ?1", [sends]).unwrap();
+                let id = ensure(tx, &new(channel, Span::new(at(2, 0), at(30, 0)))).unwrap();
+                let reader = Reader { generation: &generation, is_single_writer: false, now: at(2, 1) };
+                let verdict = note_read(tx, id, &Stands { total, days: None }, &reader).unwrap();
+                let foreign = ReadVerdict::Held(Held::SomethingStands { total });
+                assert_eq!(verdict, if is_ours { ReadVerdict::OursLate } else { foreign }, "{state} {sends} {total}");
+            });
+        }
+    }
+
+    #[test]
+    fn s5_what_was_read_at_first_and_is_gone_on_top_of_is_adopted() {
+        for (channel, total, elsewhere) in
+            [(Channel::UsageRecords, 7, 7), (Channel::CurrentUsage, 7, 0), (Channel::UsageRecords, 0, 0)]
+        {
+            in_store(move |tx| {
+                let generation = draw(tx, 1, Break::Start, at(1, 0)).unwrap();
+                let id = ensure(tx, &new(channel, Span::new(at(1, 0), at(30, 0)))).unwrap();
+                note_first_read(tx, id, &Stands { total, days: None }, &generation, at(2, 0)).unwrap();
+                let row = record::by_id(tx, id).unwrap();
+                assert_eq!((row.adopted, row.adopted_elsewhere, row.target), (total, elsewhere, total));
+                assert_eq!(row.probing_from.is_some(), elsewhere > 0);
+                assert_eq!((row.standing, row.read_generation), (Some(total), Some(generation.id)));
+            });
+        }
+    }
 }
