@@ -69,12 +69,7 @@ fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     std::fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn put_in(
-    project: &Path,
-    scratch: &Path,
-    mutants: &[Mutant],
-    left_out: &mut BTreeSet<usize>,
-) -> anyhow::Result<()> {
+fn put_in(project: &Path, scratch: &Path, mutants: &[Mutant], left_out: &mut BTreeSet<usize>) -> anyhow::Result<()> {
     let mut by_file: BTreeMap<&str, BTreeMap<usize, &Mutant>> = BTreeMap::new();
     for (id, mutant) in mutants.iter().enumerate() {
         let of_file = by_file.entry(&mutant.file).or_default();
@@ -136,7 +131,8 @@ fn mutants_of(scratch: &Path, error: &Value) -> anyhow::Result<BTreeSet<usize>> 
         if error["code"]["code"] == "E0004" {
             // An arm that is not there any more leaves a hole that shows at the head of the match.
             let is_arm = |range: &Range<usize>| text[range.clone()].ends_with("&& ");
-            let is_near = |range: &Range<usize>| (1..=ARMS_NEAR).contains(&line(range.start).saturating_sub(line(from)));
+            let is_near =
+                |range: &Range<usize>| (1..=ARMS_NEAR).contains(&line(range.start).saturating_sub(line(from)));
             near.extend(all.iter().filter(|(_, range)| is_arm(range) && is_near(range)).map(|(id, _)| *id));
         } else if let Some((_, last)) = all.iter().rfind(|(_, range)| range.start <= to) {
             near.extend(all.iter().filter(|(_, range)| line(range.start) == line(last.start)).map(|(id, _)| *id));

@@ -49,8 +49,15 @@ pub fn reach(project: &Path, program: &Path, name: &str, note: &Path, within: Du
 }
 
 /// Runs tests of one program with a mutant on, until the first of them fails.
-pub fn judge(project: &Path, program: &Path, names: &[&str], mutant: usize, within: Duration) -> anyhow::Result<Verdict> {
-    let mut child = command(project, program, names).env("MUTANT", mutant.to_string()).stdout(Stdio::piped()).spawn()?;
+pub fn judge(
+    project: &Path,
+    program: &Path,
+    names: &[&str],
+    mutant: usize,
+    within: Duration,
+) -> anyhow::Result<Verdict> {
+    let mut child =
+        command(project, program, names).env("MUTANT", mutant.to_string()).stdout(Stdio::piped()).spawn()?;
     let verdict = watch(&mut child, within);
     child.kill().ok();
     child.wait()?;
@@ -61,12 +68,17 @@ fn watch(child: &mut Child, within: Duration) -> anyhow::Result<Verdict> {
     let deadline = Instant::now() + within;
     let (sender, lines) = mpsc::channel();
     if let Some(out) = child.stdout.take() {
-        std::thread::spawn(move || BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        std::thread::spawn(move || {
+            BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
     }
     loop {
         match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(line) => {
-                let failed = line.strip_prefix("test ").and_then(|line| line.split_once(" ... ")).filter(|(_, how)| how.ends_with("FAILED"));
+                let failed = line
+                    .strip_prefix("test ")
+                    .and_then(|line| line.split_once(" ... "))
+                    .filter(|(_, how)| how.ends_with("FAILED"));
                 if let Some((test, _)) = failed {
                     return Ok(Verdict::Failed { test: test.to_owned() });
                 }

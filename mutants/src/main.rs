@@ -20,7 +20,9 @@ use list::Mutant;
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let mut next = |what: &str| arguments.next().with_context(|| format!("usage: usaged-mutants LIST SCRATCH EXPLAINED JUDGE...: no {what}"));
+    let mut next = |what: &str| {
+        arguments.next().with_context(|| format!("usage: usaged-mutants LIST SCRATCH EXPLAINED JUDGE...: no {what}"))
+    };
     let (listed, scratch, explained) = (next("LIST")?, next("SCRATCH")?, next("EXPLAINED")?);
     let judges: Vec<String> = arguments.collect();
     let project = std::env::current_dir()?;
@@ -153,7 +155,8 @@ fn judge_one(
     while rest.peek().is_some() {
         let mut chunk: Vec<&Test> = Vec::new();
         while let Some(test) = rest.next_if(|test| {
-            chunk.is_empty() || chunk[0].program == test.program && chunk.iter().map(|one| one.takes).sum::<Duration>() < at_once
+            chunk.is_empty()
+                || chunk[0].program == test.program && chunk.iter().map(|one| one.takes).sum::<Duration>() < at_once
         }) {
             chunk.push(test);
         }

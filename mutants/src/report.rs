@@ -16,7 +16,8 @@ pub fn report(
     let count = |how: &str| verdicts.values().filter(|verdict| verdict.starts_with(how)).count();
     let lives = |verdict: &str| verdict == "survived" || verdict == "unmet";
     let survivors: Vec<&Mutant> = verdicts.iter().filter(|(_, how)| lives(how)).map(|(id, _)| &mutants[*id]).collect();
-    let (known, open): (Vec<&Mutant>, Vec<&Mutant>) = survivors.iter().partition(|mutant| explained.contains(&key(mutant)));
+    let (known, open): (Vec<&Mutant>, Vec<&Mutant>) =
+        survivors.iter().partition(|mutant| explained.contains(&key(mutant)));
     for mutant in &open {
         println!("SURVIVED {}", mutant.name);
     }

@@ -114,7 +114,11 @@ impl Finder<'_> {
     fn at(&self, genre: &str, at: LineColumn) -> Vec<(usize, String)> {
         let at = Position { line: at.line, column: at.column + 1 };
         let is_here = |mutant: &Mutant| mutant.genre == genre && mutant.span.start == at;
-        self.mutants.iter().filter(|(_, mutant)| is_here(mutant)).map(|(id, one)| (*id, one.replacement.clone())).collect()
+        self.mutants
+            .iter()
+            .filter(|(_, mutant)| is_here(mutant))
+            .map(|(id, one)| (*id, one.replacement.clone()))
+            .collect()
     }
 
     /// The source of a stretch without any mutant.
@@ -221,9 +225,7 @@ impl<'ast> Visit<'ast> for Finder<'_> {
         let found = self.at("BinaryOperator", expr.op.span().start());
         if !found.is_empty() && !has_let(&expr.left) && !has_let(&expr.right) {
             let (left, right) = (expr.left.span().byte_range(), expr.right.span().byte_range());
-            let text = |operator: &str| {
-                format!("{} {operator} {}", self.plain(&left), self.plain(&right))
-            };
+            let text = |operator: &str| format!("{} {operator} {}", self.plain(&left), self.plain(&right));
             let mutated = found.into_iter().map(|(id, operator)| (id, text(&operator))).collect();
             let between = Piece::Text(self.source[left.end..right.start].to_owned());
             let original = vec![Piece::Inner(left), between, Piece::Inner(right)];
@@ -247,8 +249,7 @@ impl<'ast> Visit<'ast> for Finder<'_> {
     fn visit_arm(&mut self, arm: &'ast syn::Arm) {
         let gone = self.at("MatchArm", arm.span().start());
         self.placed.extend(gone.iter().map(|(id, _)| *id));
-        let stays: String =
-            gone.iter().map(|(id, _)| marked(*id, &format!("!crate::mutant::is({id}) && "))).collect();
+        let stays: String = gone.iter().map(|(id, _)| marked(*id, &format!("!crate::mutant::is({id}) && "))).collect();
         match &arm.guard {
             None if stays.is_empty() => {}
             None => self.insert(arm.pat.span().byte_range().end, format!(" if {stays}true")),
@@ -282,7 +283,8 @@ impl<'ast> Visit<'ast> for Finder<'_> {
                 let mut before = "(".to_owned();
                 for (id, _) in found {
                     self.placed.push(id);
-                    before += &format!("if crate::mutant::is({id}) {{ {} }} else ", marked(id, &format!("({rest}).{name}")));
+                    before +=
+                        &format!("if crate::mutant::is({id}) {{ {} }} else ", marked(id, &format!("({rest}).{name}")));
                 }
                 self.insert(range.start, format!("{before}{{ "));
                 self.insert(range.end, " })".to_owned());
