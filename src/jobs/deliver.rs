@@ -349,3 +349,40 @@ pub(super) async fn hold_missing(context: &Context, id: i64, what: String) -> Re
     context.store.write(move |tx| outbox::hold(tx, id, &Held::Missing { what }, now)).await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn why(kind: RefusalKind) -> Refusal {
+        Refusal { kind, status: None, error_type: None, code: None, param: None, message: String::new() }
+    }
+
+    fn fate(value: Outcome, quantity: i64) -> Fate {
+        judge(&Answer { value, date: None, request_id: None, status: None }, quantity).0
+    }
+
+    #[test]
+    fn s2_each_answer_says_what_became_of_the_attempt() {
+        for (kind, quantity, expected) in [
+            (RefusalKind::IdempotencyMismatch, 5, Fate::KeySpent),
+            (RefusalKind::Duplicate, 5, Fate::Known),
+            (RefusalKind::KeyRefused, 5, Fate::NotDone),
+            (RefusalKind::NotPermitted, 5, Fate::NotDone),
+            (RefusalKind::NoMeter, 5, Fate::NotDone),
+            (RefusalKind::Other, -1, Fate::FallRefused),
+            (RefusalKind::Other, 0, Fate::NeverDone),
+            (RefusalKind::Missing, -1, Fate::NeverDone),
+        ] {
+            assert_eq!(fate(Outcome::Refused(why(kind)), quantity), expected, "{kind:?} {quantity}");
+        }
+        let away = |kind| fate(Outcome::Unavailable { retry_after: None, why: why(kind) }, 5);
+        assert_eq!(away(RefusalKind::RateLimited), Fate::NotDone);
+        assert_eq!(away(RefusalKind::InFlight), Fate::Unknown, "our own earlier send is still worked on");
+        let lost = |needs_new_key| {
+            fate(Outcome::Unknown { needs_new_key, retry_after: None, why: why(RefusalKind::Network) }, 5)
+        };
+        assert_eq!((lost(true), lost(false)), (Fate::KeySpent, Fate::Unknown));
+        assert_eq!(fate(Outcome::Accepted, 5), Fate::Accepted);
+    }
+}

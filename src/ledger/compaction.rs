@@ -166,6 +166,17 @@ mod tests {
     }
 
     #[test]
+    fn m7_a_minute_between_two_boundaries_is_as_small_as_it_gets() {
+        in_ledger(|tx| {
+            let id = hours(tx);
+            boundaries::note(tx, at(T0 + 60), "period").unwrap();
+            boundaries::note(tx, at(T0 + 120), "period").unwrap();
+            buckets::add(tx, id, span(0, 180), Micros::new(180)).unwrap();
+            assert_eq!(compact(tx, id, span(60, 120), 9).unwrap(), 0, "there is nothing left to do");
+        });
+    }
+
+    #[test]
     fn m7_usage_that_comes_late_joins_its_hour() {
         in_ledger(|tx| {
             let id = hours(tx);

@@ -354,7 +354,13 @@ mod tests {
     fn quantities_that_are_no_usage_are_refused() {
         in_ledger(|tx| {
             ready(tx);
-            for (quantity, expected) in [(0, "bad_quantity"), (-5, "bad_quantity"), (i64::MAX, "over_max_per_record")] {
+            let a_thousand_million = 1_000_000_000 * 1_000_000;
+            for (quantity, expected) in [
+                (0, "bad_quantity"),
+                (-5, "bad_quantity"),
+                (a_thousand_million + 1, "over_max_per_record"),
+                (a_thousand_million, "accepted"),
+            ] {
                 assert_eq!(code(&hand_in(tx, &credit("x", quantity), 0, &NO_LIMITS)), expected);
             }
         });
@@ -362,7 +368,14 @@ mod tests {
 
     #[test]
     fn m5_a_record_before_the_clock_is_trusted_is_kept_and_placed_later() {
-        for (given, placed) in [(None, T0), (Some(T0 - 600), T0 - 600), (Some(30), T0), (Some(T0 + 9_999), T0)] {
+        let days_ago = |days: i64| T0 - days * 86_400;
+        for (given, placed) in [
+            (None, T0),
+            (Some(T0 - 600), T0 - 600),
+            (Some(days_ago(35)), days_ago(35)),
+            (Some(days_ago(36)), T0),
+            (Some(T0 + 9_999), T0),
+        ] {
             in_ledger(move |tx| {
                 let id = ready(tx);
                 let record = NewCredit { at: given.map(at), ..credit("order-1", 5) };

@@ -33,3 +33,32 @@ fn imbalance(connection: &Connection, closed: &UsageRecord) -> Result<Option<Imb
     let owed = closed.overage + carried_in + closed.adopted - closed.closed_segments + credit_due;
     Ok((accounted != owed).then_some(Imbalance { record: closed.id, accounted, owed }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Channel, Span};
+    use crate::outbox::ensure;
+    use crate::outbox::testing::{at, in_store, new};
+
+    #[test]
+    fn r7_books_that_do_not_balance_are_found() {
+        in_store(|tx| {
+            let earlier = ensure(tx, &new(Channel::UsageRecords, Span::new(at(1, 0), at(2, 0)))).unwrap();
+            let id = ensure(tx, &new(Channel::UsageRecords, Span::new(at(2, 0), at(9, 0)))).unwrap();
+            let sql =
+                "UPDATE usage_record SET state = 'closed', standing = 90, held_units = 3, overage = 70, adopted = 11,
+                              closed_segments = 5 WHERE id = ?1";
+            tx.execute(sql, [id]).unwrap();
+            let carry = "INSERT INTO carry (from_record, to_record, units, at_us) VALUES (?1, ?2, ?3, 0)";
+            tx.execute(carry, (id, None::<i64>, 20)).unwrap();
+            tx.execute(carry, (earlier, id, 7)).unwrap();
+            tx.execute("INSERT INTO credit_due (record, units, at_us, because) VALUES (?1, 2, 0, '')", [id]).unwrap();
+            let found = Imbalance { record: id, accounted: 90 + 20 + 3, owed: 70 + 7 + 11 - 5 + 2 };
+            assert_eq!(imbalances(tx, at(9, 0)).unwrap(), [found]);
+            assert_eq!(imbalances(tx, at(9, 1)).unwrap(), []);
+            tx.execute("UPDATE usage_record SET held_units = held_units - 28 WHERE id = ?1", [id]).unwrap();
+            assert_eq!(imbalances(tx, at(1, 0)).unwrap(), []);
+        });
+    }
+}

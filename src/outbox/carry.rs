@@ -235,3 +235,133 @@ fn set_held(tx: &Tx<'_>, from_record: i64, because: &str) -> Result<(), OutboxEr
 fn sum(connection: &Connection, sql: &str, record: i64) -> Result<i64, OutboxError> {
     Ok(connection.prepare_cached(sql)?.query_row([record], |row| row.get(0))?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Channel, Span};
+    use crate::outbox::testing::{at, in_store, new};
+    use crate::outbox::{Break, NewRecord, draw, ensure};
+
+    /// A row from one day to another; each on an item of its own.
+    fn a_row(tx: &Tx<'_>, item: &str, from: u32, to: u32) -> NewRecord {
+        let period = Span::new(at(from, 0), at(to, 0));
+        let row = NewRecord { item: item.parse().unwrap(), ..new(Channel::UsageRecords, period) };
+        ensure(tx, &row).unwrap();
+        row
+    }
+
+    fn made(tx: &Tx<'_>, row: &NewRecord) -> i64 {
+        ensure(tx, row).unwrap()
+    }
+
+    /// A closed row of ten units that stand, where so many are owed; settled.
+    fn settled(tx: &Tx<'_>, owed: i64) -> UsageRecord {
+        let id = made(tx, &a_row(tx, "si_1", 1, 5));
+        let sql = "UPDATE usage_record SET state = 'closed', standing = 10, overage = ?2 WHERE id = ?1";
+        tx.execute(sql, (id, owed)).unwrap();
+        settle_closed(tx, &record::by_id(tx, id).unwrap(), at(6, 0)).unwrap();
+        record::by_id(tx, id).unwrap()
+    }
+
+    fn set(tx: &Tx<'_>, what: &str, id: i64) {
+        tx.execute(&format!("UPDATE usage_record SET {what} WHERE id = ?1"), [id]).unwrap();
+    }
+
+    fn taken_by(tx: &Tx<'_>) -> Vec<(Option<i64>, i64)> {
+        let mut rows = tx.prepare("SELECT to_record, units FROM carry ORDER BY id").unwrap();
+        rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn r6_where_the_books_balance_nothing_is_done() {
+        in_store(|tx| {
+            let closed = settled(tx, 10);
+            set(tx, "drift = '9 stands now'", closed.id);
+            settle_closed(tx, &closed, at(7, 0)).unwrap();
+            let said: i64 = tx.query_row("SELECT count(*) FROM audit", [], |row| row.get(0)).unwrap();
+            assert_eq!((taken_by(tx), said), (vec![], 0));
+            assert!(record::by_id(tx, closed.id).unwrap().drift.is_some());
+        });
+    }
+
+    #[test]
+    fn r6_a_carry_falls_while_the_period_that_took_it_is_open_and_then_is_a_credit_due() {
+        for (state, carried, due) in [("open", 0, 0), ("ending", 2, 2), ("closed", 2, 2)] {
+            in_store(move |tx| {
+                let next = made(tx, &a_row(tx, "si_2", 5, 9));
+                let closed = settled(tx, 12);
+                assert_eq!(taken_by(tx), [(Some(next), 2)]);
+                tx.execute("UPDATE usage_record SET state = ?2 WHERE id = ?1", (next, state)).unwrap();
+                settled(tx, 10);
+                assert_eq!(carried_out(tx, closed.id).unwrap(), carried, "{state}");
+                assert_eq!(credit_due(tx, closed.id).unwrap(), due, "{state}");
+            });
+        }
+    }
+
+    #[test]
+    fn r6_units_go_to_the_first_open_period_of_the_customer_and_the_meter() {
+        in_store(|tx| {
+            for (item, change) in [
+                ("si_other", "customer = 'cus_2'"),
+                ("si_hours", "meter = 'compute_hours'"),
+                ("si_over", "state = 'ending'"),
+                ("si_trial", "billable = 0"),
+            ] {
+                let id = made(tx, &a_row(tx, item, 5, 9));
+                set(tx, change, id);
+            }
+            a_row(tx, "si_before", 4, 9);
+            settled(tx, 12);
+            assert_eq!(taken_by(tx), [(None, 2)]);
+            let next = made(tx, &a_row(tx, "si_2", 6, 9));
+            settled(tx, 12);
+            assert_eq!(taken_by(tx), [(Some(next), 2)]);
+        });
+    }
+
+    #[test]
+    fn r6_units_do_not_go_onto_a_dearer_price() {
+        for (before, after, is_taken) in [
+            ("unit_amount = '0.04'", "unit_amount = '0.04', price = 'price_2'", true),
+            ("unit_amount = '0.04'", "unit_amount = '0.05'", false),
+            ("unit_amount = '0.04'", "unit_amount = '0.03'", true),
+            // Tiers cannot be compared.
+            ("price = 'price_1'", "price = 'price_1'", true),
+            ("price = 'price_1'", "price = 'price_2'", false),
+            ("price = 'price_1'", "gross = 1", false),
+            ("price = 'price_1'", "held_code = 'x', held_because = 'y'", false),
+        ] {
+            in_store(move |tx| {
+                let next = made(tx, &a_row(tx, "si_2", 5, 9));
+                set(tx, after, next);
+                let closed = made(tx, &a_row(tx, "si_1", 1, 5));
+                set(tx, before, closed);
+                settled(tx, 12);
+                assert_eq!(taken_by(tx), [(is_taken.then_some(next), 2)], "{after}");
+            });
+        }
+    }
+
+    #[test]
+    fn r6_units_taken_over_may_be_those_that_an_older_copy_would_carry() {
+        for (is_noted, is_stopped) in [(true, false), (false, true)] {
+            in_store(move |tx| {
+                let closed = settled(tx, 12);
+                let generation = draw(tx, 1, Break::Start, at(6, 0)).unwrap();
+                let next = made(tx, &a_row(tx, "si_2", 5, 9));
+                if is_noted {
+                    tx.execute("UPDATE usage_record SET read_generation = ?2 WHERE id = ?1", (next, generation.id))
+                        .unwrap();
+                }
+                let next = record::by_id(tx, next).unwrap();
+                assert!(follows_unsettled(tx, &next).unwrap());
+                stop_carrying_into(tx, &next).unwrap();
+                assert_eq!(record::by_id(tx, closed.id).unwrap().may_stand_later, is_stopped);
+                assert_eq!(taken_by(tx).is_empty(), is_stopped);
+                assert_eq!(follows_unsettled(tx, &next).unwrap(), !is_stopped);
+            });
+        }
+    }
+}

@@ -165,11 +165,7 @@ fn wait(tx: &Tx<'_>, id: i64, now: Timestamp) -> Result<Claim, OutboxError> {
 }
 
 fn resend(tx: &Tx<'_>, pending: &Delivery, now: Timestamp) -> Result<Delivery, OutboxError> {
-    let state = if pending.state == DeliveryState::Sending {
-        DeliveryState::Sending
-    } else {
-        pending.state.go(DeliveryState::Sending)?
-    };
+    let state = pending.state.go(DeliveryState::Sending)?;
     tx.execute(
         "UPDATE delivery SET state = ?2, sends = sends + 1, settled_us = NULL WHERE id = ?1",
         (pending.id, state.word()),
@@ -225,4 +221,163 @@ fn note_sent(tx: &Tx<'_>, delivery: &Delivery, now: Timestamp, sends: i64) -> Re
     });
     audit::append(tx, now, "usaged", "push.sent", record.item.as_str(), &detail)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Span;
+    use crate::outbox::testing::{at, by, in_store, new};
+    use crate::outbox::{Break, draw, ensure};
+
+    const HOUR: i64 = MICROS_PER_HOUR;
+
+    fn moment(now: Timestamp) -> At {
+        At { now, provider_now: now }
+    }
+
+    /// A row of ten units that was read, and what is claimed of it first.
+    fn first(tx: &Tx<'_>, channel: Channel) -> (Generation, Delivery) {
+        let generation = draw(tx, 1, Break::Start, at(1, 0)).unwrap();
+        let id = ensure(tx, &new(channel, Span::new(at(1, 0), at(30, 0)))).unwrap();
+        let sql = "UPDATE usage_record SET target = 10, standing = 0, read_generation = ?2 WHERE id = ?1";
+        tx.execute(sql, (id, generation.id)).unwrap();
+        match claim(tx, id, &generation, false, moment(at(2, 0))).unwrap() {
+            Claim::Send(delivery) => (generation, delivery),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn s2_a_lost_answer_is_asked_for_under_its_key_for_as_long_as_that_is_known() {
+        let lost = |channel: Channel, after_us: i64, read_just_now: bool, expected: &'static str| {
+            in_store(move |tx| {
+                let (generation, first) = first(tx, channel);
+                let now = moment(at(2, 0).plus(after_us));
+                let found = match claim(tx, first.usage_record_id, &generation, read_just_now, now).unwrap() {
+                    Claim::Send(again) if again.key() == first.key() => format!("again, the {}nd time", again.sends),
+                    Claim::Send(anew) => format!("anew, {} units", anew.quantity),
+                    other => format!("{other:?}"),
+                };
+                assert_eq!(found, expected, "{after_us} {read_just_now}");
+            });
+        };
+        for channel in [Channel::UsageRecords, by(Formula::Last)] {
+            lost(channel.clone(), 23 * HOUR - 1, false, "again, the 2nd time");
+            lost(channel.clone(), 23 * HOUR, false, "ReadFirst");
+            lost(channel, 23 * HOUR, true, "anew, 10 units");
+        }
+        // Rule S8: of what adds up, not so shortly before that a summary could not show it by then.
+        lost(by(Formula::Sum), 21 * HOUR - 1, false, "again, the 2nd time");
+        lost(by(Formula::Sum), 21 * HOUR, true, "Wait");
+        lost(by(Formula::Sum), 23 * HOUR, false, "ReadFirst");
+        lost(by(Formula::Sum), 23 * HOUR, true, "anew, 10 units");
+    }
+
+    #[test]
+    fn s8_what_may_not_be_repeated_is_looked_at_again_in_ten_minutes() {
+        in_store(|tx| {
+            let (generation, first) = first(tx, by(Formula::Sum));
+            let now = at(2, 0).plus(22 * HOUR);
+            let id = first.usage_record_id;
+            let sql = "UPDATE usage_record SET next_attempt_us = ?2, attempts = 1 WHERE id = ?1";
+            tx.execute(sql, (id, now.micros())).unwrap();
+            assert!(matches!(claim(tx, id, &generation, false, moment(now)).unwrap(), Claim::Wait));
+            let next = record::by_id(tx, id).unwrap().next_attempt;
+            assert_eq!(next, Some(now.plus(10 * MICROS_PER_MINUTE)));
+        });
+    }
+
+    /// A row that was read in this generation, and not in this activation.
+    fn claimed(tx: &Tx<'_>, id: i64, sets: &str) -> String {
+        let drawn: i64 = tx.query_row("SELECT count(*) FROM generation", [], |row| row.get(0)).unwrap();
+        let generation = draw(tx, drawn.unsigned_abs(), Break::Start, at(1, 0)).unwrap();
+        let sql = format!("UPDATE usage_record SET {sets}, read_generation = ?2 WHERE id = ?1");
+        tx.execute(&sql, (id, generation.id)).unwrap();
+        match claim(tx, id, &generation, false, moment(at(2, 0))).unwrap() {
+            Claim::Send(delivery) => format!("Send {}", delivery.quantity),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn s5_whatever_lowers_is_read_first() {
+        for (formula, stands, expected) in [
+            (Formula::Last, 10, "Nothing"),
+            (Formula::Last, 11, "ReadFirst"),
+            (Formula::Last, 9, "Send 10"),
+            (Formula::Sum, 10, "Nothing"),
+            (Formula::Sum, 11, "ReadFirst"),
+            (Formula::Sum, 9, "Send 1"),
+            (Formula::SumOfDays, 10, "Nothing"),
+            (Formula::SumOfDays, 11, "ReadFirst"),
+            (Formula::SumOfDays, 9, "Send 10"),
+        ] {
+            in_store(move |tx| {
+                let id = ensure(tx, &new(by(formula), Span::new(at(1, 0), at(30, 0)))).unwrap();
+                day_share::save_days(tx, id, &[(at(1, 0).secs(), 10)].into(), 0, at(2, 0)).unwrap();
+                day_share::set_standing(tx, id, at(1, 0).secs(), stands).unwrap();
+                let found = claimed(tx, id, &format!("target = 10, standing = {stands}"));
+                assert_eq!(found, expected, "{formula:?} {stands}");
+            });
+        }
+    }
+
+    #[test]
+    fn s9_the_first_push_after_another_period_is_made_even_if_nothing_changed_and_once() {
+        for (channel, revision, expected) in [
+            (Channel::CurrentUsage, 0, "Send 0"),
+            (Channel::CurrentUsage, 1, "Nothing"),
+            (Channel::UsageRecords, 0, "Nothing"),
+        ] {
+            in_store(move |tx| {
+                ensure(tx, &new(channel.clone(), Span::new(at(1, 0), at(2, 0)))).unwrap();
+                let id = ensure(tx, &new(channel, Span::new(at(2, 0), at(30, 0)))).unwrap();
+                let found = claimed(tx, id, &format!("target = 0, standing = 0, revision = {revision}"));
+                assert_eq!(found, expected, "{revision}");
+            });
+        }
+    }
+
+    #[test]
+    fn s5_an_unanswered_attempt_is_given_up_when_what_should_stand_falls_below_it() {
+        for (formula, share, expected) in [
+            (Formula::Last, 10, "Send 10"),
+            (Formula::Last, 9, "ReadFirst"),
+            (Formula::SumOfDays, 10, "Send 10"),
+            (Formula::SumOfDays, 9, "ReadFirst"),
+            // What adds up is answered first.
+            (Formula::Sum, 9, "Send 10"),
+        ] {
+            in_store(move |tx| {
+                let id = ensure(tx, &new(by(formula), Span::new(at(1, 0), at(30, 0)))).unwrap();
+                let day =
+                    |share| day_share::save_days(tx, id, &[(at(1, 0).secs(), share)].into(), 0, at(2, 0)).unwrap();
+                day(10);
+                assert_eq!(claimed(tx, id, "target = 10, standing = 0"), "Send 10");
+                day(share);
+                // A day is held against its own share, whatever the whole comes to.
+                let target = if formula == Formula::SumOfDays { share + 10 } else { share };
+                assert_eq!(claimed(tx, id, &format!("target = {target}")), expected, "{formula:?} {share}");
+            });
+        }
+    }
+
+    #[test]
+    fn s2_every_send_is_in_the_audit_with_its_key_and_how_often_it_left() {
+        in_store(|tx| {
+            let (generation, first) = first(tx, Channel::UsageRecords);
+            assert_eq!((first.revision, first.sends), (1, 1));
+            assert!(first.key().starts_with("si_1:") && first.key().contains(":1:"), "{}", first.key());
+            claim(tx, first.usage_record_id, &generation, false, moment(at(2, 1))).unwrap();
+            let mut rows = tx.prepare("SELECT detail FROM audit WHERE action = 'push.sent' ORDER BY id").unwrap();
+            let said: Vec<_> = rows
+                .query_map([], |row| row.get::<_, String>(0))
+                .unwrap()
+                .map(|detail| serde_json::from_str::<serde_json::Value>(&detail.unwrap()).unwrap())
+                .map(|detail| (detail["key"].as_str().unwrap().to_owned(), detail["sends"].as_i64().unwrap()))
+                .collect();
+            assert_eq!(said, [(first.key(), 1), (first.key(), 2)]);
+        });
+    }
 }

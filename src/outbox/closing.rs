@@ -86,3 +86,34 @@ pub(super) fn may_carry(record: &UsageRecord) -> bool {
         && !record.may_stand_later
         && record.held.as_ref().is_none_or(|(code, _)| hold::may_be_carried(code))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Formula, Span};
+    use crate::outbox::ensure;
+    use crate::outbox::testing::{at, by, in_store, new};
+
+    #[test]
+    fn s6_s7_two_reads_that_agree_close_a_period_when_they_lie_apart() {
+        for (channel, apart_us) in
+            [(Channel::UsageRecords, 3 * MICROS_PER_MINUTE), (by(Formula::Last), 60 * MICROS_PER_MINUTE)]
+        {
+            in_store(move |tx| {
+                let id = ensure(tx, &new(channel, Span::new(at(1, 0), at(9, 0)))).unwrap();
+                let read = |total, now| note_close_read(tx, id, total, now).unwrap();
+                let first = at(9, 2);
+                assert_eq!(read(5, first), Closing::Again(first.plus(apart_us)));
+                assert_eq!(read(5, first.plus(apart_us - 1)), Closing::Again(first.plus(apart_us)), "too soon");
+                let second = first.plus(apart_us);
+                assert_eq!(read(6, second), Closing::Again(second.plus(apart_us)), "it differs");
+                let before = second.minus(1);
+                assert_eq!(read(6, before), Closing::Again(before.plus(apart_us)), "the clock went back");
+                assert_eq!(read(6, before.plus(apart_us)), Closing::Closed);
+                assert_eq!(record::by_id(tx, id).unwrap().standing, Some(6));
+                assert_eq!(read(7, at(20, 0)), Closing::Closed, "and closed it stays");
+                assert_eq!(record::by_id(tx, id).unwrap().standing, Some(6));
+            });
+        }
+    }
+}

@@ -117,59 +117,21 @@ fn placed_before(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{BillingMeter, Channel, Span};
-    use crate::outbox::{Break, Generation, NewRecord, ReadVerdict, Reader, Stands, draw, ensure, note_read};
-    use crate::store::{Store, StoreError};
-
-    fn at(day: u32, hour: u32) -> Timestamp {
-        Timestamp::parse(&format!("2026-11-{day:02}T{hour:02}:00:00Z")).unwrap()
-    }
+    use crate::model::Span;
+    use crate::outbox::testing::{at, attempted, by, in_store, new};
+    use crate::outbox::{Break, Generation, ReadVerdict, Reader, Stands, draw, ensure, note_read};
 
     fn in_outbox(formula: Formula, test: impl FnOnce(&Tx<'_>, &Generation, i64) + Send + 'static) {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join("usage.db")).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let done: Result<(), StoreError> = runtime.block_on(store.write(move |tx| {
+        in_store(move |tx| {
             let generation = draw(tx, 1, Break::Start, at(5, 0)).unwrap();
-            let id = ensure(tx, &new(formula, Span::new(at(5, 0), at(30, 0)))).unwrap();
+            let id = ensure(tx, &new(by(formula), Span::new(at(5, 0), at(30, 0)))).unwrap();
             test(tx, &generation, id);
-            Ok(())
-        }));
-        done.unwrap();
-    }
-
-    fn new(formula: Formula, period: Span) -> NewRecord {
-        let meter = BillingMeter {
-            id: "mtr_1".parse().unwrap(),
-            event_name: "e".to_owned(),
-            customer_key: "stripe_customer_id".to_owned(),
-            value_key: "value".to_owned(),
-            formula,
-        };
-        NewRecord {
-            customer: "cus_1".parse().unwrap(),
-            subscription: "sub_1".parse().unwrap(),
-            item: "si_1".parse().unwrap(),
-            item_created_s: 0,
-            channel: Channel::Meter(meter),
-            shared: false,
-            meter: "api_credits".parse().unwrap(),
-            period,
-            price: "price_1".parse().unwrap(),
-            unit_amount: None,
-            billable: true,
-        }
+        });
     }
 
     /// An event that was answered.
     fn sent(tx: &Tx<'_>, id: i64, revision: i64, quantity: i64, at: Timestamp, day: Option<Timestamp>) {
-        tx.execute(
-            "INSERT INTO delivery (usage_record_id, revision, generation_id, idempotency_key, quantity, timestamp_s,
-                                   state, first_sent_us, settled_us, day_s)
-             SELECT ?1, ?2, id, ?3, ?4, ?5, 'accepted', ?6, ?6, ?7 FROM generation",
-            (id, revision, format!("key-{revision}"), quantity, at.secs(), at.micros(), day.map(Timestamp::secs)),
-        )
-        .unwrap();
+        attempted(tx, id, revision, quantity, "accepted", at, day);
     }
 
     fn noted(tx: &Tx<'_>, id: i64, standing: i64) {
@@ -179,7 +141,7 @@ mod tests {
     /// Cuts at noon of the tenth; returns what stands on the old row, and what a read of the new one means.
     fn cut_and_read(tx: &Tx<'_>, generation: &Generation, formula: Formula, id: i64, found: i64) -> (i64, ReadVerdict) {
         cut_short(tx, id, at(10, 12), at(10, 18)).unwrap();
-        let next = ensure(tx, &new(formula, Span::new(at(10, 12), at(30, 12)))).unwrap();
+        let next = ensure(tx, &new(by(formula), Span::new(at(10, 12), at(30, 12)))).unwrap();
         let reader = Reader { generation, is_single_writer: false, now: at(10, 18) };
         let verdict = note_read(tx, next, &Stands { total: found, days: None }, &reader).unwrap();
         (record::by_id(tx, id).unwrap().standing.unwrap(), verdict)
@@ -243,5 +205,19 @@ mod tests {
             end_unbilled(tx, id).unwrap();
             assert!(!record::by_id(tx, id).unwrap().billable);
         });
+    }
+
+    #[test]
+    fn s7_before_anything_was_sent_what_was_taken_over_stands_in_the_old_period() {
+        for (is_sent, stands) in [(true, 7), (false, 50)] {
+            in_outbox(Formula::Last, move |tx, _, id| {
+                if is_sent {
+                    sent(tx, id, 1, 50, at(10, 13), None);
+                }
+                tx.execute("UPDATE usage_record SET adopted = 7, standing = 50 WHERE id = ?1", [id]).unwrap();
+                cut_short(tx, id, at(10, 12), at(10, 18)).unwrap();
+                assert_eq!(record::by_id(tx, id).unwrap().standing, Some(stands));
+            });
+        }
     }
 }

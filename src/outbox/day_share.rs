@@ -139,6 +139,9 @@ fn spread(overage: &BTreeMap<i64, i64>, moved: i64, fixed: &BTreeMap<i64, i64>) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Formula, Span};
+    use crate::outbox::testing::{at, by, in_store, new};
+    use crate::outbox::{Falls, by_id, ensure};
 
     fn days(units: &[i64]) -> BTreeMap<i64, i64> {
         units.iter().zip(0..).map(|(units, day)| (day * 86_400, *units)).collect()
@@ -160,5 +163,61 @@ mod tests {
     #[test]
     fn s8_never_below_zero_so_the_rest_is_a_credit_due() {
         assert_eq!(spread(&days(&[1, 1, 0]), 0, &days(&[5])), (days(&[5, 0, 0]), 3));
+    }
+
+    fn a_row(tx: &Tx<'_>) -> i64 {
+        ensure(tx, &new(by(Formula::SumOfDays), Span::new(at(1, 0), at(30, 0)))).unwrap()
+    }
+
+    fn day(day: u32) -> i64 {
+        at(day, 0).secs()
+    }
+
+    #[test]
+    fn s1_a_day_that_falls_is_set_before_one_that_rises() {
+        in_store(|tx| {
+            let id = a_row(tx);
+            for (day_s, stands) in [(day(1), 5), (day(2), 3), (day(3), 4)] {
+                set_standing(tx, id, day_s, stands).unwrap();
+            }
+            save_days(tx, id, &[(day(1), 7), (day(2), 2), (day(3), 4)].into(), 0, at(4, 0)).unwrap();
+            let next = || next(tx, id).unwrap().map(|next| (next.day_s, next.share));
+            assert_eq!(next(), Some((day(2), 2)));
+            set_standing(tx, id, day(2), 2).unwrap();
+            assert_eq!(next(), Some((day(1), 7)));
+            set_standing(tx, id, day(1), 7).unwrap();
+            assert_eq!(next(), None);
+            assert_eq!((share_of(tx, id, day(3)).unwrap(), share_of(tx, id, day(9)).unwrap()), (4, 0));
+            assert_eq!(standing(tx, id).unwrap(), 2 + 7 + 4);
+        });
+    }
+
+    #[test]
+    fn s5_what_stands_above_a_days_share_is_taken_over_on_that_day() {
+        in_store(|tx| {
+            let id = a_row(tx);
+            let overage = [(day(1), 5), (day(2), 4)].into();
+            save_days(tx, id, &overage, 0, at(4, 0)).unwrap();
+            set_standing(tx, id, day(1), 9).unwrap();
+            set_standing(tx, id, day(2), 3).unwrap();
+            assert_eq!(adopt(tx, id).unwrap(), 4);
+            save_days(tx, id, &overage, 4, at(4, 0)).unwrap();
+            let shares: Vec<_> = all(tx, id).unwrap().iter().map(|day| (day.share, day.adopted)).collect();
+            assert_eq!(shares, [(9, 4), (4, 0)]);
+        });
+    }
+
+    #[test]
+    fn s8_a_day_older_than_34_days_keeps_what_stands_on_it() {
+        let settable = at(1, 0).plus(34 * MICROS_PER_DAY);
+        for (now, share, cannot_fall) in [(settable, 1, false), (settable.plus(1_000_000), 5, true)] {
+            in_store(move |tx| {
+                let id = a_row(tx);
+                set_standing(tx, id, day(1), 5).unwrap();
+                save_days(tx, id, &[(day(1), 1)].into(), 0, now).unwrap();
+                assert_eq!(share_of(tx, id, day(1)).unwrap(), share);
+                assert_eq!(by_id(tx, id).unwrap().falls == Falls::Absorbed, cannot_fall);
+            });
+        }
     }
 }

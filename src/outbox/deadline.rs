@@ -88,8 +88,8 @@ impl UsageRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{BillingMeter, BillingMeterId, Formula};
-    use crate::outbox::testing::record;
+    use crate::model::Formula;
+    use crate::outbox::testing::{by, record};
 
     const LIMITS: Limits = Limits {
         timeout: Duration::from_secs(30),
@@ -97,23 +97,13 @@ mod tests {
         quiet_before_end: Duration::from_mins(5),
     };
 
-    fn meter(formula: Formula) -> Channel {
-        Channel::Meter(BillingMeter {
-            id: BillingMeterId::new("mtr_1").unwrap(),
-            event_name: "e".to_owned(),
-            customer_key: "stripe_customer_id".to_owned(),
-            value_key: "value".to_owned(),
-            formula,
-        })
-    }
-
     #[test]
     fn s12_each_channel_has_a_deadline_of_its_own() {
         let end = record(Channel::UsageRecords).period.to;
         let before = |channel| end.since(record(channel).last_send(LIMITS)).div_euclid(1_000_000);
         assert_eq!(before(Channel::UsageRecords), 150);
         assert_eq!(before(Channel::CurrentUsage), 330);
-        assert_eq!(before(meter(Formula::Last)), -(50 * 60 - 30));
+        assert_eq!(before(by(Formula::Last)), -(50 * 60 - 30));
     }
 
     #[test]
@@ -137,6 +127,17 @@ mod tests {
         ] {
             assert_eq!(rings(left_h, waited_h, attempts), expected, "{left_h} h left, waited {waited_h} h");
         }
+        // At the limit itself it does not ring yet.
+        let limit = |left_us: i64, waited_us: i64, attempts| {
+            let mut record = record(Channel::UsageRecords);
+            let now = record.last_send(LIMITS).minus(left_us);
+            (record.target, record.standing, record.attempts) = (9, Some(4), attempts);
+            record.differs_since = Some(now.minus(waited_us));
+            record.is_near_deadline(LIMITS, now)
+        };
+        assert!(!limit(72 * HOUR, 27 * HOUR, 0) && !limit(71 * HOUR, 26 * HOUR, 0));
+        assert!(!limit(6 * HOUR, 1, 1) && limit(6 * HOUR - 1, 1, 1));
+        assert!(!limit(5 * HOUR, 2 * HOUR, 0) && limit(5 * HOUR, 2 * HOUR + 1, 0));
         let mut sent = record(Channel::UsageRecords);
         (sent.target, sent.standing, sent.attempts) = (9, Some(9), 3);
         assert!(!sent.is_near_deadline(LIMITS, sent.last_send(LIMITS)), "it stands");
@@ -144,7 +145,7 @@ mod tests {
 
     #[test]
     fn s7_an_invoice_made_before_its_time_waits_for_no_final_total() {
-        let mut record = record(meter(Formula::Last));
+        let mut record = record(by(Formula::Last));
         (record.state, record.cut) = (RecordState::Ending, true);
         assert!(!record.takes_totals());
     }
@@ -152,7 +153,7 @@ mod tests {
     #[test]
     fn s7_only_a_meter_takes_totals_of_a_period_that_is_over() {
         for (channel, takes) in
-            [(Channel::UsageRecords, false), (Channel::CurrentUsage, false), (meter(Formula::Sum), true)]
+            [(Channel::UsageRecords, false), (Channel::CurrentUsage, false), (by(Formula::Sum), true)]
         {
             let mut record = record(channel);
             record.state = RecordState::Ending;

@@ -268,6 +268,9 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<(Delivery, String)> {
 mod tests {
     use super::DeliveryState::{Abandoned, Accepted, Refused, Sending, Unknown};
     use super::*;
+    use crate::model::{Formula, Span};
+    use crate::outbox::testing::{at, attempted, by, in_store, new};
+    use crate::outbox::{Break, draw, ensure};
 
     #[test]
     fn what_is_settled_stays_settled() {
@@ -290,5 +293,73 @@ mod tests {
             assert_eq!(DeliveryState::of(state.word().to_owned()).unwrap(), state);
         }
         assert!(DeliveryState::of("lost".to_owned()).is_err());
+    }
+
+    #[test]
+    fn what_attempts_may_have_left_is_told_by_how_they_came_out_and_when() {
+        in_store(|tx| {
+            draw(tx, 1, Break::Start, at(1, 0)).unwrap();
+            let id = ensure(tx, &new(by(Formula::Sum), Span::new(at(1, 0), at(30, 0)))).unwrap();
+            assert_eq!((largest_possible(tx, id).unwrap(), accepted_at(tx, id).unwrap()), (None, None));
+            for (revision, quantity, state) in [
+                (1, 40, "accepted"),
+                (2, 55, "refused"),
+                (3, 50, "abandoned"),
+                (4, -6, "accepted"),
+                (5, -3, "refused"),
+                (6, 45, "unknown"),
+            ] {
+                let hour = u32::try_from(revision).unwrap();
+                attempted(tx, id, revision, quantity, state, at(2, hour), None);
+            }
+            assert_eq!(largest_possible(tx, id).unwrap(), Some(50));
+            assert_eq!(accepted_at(tx, id).unwrap(), Some(at(2, 4)));
+            assert_eq!(last_accepted(tx, id, 3).unwrap().map(|last| last.quantity), Some(-6));
+            assert!(last_accepted(tx, id, 4).unwrap().is_none());
+            assert_eq!(in_flight(tx, id).unwrap().map(|pending| pending.quantity), Some(45));
+            assert_eq!(added_by_unanswered(tx, id).unwrap(), 50 + 45);
+            assert_eq!((falls_since(tx, id, at(2, 3)).unwrap(), falls_since(tx, id, at(2, 4)).unwrap()), (6, 0));
+            assert_eq!(refused_falls(tx, id).unwrap(), 0, "without the provider's 400");
+            tx.execute("UPDATE delivery SET http_status = 400 WHERE state = 'refused'", []).unwrap();
+            assert_eq!(refused_falls(tx, id).unwrap(), 1);
+            let late = |or_resent, hour| largest_late(tx, id, or_resent, at(2, hour)).unwrap();
+            assert_eq!((late(false, 2), late(false, 3), late(true, 3)), (Some(50), None, None));
+            tx.execute("UPDATE delivery SET sends = 2 WHERE revision = 4", []).unwrap();
+            assert_eq!((late(false, 3), late(true, 3)), (None, Some(-6)));
+        });
+    }
+
+    #[test]
+    fn an_item_is_answered_and_quiet_when_the_last_attempt_is_long_enough_ago() {
+        in_store(|tx| {
+            draw(tx, 1, Break::Start, at(1, 0)).unwrap();
+            let id = ensure(tx, &new(by(Formula::Sum), Span::new(at(1, 0), at(30, 0)))).unwrap();
+            for (revision, state, hour) in [(1, "unknown", 3), (2, "accepted", 5), (3, "refused", 7)] {
+                attempted(tx, id, revision, 9, state, at(2, hour), None);
+            }
+            let answered = |hour| is_answered_since(tx, id, at(2, hour)).unwrap();
+            assert_eq!((answered(2), answered(3), answered(4)), (false, true, true));
+            let quiet = |hour| is_quiet_since(tx, id, at(2, hour)).unwrap();
+            assert_eq!((quiet(4), quiet(5), quiet(6)), (false, true, true));
+        });
+    }
+
+    #[test]
+    fn s8_a_fall_on_a_day_explains_what_stands_there_unless_something_else_does() {
+        in_store(|tx| {
+            draw(tx, 1, Break::Start, at(1, 0)).unwrap();
+            let id = ensure(tx, &new(by(Formula::SumOfDays), Span::new(at(1, 0), at(30, 0)))).unwrap();
+            let day = Some(at(2, 0));
+            let fell = |found| fell_on(tx, id, at(2, 0).secs(), found, at(2, 4)).unwrap();
+            assert!(!fell(9), "nothing was sent");
+            attempted(tx, id, 1, 9, "accepted", at(2, 3), day);
+            assert!(!fell(10), "it was accepted before");
+            attempted(tx, id, 2, 5, "accepted", at(2, 5), day);
+            assert!(fell(9) && !fell(5));
+            assert_eq!(largest_possible_on(tx, id, at(2, 0).secs()).unwrap(), Some(9));
+            assert_eq!(largest_possible_on(tx, id, at(3, 0).secs()).unwrap(), None);
+            attempted(tx, id, 3, 9, "abandoned", at(2, 6), day);
+            assert!(!fell(9) && fell(10), "the one that was given up may stand");
+        });
     }
 }

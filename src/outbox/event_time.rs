@@ -54,6 +54,9 @@ fn place(window: Span, last: Option<i64>, now_s: i64) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Formula;
+    use crate::outbox::testing::{at, attempted, by, in_store, new};
+    use crate::outbox::{Break, by_id, draw, ensure};
 
     const WINDOW: Span = Span { from: Timestamp::from_secs(60_000), to: Timestamp::from_secs(120_000) };
 
@@ -84,5 +87,26 @@ mod tests {
     fn s7_a_last_one_far_ahead_of_the_providers_clock_is_waited_for() {
         assert_eq!(place(WINDOW, Some(80_000), 70_000), None);
         assert_eq!(place(WINDOW, Some(70_200), 70_000), Some(70_201));
+    }
+
+    #[test]
+    fn s7_s8_timestamps_grow_in_the_period_or_in_each_day() {
+        for formula in [Formula::Last, Formula::SumOfDays] {
+            in_store(move |tx| {
+                draw(tx, 1, Break::Start, at(1, 0)).unwrap();
+                let id = ensure(tx, &new(by(formula), Span::new(at(1, 0), at(30, 0)))).unwrap();
+                let record = by_id(tx, id).unwrap();
+                let day = |day| (formula == Formula::SumOfDays).then(|| at(day, 0));
+                let next = |of: u32| next(tx, &record, day(of).map(Timestamp::secs), at(2, 12)).unwrap();
+                assert_eq!(next(2), Some(at(2, 12).secs()));
+                attempted(tx, id, 1, 9, "refused", at(2, 12), day(2));
+                assert_eq!(next(2), Some(at(2, 12).secs() + 1), "no two totals share one");
+                if formula == Formula::SumOfDays {
+                    let over = at(2, 0).secs() - RESERVE_S;
+                    assert_eq!(next(1), Some(over), "a day that is over has its final total in the reserve");
+                    assert_eq!(next(3), None, "and one that has not begun has none");
+                }
+            });
+        }
     }
 }

@@ -94,3 +94,118 @@ pub fn note_closed_read(tx: &Tx<'_>, id: i64, total: i64, now: Timestamp) -> Res
     audit::append(tx, now, "usaged", "closed.differs", record.item.as_str(), &detail)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Channel, Span};
+    use crate::outbox::testing::{at, attempted, by, in_store, new};
+    use crate::outbox::{draw, ensure};
+
+    fn closed(tx: &Tx<'_>, from: u32, to: u32) -> i64 {
+        let id = ensure(tx, &new(Channel::UsageRecords, Span::new(at(from, 0), at(to, 0)))).unwrap();
+        tx.execute("UPDATE usage_record SET state = 'closed', standing = 5 WHERE id = ?1", [id]).unwrap();
+        id
+    }
+
+    #[test]
+    fn s5_the_last_two_periods_of_an_item_are_compared_for_70_days() {
+        in_store(|tx| {
+            let [_, second, third] = [(1, 5), (5, 9), (9, 12)].map(|(from, to)| closed(tx, from, to));
+            let found = |now| closed_lately(tx, now).unwrap().iter().map(|row| row.id).collect::<Vec<_>>();
+            assert_eq!(found(at(20, 0)), [second, third]);
+            let last = at(12, 0).plus(70 * MICROS_PER_DAY);
+            assert_eq!(found(last), [third]);
+            assert_eq!(found(last.plus(1_000_000)), [0; 0]);
+        });
+    }
+
+    #[test]
+    fn s5_another_total_of_a_closed_period_is_noted_once_and_forgotten_with_its_cause() {
+        in_store(|tx| {
+            let id = closed(tx, 1, 5);
+            let differs = || record::by_id(tx, id).unwrap().drift.is_some();
+            let noted = || {
+                let sql = "SELECT count(*) FROM audit WHERE action = 'closed.differs'";
+                tx.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap()
+            };
+            for (total, is_drift, times) in [(5, false, 0), (7, true, 1), (7, true, 1), (4, true, 2), (5, false, 3)] {
+                note_closed_read(tx, id, total, at(9, 0)).unwrap();
+                assert_eq!((differs(), noted()), (is_drift, times), "{total}");
+            }
+            tx.execute("UPDATE usage_record SET state = 'ending' WHERE id = ?1", [id]).unwrap();
+            note_closed_read(tx, id, 7, at(9, 0)).unwrap();
+            assert!(!differs(), "what is not closed has reads of its own");
+        });
+    }
+
+    #[test]
+    fn s5_only_a_start_after_a_noted_stop_leaves_no_doubt() {
+        for (because, left_without_stop) in
+            [(Break::Start, false), (Break::StartWithoutStop, true), (Break::ClockJump, true)]
+        {
+            in_store(move |tx| {
+                let first = draw(tx, 1, Break::Start, at(1, 0)).unwrap();
+                let id = ensure(tx, &new(Channel::UsageRecords, Span::new(at(1, 0), at(5, 0)))).unwrap();
+                let told = || since_noted(tx, &record::by_id(tx, id).unwrap()).unwrap();
+                let sql = "UPDATE usage_record SET standing = 5, standing_us = ?2, read_generation = ?3 WHERE id = ?1";
+                tx.execute(sql, (id, at(2, 0).micros(), first.id)).unwrap();
+                let kept = SinceNoted { at: Some(at(2, 0)), in_one_run: true, left_without_stop: false };
+                assert_eq!(told(), kept);
+                draw(tx, 2, because, at(3, 0)).unwrap();
+                assert_eq!(told(), SinceNoted { in_one_run: false, left_without_stop, ..kept });
+            });
+        }
+    }
+
+    #[test]
+    fn s5_a_row_that_was_never_noted_is_judged_by_the_time_since_its_period_began() {
+        in_store(|tx| {
+            let id = ensure(tx, &new(Channel::UsageRecords, Span::new(at(2, 0), at(5, 0)))).unwrap();
+            let in_one_run = || since_noted(tx, &record::by_id(tx, id).unwrap()).unwrap().in_one_run;
+            draw(tx, 1, Break::StartWithoutStop, at(2, 0)).unwrap();
+            assert!(in_one_run());
+            draw(tx, 2, Break::Start, at(2, 1)).unwrap();
+            assert!(!in_one_run());
+        });
+    }
+
+    #[test]
+    fn s7_a_summary_may_lag_for_two_hours_behind_what_was_answered() {
+        for (channel, within, after) in [(by(Formula::Last), true, false), (Channel::UsageRecords, false, false)] {
+            in_store(move |tx| {
+                draw(tx, 1, Break::Start, at(1, 0)).unwrap();
+                let id = ensure(tx, &new(channel, Span::new(at(1, 0), at(5, 0)))).unwrap();
+                attempted(tx, id, 1, 9, "accepted", at(2, 4), None);
+                let row = record::by_id(tx, id).unwrap();
+                assert_eq!(lags(tx, &row, at(2, 6).minus(1)).unwrap(), within);
+                assert_eq!(lags(tx, &row, at(2, 6)).unwrap(), after);
+            });
+        }
+    }
+
+    #[test]
+    fn s5_what_was_caused_is_what_was_noted_and_what_may_have_arrived() {
+        for (channel, expected) in [
+            // Increments: the lost one, and the fall that a summary may not show.
+            (by(Formula::Sum), 30 + 8 + 2),
+            (by(Formula::Last), 30),
+            // A record beside units that stand at another timestamp.
+            (Channel::UsageRecords, 30),
+        ] {
+            in_store(move |tx| {
+                draw(tx, 1, Break::Start, at(1, 0)).unwrap();
+                let id = ensure(tx, &new(channel, Span::new(at(1, 0), at(5, 0)))).unwrap();
+                let row = || record::by_id(tx, id).unwrap();
+                tx.execute("UPDATE usage_record SET standing = 30, adopted_elsewhere = 4 WHERE id = ?1", [id]).unwrap();
+                assert_eq!(caused(tx, &row(), at(2, 5)).unwrap(), 30);
+                attempted(tx, id, 1, -2, "accepted", at(2, 4), None);
+                attempted(tx, id, 2, 8, "unknown", at(2, 5), None);
+                assert_eq!(caused(tx, &row(), at(2, 5)).unwrap(), expected);
+                let more = if row().channel.formula() == Some(Formula::Sum) { 30 + 40 + 2 } else { 40 + 4 };
+                tx.execute("UPDATE delivery SET quantity = 40 WHERE revision = 2", []).unwrap();
+                assert_eq!(caused(tx, &row(), at(2, 5)).unwrap(), more);
+            });
+        }
+    }
+}

@@ -257,8 +257,10 @@ fn give_up_in_flight(tx: &Tx<'_>, id: i64, now: Timestamp) -> Result<(), OutboxE
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::record;
+    use super::super::testing::{at, by, in_store, new, record};
     use super::*;
+    use crate::model::Span;
+    use crate::outbox::{Break, NewRecord, draw, ensure};
 
     /// Ten are included and four are used, in units of seven.
     fn below_the_allowance(forgettable: i64) -> UsageRecord {
@@ -293,5 +295,86 @@ mod tests {
         let before = Some(("something_stands".to_owned(), String::new()));
         let by_usage = by_usage(&UsageRecord { held: before, ..below_the_allowance(1_000) }, 2);
         assert_eq!((by_usage.forgotten, by_usage.units), (0, 0));
+    }
+
+    #[test]
+    fn s5_units_that_were_usage_stay_so_until_they_are_given_back() {
+        let row = UsageRecord { adopted: 4, adopted_by_usage: 3, forgotten: 5, ..below_the_allowance(1_000) };
+        let by_usage = |adopted| {
+            let by_usage = by_usage(&row, adopted);
+            (by_usage.forgotten, by_usage.units)
+        };
+        assert_eq!(by_usage(4), (5, 3), "nothing more was taken over");
+        assert_eq!(by_usage(0), (0, 0), "they are overwritten");
+    }
+
+    #[test]
+    fn every_reason_has_a_word_and_a_sentence_of_its_own() {
+        let what = "the price of si_1 changed".to_owned();
+        for (held, code, says) in [
+            (Held::SomethingStands { total: 7 }, "something_stands", "7 units stood there"),
+            (Held::HigherThanCaused { total: 9, caused: 4 }, "higher_than_caused", "9 units stand there"),
+            (Held::ProbeUnclear { total: 9, sent: 4, adopted: 3 }, "probe_unclear", "after 4 were set beside 3"),
+            (Held::Segment { what: what.clone() }, "segment_changed", "the price of si_1 changed"),
+            (Held::Ended { what: what.clone() }, "subscription_ended", "the price of si_1 changed"),
+            (Held::Lost, "ledger_damaged", "usage.db was damaged"),
+            (Held::Missing { what }, "item_missing", "the price of si_1 changed"),
+        ] {
+            assert_eq!(held.code(), code);
+            assert!(held.because().contains(says), "{}", held.because());
+            assert_eq!(is_of_a_change(code), matches!(held, Held::Segment { .. } | Held::Missing { .. }));
+            assert_eq!(may_be_carried(code), matches!(held, Held::HigherThanCaused { .. }));
+        }
+    }
+
+    #[test]
+    fn the_first_reason_stays_unless_more_is_known_of_a_change() {
+        let segment = |what: &str| Held::Segment { what: what.to_owned() };
+        let missing = || Held::Missing { what: "gone".to_owned() };
+        let stands = || Held::SomethingStands { total: 7 };
+        for (first, then, is_replaced) in [
+            (stands(), Held::Lost, false),
+            (stands(), segment("price"), false),
+            (segment("price"), stands(), false),
+            (segment("price"), segment("price"), false),
+            (segment("price"), segment("price and item"), true),
+            (segment("price"), missing(), false),
+            (missing(), segment("price"), true),
+        ] {
+            in_store(move |tx| {
+                let id = ensure(tx, &new(Channel::UsageRecords, Span::new(at(1, 0), at(30, 0)))).unwrap();
+                hold(tx, id, &first, at(2, 0)).unwrap();
+                hold(tx, id, &then, at(2, 1)).unwrap();
+                let why = if is_replaced { &then } else { &first };
+                let expected = Some((why.code().to_owned(), why.because()));
+                assert_eq!(record::by_id(tx, id).unwrap().held, expected);
+                let said: i64 = tx.query_row("SELECT count(*) FROM audit", [], |row| row.get(0)).unwrap();
+                assert_eq!(said, 1 + i64::from(is_replaced));
+            });
+        }
+    }
+
+    #[test]
+    fn r6_only_units_that_are_taken_over_keep_earlier_ones_from_being_carried() {
+        for (adopt, is_carried) in [(false, true), (true, false)] {
+            in_store(move |tx| {
+                let earlier = NewRecord {
+                    item: "si_0".parse().unwrap(),
+                    ..new(by(Formula::Last), Span::new(at(1, 0), at(5, 0)))
+                };
+                let earlier = ensure(tx, &earlier).unwrap();
+                tx.execute("UPDATE usage_record SET state = 'closed' WHERE id = ?1", [earlier]).unwrap();
+                tx.execute("INSERT INTO carry (from_record, units, at_us) VALUES (?1, 3, 0)", [earlier]).unwrap();
+                draw(tx, 1, Break::StartWithoutStop, at(6, 0)).unwrap();
+                let id = ensure(tx, &new(by(Formula::Last), Span::new(at(5, 0), at(30, 0)))).unwrap();
+                let row = record::by_id(tx, id).unwrap();
+                let stands = Stands { total: 9, days: None };
+                let more = take_over(tx, &row, &stands, adopt, "looked at it", "uid:0", at(6, 1)).unwrap();
+                assert_eq!(more, if adopt { 9 } else { 0 });
+                assert_eq!(carry::carried_out(tx, earlier).unwrap() == 3, is_carried);
+                let said: String = tx.query_row("SELECT action FROM audit", [], |row| row.get(0)).unwrap();
+                assert_eq!(said, "release");
+            });
+        }
     }
 }

@@ -490,6 +490,8 @@ pub fn known_standing(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Formula;
+    use crate::outbox::testing::{at, by, in_store, new, record};
 
     #[test]
     fn s3_the_timestamp_is_one_second_after_the_later_of_period_and_item() {
@@ -501,5 +503,85 @@ mod tests {
     fn a_timestamp_is_ahead_of_an_item_that_was_made_last() {
         // The provider's summaries are start-exclusive, so the start itself would fall into the period before.
         assert!(timestamp_s(1_000, 1_000) > 1_000);
+    }
+
+    #[test]
+    fn only_a_row_that_nothing_was_done_with_is_blank() {
+        let blank = record(Channel::UsageRecords);
+        assert!(blank.is_blank());
+        assert!(UsageRecord { standing: Some(0), ..blank.clone() }.is_blank());
+        assert!(!UsageRecord { standing: Some(1), ..blank.clone() }.is_blank());
+        assert!(!UsageRecord { revision: 1, ..blank.clone() }.is_blank());
+        assert!(!UsageRecord { adopted: 1, ..blank }.is_blank());
+    }
+
+    #[test]
+    fn s8_what_cannot_fall_is_absorbed_by_later_usage_and_differs_no_more() {
+        let above = UsageRecord { target: 7, standing: Some(9), ..record(Channel::UsageRecords) };
+        assert_eq!((above.to_absorb(), above.differs()), (0, true));
+        let above = UsageRecord { falls: Falls::Absorbed, ..above };
+        assert_eq!((above.to_absorb(), above.differs()), (2, false));
+        let below = UsageRecord { target: 10, ..above };
+        assert_eq!((below.to_absorb(), below.differs()), (0, true));
+    }
+
+    #[test]
+    fn s5_units_at_another_timestamp_stay_where_our_own_record_cannot_reach_them() {
+        let row = UsageRecord { target: 3, adopted_elsewhere: 5, standing: Some(5), ..record(Channel::UsageRecords) };
+        assert_eq!((row.beside_target(), row.differs(), row.quantity_to_send()), (2, false, 0));
+        let unknown = UsageRecord { probing_from: Some(1), ..row.clone() };
+        assert_eq!(unknown.beside_target(), 0);
+        let above = UsageRecord { target: 8, ..row };
+        assert_eq!((above.beside_target(), above.differs(), above.quantity_to_send()), (0, true, 3));
+    }
+
+    #[test]
+    fn s1_a_row_differs_when_what_stands_is_not_what_should() {
+        let row = record(Channel::UsageRecords);
+        for (standing, target, begins_anew, differs) in [
+            (None, 0, false, false),
+            (None, 1, false, true),
+            (Some(0), 0, false, false),
+            (Some(1), 0, false, true),
+            (Some(1), 1, false, false),
+            (Some(1), 1, true, true),
+        ] {
+            let row = UsageRecord { begins_anew, target, standing, ..row.clone() };
+            assert_eq!(row.differs(), differs, "{standing:?} {target} {begins_anew}");
+        }
+    }
+
+    #[test]
+    fn since_when_a_row_differs_is_kept_until_it_does_not() {
+        in_store(|tx| {
+            let id = ensure(tx, &new(Channel::UsageRecords, Span::new(at(1, 0), at(30, 0)))).unwrap();
+            let differs_since = |target: i64, now| {
+                tx.execute("UPDATE usage_record SET target = ?2, standing = 4 WHERE id = ?1", (id, target)).unwrap();
+                note_difference(tx, id, now).unwrap();
+                by_id(tx, id).unwrap().differs_since
+            };
+            assert_eq!(differs_since(4, at(2, 0)), None);
+            assert_eq!(differs_since(5, at(2, 1)), Some(at(2, 1)));
+            assert_eq!(differs_since(6, at(2, 2)), Some(at(2, 1)));
+            assert_eq!(differs_since(4, at(2, 3)), None);
+        });
+    }
+
+    #[test]
+    fn s10_what_is_known_to_stand_is_known_of_an_item_and_of_a_customers_meter() {
+        in_store(|tx| {
+            let id = ensure(tx, &new(by(Formula::Last), Span::new(at(1, 0), at(30, 0)))).unwrap();
+            let known = |item: &str, customer: &str, channel: &Channel, from| {
+                known_standing(tx, &item.parse().unwrap(), &customer.parse().unwrap(), channel, from).unwrap()
+            };
+            let meter = by(Formula::Last);
+            assert_eq!(known("si_1", "cus_1", &meter, at(1, 0)), None);
+            tx.execute("UPDATE usage_record SET standing = 7 WHERE id = ?1", [id]).unwrap();
+            assert_eq!(known("si_1", "cus_1", &meter, at(1, 0)), Some(7));
+            assert_eq!(known("si_1", "cus_1", &meter, at(2, 0)), None);
+            assert_eq!(known("si_2", "cus_1", &meter, at(1, 0)), Some(7));
+            assert_eq!(known("si_2", "cus_2", &meter, at(1, 0)), None);
+            assert_eq!(known("si_2", "cus_1", &by(Formula::Sum), at(1, 0)), None);
+        });
     }
 }

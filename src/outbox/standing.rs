@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::delivery::{self, DeliveryState};
 use super::hold::{self, Held};
-use super::{Generation, OutboxError, UsageRecord, carry, cut, day_share, record, settle};
+use super::{Generation, OutboxError, UsageRecord, carry, cut, day_share, evidence, record, settle};
 use crate::model::{Channel, Formula, MICROS_PER_HOUR, Timestamp};
 use crate::store::{Tx, audit};
 
@@ -322,12 +322,7 @@ const SEEN: &str = "its answer was lost; a read shows it stands";
 
 /// Less than was noted: news, unless a summary may not show yet what was answered.
 fn lower(tx: &Tx<'_>, record: &UsageRecord, noted: i64, now: Timestamp) -> Result<ReadVerdict, OutboxError> {
-    Ok(if lags(tx, record, now)? { ReadVerdict::Lags } else { ReadVerdict::Lower { noted } })
-}
-
-fn lags(connection: &Connection, record: &UsageRecord, now: Timestamp) -> Result<bool, OutboxError> {
-    let accepted = delivery::accepted_at(connection, record.id)?;
-    Ok(record.channel.meter().is_some() && accepted.is_some_and(|at| now.since(at) < STRAGGLES_US))
+    Ok(if evidence::lags(tx, record, now)? { ReadVerdict::Lags } else { ReadVerdict::Lower { noted } })
 }
 
 /// Increments, which add up.
@@ -419,4 +414,132 @@ fn probe(tx: &Tx<'_>, record: &UsageRecord, total: i64, since: i64) -> Result<Op
         (record.id, elsewhere),
     )?;
     Ok(Some(ReadVerdict::Probed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Span;
+    use crate::outbox::testing::{at, attempted, by, in_store, new};
+    use crate::outbox::{Break, draw, ensure};
+
+    /// Quantity, how it came out, and at which hour of the second.
+    type Attempt = (i64, &'static str, u32);
+
+    /// What a read at five o'clock means for a row with these attempts.
+    fn read(channel: &Channel, noted: Option<i64>, attempts: &'static [Attempt], total: i64) -> ReadVerdict {
+        let channel = channel.clone();
+        let (sender, verdict) = std::sync::mpsc::channel();
+        in_store(move |tx| {
+            let generation = draw(tx, 1, Break::Start, at(1, 0)).unwrap();
+            let id = ensure(tx, &new(channel, Span::new(at(1, 0), at(30, 0)))).unwrap();
+            tx.execute("UPDATE usage_record SET standing = ?2 WHERE id = ?1", (id, noted)).unwrap();
+            for (revision, (quantity, state, hour)) in (1..).zip(attempts) {
+                attempted(tx, id, revision, *quantity, state, at(2, *hour), None);
+            }
+            let reader = Reader { generation: &generation, is_single_writer: false, now: at(2, 5) };
+            let verdict = note_read(tx, id, &Stands { total, days: None }, &reader).unwrap();
+            let pending = delivery::in_flight(tx, id).unwrap();
+            assert!(pending.is_none() || verdict != ReadVerdict::AsNoted, "what was seen to stand is settled");
+            sender.send(verdict).unwrap();
+        });
+        verdict.recv().unwrap()
+    }
+
+    fn higher(total: i64, caused: i64) -> ReadVerdict {
+        ReadVerdict::Held(Held::HigherThanCaused { total, caused })
+    }
+
+    #[test]
+    fn s4_what_stood_before_anything_was_noted_is_ours_only_as_far_as_it_was_caused() {
+        use ReadVerdict::{AsNoted, OursLate};
+        let foreign = |total| ReadVerdict::Held(Held::SomethingStands { total });
+        let lost: &[Attempt] = &[(5, "abandoned", 2), (2, "unknown", 3), (9, "refused", 4)];
+        for (channel, most) in [
+            (Channel::UsageRecords, 5),
+            (Channel::CurrentUsage, 5),
+            (by(Formula::Last), 5),
+            (by(Formula::Sum), 7),
+            (by(Formula::SumOfDays), 7),
+        ] {
+            assert_eq!(read(&channel, None, &[], 0), AsNoted);
+            assert_eq!(read(&channel, None, &[], 1), foreign(1));
+            assert_eq!(read(&channel, None, lost, most), OursLate, "{channel:?}");
+            assert_eq!(read(&channel, None, lost, most + 1), foreign(most + 1), "{channel:?}");
+        }
+    }
+
+    #[test]
+    fn s5_a_total_is_compared_with_what_was_noted_and_what_may_have_arrived() {
+        use ReadVerdict::{AsNoted, Lags, Lower, OursLate};
+        let lost: &[Attempt] = &[(9, "accepted", 3), (12, "unknown", 4)];
+        for channel in [Channel::UsageRecords, by(Formula::Last)] {
+            assert_eq!(read(&channel, Some(9), &[(9, "accepted", 3)], 9), AsNoted);
+            assert_eq!(read(&channel, Some(9), lost, 12), AsNoted);
+            assert_eq!(read(&channel, Some(9), lost, 11), OursLate);
+            assert_eq!(read(&channel, Some(9), lost, 13), higher(13, 12));
+        }
+        assert_eq!(read(&Channel::UsageRecords, Some(9), lost, 8), Lower { noted: 9 });
+        assert_eq!(read(&by(Formula::Last), Some(9), &[(9, "accepted", 4)], 8), Lags);
+        assert_eq!(read(&by(Formula::Last), Some(9), &[(9, "accepted", 3)], 8), Lower { noted: 9 });
+    }
+
+    #[test]
+    fn s8_increments_are_compared_by_what_they_add() {
+        use ReadVerdict::{AsNoted, Lags, Lower, OursLate};
+        let sum = by(Formula::Sum);
+        let lost: &[Attempt] = &[(3, "unknown", 4)];
+        for (total, verdict) in [(12, AsNoted), (11, OursLate), (13, higher(13, 12)), (8, Lower { noted: 9 })] {
+            assert_eq!(read(&sum, Some(9), lost, total), verdict);
+        }
+        // A fall that a summary may not show for two hours.
+        for (hour, total, verdict) in
+            [(4, 9, AsNoted), (4, 11, Lags), (4, 12, higher(12, 9)), (3, 11, higher(11, 9)), (4, 8, Lags)]
+        {
+            let fall: &[Attempt] = if hour == 4 { &[(-2, "accepted", 4)] } else { &[(-2, "accepted", 3)] };
+            assert_eq!(read(&sum, Some(9), fall, total), verdict, "{hour} {total}");
+        }
+    }
+
+    #[test]
+    fn s9_a_late_total_of_the_period_before_is_our_own_where_it_counts_in_this_one() {
+        for (channel, state, sends, total, is_ours) in [
+            (Channel::CurrentUsage, "unknown", 1, 8, true),
+            (Channel::CurrentUsage, "unknown", 1, 9, false),
+            (Channel::CurrentUsage, "abandoned", 1, 8, true),
+            (Channel::CurrentUsage, "accepted", 2, 8, true),
+            (Channel::CurrentUsage, "accepted", 1, 8, false),
+            (Channel::CurrentUsage, "refused", 1, 8, false),
+            (Channel::UsageRecords, "unknown", 1, 8, false),
+        ] {
+            in_store(move |tx| {
+                let generation = draw(tx, 1, Break::Start, at(1, 0)).unwrap();
+                let before = ensure(tx, &new(channel.clone(), Span::new(at(1, 0), at(2, 0)))).unwrap();
+                attempted(tx, before, 1, 8, state, at(2, 0).minus(1), None);
+                tx.execute("UPDATE delivery SET sends = ?1", [sends]).unwrap();
+                let id = ensure(tx, &new(channel, Span::new(at(2, 0), at(30, 0)))).unwrap();
+                let reader = Reader { generation: &generation, is_single_writer: false, now: at(2, 1) };
+                let verdict = note_read(tx, id, &Stands { total, days: None }, &reader).unwrap();
+                let foreign = ReadVerdict::Held(Held::SomethingStands { total });
+                assert_eq!(verdict, if is_ours { ReadVerdict::OursLate } else { foreign }, "{state} {sends} {total}");
+            });
+        }
+    }
+
+    #[test]
+    fn s5_what_was_read_at_first_and_is_gone_on_top_of_is_adopted() {
+        for (channel, total, elsewhere) in
+            [(Channel::UsageRecords, 7, 7), (Channel::CurrentUsage, 7, 0), (Channel::UsageRecords, 0, 0)]
+        {
+            in_store(move |tx| {
+                let generation = draw(tx, 1, Break::Start, at(1, 0)).unwrap();
+                let id = ensure(tx, &new(channel, Span::new(at(1, 0), at(30, 0)))).unwrap();
+                note_first_read(tx, id, &Stands { total, days: None }, &generation, at(2, 0)).unwrap();
+                let row = record::by_id(tx, id).unwrap();
+                assert_eq!((row.adopted, row.adopted_elsewhere, row.target), (total, elsewhere, total));
+                assert_eq!(row.probing_from.is_some(), elsewhere > 0);
+                assert_eq!((row.standing, row.read_generation), (Some(total), Some(generation.id)));
+            });
+        }
+    }
 }

@@ -1,7 +1,74 @@
 //! What tests share.
 
-use super::{Falls, RecordState, UsageRecord};
-use crate::model::{Channel, CustomerId, ItemId, MeterName, PriceId, Rounding, Span, SubscriptionId, Timestamp};
+use super::{Falls, NewRecord, RecordState, UsageRecord};
+use crate::model::{
+    BillingMeter, Channel, CustomerId, Formula, ItemId, MeterName, PriceId, Rounding, Span, SubscriptionId, Timestamp,
+};
+use crate::store::{Store, StoreError, Tx};
+
+/// An hour of a day of November 2026.
+pub(super) fn at(day: u32, hour: u32) -> Timestamp {
+    Timestamp::parse(&format!("2026-11-{day:02}T{hour:02}:00:00Z")).unwrap()
+}
+
+/// Runs a test's body on a fresh database.
+pub(super) fn in_store(test: impl FnOnce(&Tx<'_>) + Send + 'static) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("usage.db")).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let done: Result<(), StoreError> = runtime.block_on(store.write(move |tx| {
+        test(tx);
+        Ok(())
+    }));
+    done.unwrap();
+}
+
+/// A meter with this formula.
+pub(super) fn by(formula: Formula) -> Channel {
+    Channel::Meter(BillingMeter {
+        id: "mtr_1".parse().unwrap(),
+        event_name: "e".to_owned(),
+        customer_key: "stripe_customer_id".to_owned(),
+        value_key: "value".to_owned(),
+        formula,
+    })
+}
+
+/// An attempt as it came out, at a time.
+pub(super) fn attempted(
+    tx: &Tx<'_>,
+    id: i64,
+    revision: i64,
+    quantity: i64,
+    state: &str,
+    at: Timestamp,
+    day: Option<Timestamp>,
+) {
+    tx.execute(
+        "INSERT INTO delivery (usage_record_id, revision, generation_id, idempotency_key, quantity, timestamp_s,
+                               state, first_sent_us, settled_us, day_s)
+         SELECT ?1, ?2, max(id), ?3, ?4, ?5, ?6, ?7, ?7, ?8 FROM generation",
+        (id, revision, format!("key-{revision}"), quantity, at.secs(), state, at.micros(), day.map(Timestamp::secs)),
+    )
+    .unwrap();
+}
+
+/// A row to be made.
+pub(super) fn new(channel: Channel, period: Span) -> NewRecord {
+    NewRecord {
+        customer: "cus_1".parse().unwrap(),
+        subscription: "sub_1".parse().unwrap(),
+        item: "si_1".parse().unwrap(),
+        item_created_s: 0,
+        channel,
+        shared: false,
+        meter: "api_credits".parse().unwrap(),
+        period,
+        price: "price_1".parse().unwrap(),
+        unit_amount: None,
+        billable: true,
+    }
+}
 
 /// An open row of November 2026 on which nothing stands.
 pub(crate) fn record(channel: Channel) -> UsageRecord {

@@ -78,3 +78,17 @@ impl Standing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_add_up_and_what_is_of_another_period_is_no_total() {
+        assert_eq!(Standing::Total(7).total(), Some(7));
+        assert_eq!(Standing::NotInvoiced(7).total(), Some(7));
+        assert_eq!(Standing::Days([(0, 4), (86_400, 3)].into()).total(), Some(7));
+        assert_eq!(Standing::OtherPeriod.total(), None);
+        assert_eq!(Standing::NotListed.total(), None);
+    }
+}

@@ -36,6 +36,9 @@ mod tests {
         assert_eq!(estimate(Micros::new(50), period, at(400), at(500)), Some(Micros::new(300)));
         assert_eq!(estimate(Micros::new(50), period, at(0), at(10)), None);
         assert_eq!(estimate(Micros::new(50), period, at(0), at(1_001)), None);
+        // From the first minute to the very end.
+        assert_eq!(estimate(Micros::new(3), period, at(0), at(60)), Some(Micros::new(50)));
+        assert_eq!(estimate(Micros::new(50), period, at(0), at(1_000)), Some(Micros::new(50)));
     }
 
     #[test]

@@ -519,4 +519,17 @@ mod tests {
             assert_eq!(anchor(at(boundary), day), expected.map(at), "{boundary} {day}");
         }
     }
+
+    #[tokio::test]
+    async fn r2_how_often_a_price_renews_is_read_or_not_known() {
+        for (word, unit) in [
+            ("day", Some(IntervalUnit::Day)),
+            ("week", Some(IntervalUnit::Week)),
+            ("year", Some(IntervalUnit::Year)),
+            ("fortnight", None),
+        ] {
+            let view = read_with(1, "/included/0/attributes/renewal_interval_unit", json!(word)).await.unwrap();
+            assert_eq!(view.items[0].interval.map(|interval| interval.unit), unit);
+        }
+    }
 }

@@ -432,4 +432,22 @@ mod tests {
         assert_eq!(answer.date, Some(Timestamp::from_secs(1_793_880_000)));
         assert_eq!(answer.value.unwrap_err().retry_after.map(|wait| wait.as_secs()), Some(9));
     }
+
+    #[test]
+    fn a_refusal_is_sorted_by_the_whole_of_what_it_says() {
+        let kind = |status, code: &str, message: &str| {
+            let error_type = Some("idempotency_error".to_owned()).filter(|_| !code.is_empty());
+            let error = super::ErrorBody {
+                error_type,
+                code: Some(code.to_owned()),
+                param: None,
+                message: Some(message.to_owned()),
+            };
+            super::kind_of(status, &error)
+        };
+        assert_eq!(kind(400, "idempotency_key_in_use", "Another request uses this key."), RefusalKind::InFlight);
+        assert_eq!(kind(400, "", "The subscription is no longer active."), RefusalKind::Missing);
+        assert_eq!(kind(400, "", "The coupon is not active."), RefusalKind::Other);
+        assert_eq!(kind(400, "", "The subscription has too many items."), RefusalKind::Other);
+    }
 }

@@ -83,11 +83,19 @@ mod tests {
             "rk_test_zebra\n",
             "sk_live_",
             "rk_test_zebrä",
+            &format!("rk_test_zebra{}", "z".repeat(496)),
         ] {
             let error = check(text).unwrap_err();
             let said = format!("{error} {error:?}");
             assert!(said.contains("environment STRIPE_API_KEY"), "{said}");
             assert!(!said.contains("zebr"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_key_may_be_long_and_have_lines_below_its_letters() {
+        for rest in ["z".repeat(500), "a_b".to_owned()] {
+            assert!(check(&format!("rk_test_{rest}")).is_ok());
         }
     }
 

@@ -129,6 +129,8 @@ mod tests {
             ("/default_aggregation", Value::Null, "WireAggregation"),
             ("/customer_mapping/type", json!("by_email"), "by_email"),
             ("/customer_mapping/event_payload_key", json!("hours"), "two fields"),
+            ("/customer_mapping/event_payload_key", json!(""), "two fields"),
+            ("/value_settings/event_payload_key", json!(""), "two fields"),
             ("/value_settings", json!({}), "event_payload_key"),
         ] {
             let error = read_with(pointer, value).await.0.unwrap_err();

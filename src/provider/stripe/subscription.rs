@@ -480,4 +480,17 @@ mod tests {
             assert!(error.to_string().contains(named), "{pointer}: {error}");
         }
     }
+
+    #[tokio::test]
+    async fn r2_how_often_a_price_renews_is_read_or_not_known() {
+        for (word, unit) in [
+            ("day", Some(IntervalUnit::Day)),
+            ("week", Some(IntervalUnit::Week)),
+            ("year", Some(IntervalUnit::Year)),
+            ("fortnight", None),
+        ] {
+            let view = read_with("/items/data/0/price/recurring/interval", json!(word)).await.unwrap();
+            assert_eq!(view.items[0].interval.map(|interval| interval.unit), unit);
+        }
+    }
 }
