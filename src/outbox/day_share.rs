@@ -200,10 +200,23 @@ mod tests {
             save_days(tx, id, &overage, 0, at(4, 0)).unwrap();
             set_standing(tx, id, day(1), 9).unwrap();
             set_standing(tx, id, day(2), 3).unwrap();
-            assert_eq!(adopt(tx, id).unwrap(), 4);
+            assert_eq!(adopt(tx, id, 0).unwrap(), 4);
             save_days(tx, id, &overage, 4, at(4, 0)).unwrap();
             let shares: Vec<_> = all(tx, id).unwrap().iter().map(|day| (day.share, day.adopted)).collect();
             assert_eq!(shares, [(9, 4), (4, 0)]);
+        });
+    }
+
+    #[test]
+    fn s5_what_fell_is_not_taken_over_on_any_day() {
+        in_store(|tx| {
+            let id = a_row(tx);
+            save_days(tx, id, &[(day(1), 5), (day(2), 4)].into(), 0, at(4, 0)).unwrap();
+            set_standing(tx, id, day(1), 9).unwrap();
+            set_standing(tx, id, day(2), 7).unwrap();
+            assert_eq!(adopt(tx, id, 6).unwrap(), 1);
+            let shares: Vec<_> = all(tx, id).unwrap().iter().map(|day| (day.share, day.adopted)).collect();
+            assert_eq!(shares, [(5, 0), (5, 1)]);
         });
     }
 
