@@ -14,6 +14,7 @@ fn main() -> ExitCode {
         sockets: default_sockets(),
         colour: terminal && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty()),
         width: 80,
+        environment: Environment::of_process(),
         show_service,
     };
     run(std::env::args_os(), &mut stdout().lock(), &mut stderr().lock(), &surroundings).into()

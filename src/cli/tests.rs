@@ -11,6 +11,7 @@ use super::{
     sync, usage, void,
 };
 use crate::api::fake::{FakeDesk, Server, answers};
+use crate::config::Environment;
 use crate::wire::{RecordAnswer, RecordOutcome, RecordReport, SCHEMA};
 
 const PLAIN: Look = Look { colour: false, width: 80 };
@@ -23,7 +24,14 @@ struct Ran {
 
 fn surroundings(ordinary: &Path, sandbox: &Path) -> Surroundings {
     let sockets = Sockets { ordinary: vec![ordinary.into()], sandbox: sandbox.into() };
-    Surroundings { socket: None, sockets, colour: false, width: 80, show_service: || None }
+    Surroundings {
+        socket: None,
+        sockets,
+        colour: false,
+        width: 80,
+        environment: Environment::default(),
+        show_service: || None,
+    }
 }
 
 fn ran(surroundings: &Surroundings, args: &[&str]) -> Ran {

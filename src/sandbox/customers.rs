@@ -23,7 +23,7 @@ pub(super) struct Customer {
     name: Option<String>,
     description: Option<String>,
     phone: Option<String>,
-    metadata: Metadata,
+    pub(super) metadata: Metadata,
     /// What its invoices are paid with.
     pub(super) payment_method: Option<String>,
     /// That of its first subscription.

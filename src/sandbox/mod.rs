@@ -54,6 +54,7 @@ mod periods;
 mod prices;
 mod products;
 mod routes;
+mod search;
 mod server;
 mod shapes;
 mod subscribe;

@@ -7,7 +7,7 @@ use super::errors::ApiError;
 use super::version::Version;
 use super::{
     anchors, collection, customers, invoices, items, meter_errors, meter_events, meter_totals, meters, payments,
-    prices, products, subscribe, usage_records,
+    prices, products, search, subscribe, usage_records,
 };
 use super::{subscription_changes, subscriptions, test_clocks};
 
@@ -42,7 +42,7 @@ pub(super) fn find(method: &str, path: &str, version: &Version) -> Option<Route>
         .or_else(|| test_helpers(method, &segments))?;
     let id = match segments.as_slice() {
         ["billing", "meters", id, ..] | ["test_helpers", "test_clocks", id, ..] => id,
-        ["billing" | "test_helpers", ..] | [_, "upcoming" | "create_preview"] => "",
+        ["billing" | "test_helpers", ..] | [_, "upcoming" | "create_preview" | "search"] => "",
         [_, id, ..] => id,
         _ => "",
     };
@@ -90,6 +90,7 @@ fn catalog(method: &str, segments: &[&str]) -> Found {
     Some(match (method, segments) {
         ("POST", ["customers"]) => (customers::create, "customer_write"),
         ("GET", ["customers"]) => (customers::list, "customer_read"),
+        ("GET", ["customers", "search"]) => (search::customers, "customer_read"),
         ("GET", ["customers", _]) => (customers::retrieve, "customer_read"),
         ("POST", ["customers", _]) => (customers::update, "customer_write"),
         ("POST", ["products"]) => (products::create, "product_write"),

@@ -1,0 +1,23 @@
+//! `usagectl stripe`: what an operator sets up at Stripe, with a key of their own and without a daemon.
+//!
+//! Owns: arguments and screens of these commands. What is asked of Stripe is in [`crate::operator`].
+//! Invariant: with `--json`, stdout carries one report, and nothing else; progress goes to stderr.
+
+mod args;
+mod catalog;
+mod session;
+
+pub(super) use args::{StripeArgs, names_a_key};
+pub(super) use session::Session;
+
+use super::Exit;
+use super::error::CliError;
+use args::StripeCommand;
+
+/// Runs one command.
+pub(super) async fn stripe(mut session: Session<'_>, args: StripeArgs) -> Result<Exit, CliError> {
+    let StripeArgs { terms, command } = args;
+    match command {
+        StripeCommand::Catalog { command } => catalog::catalog(&mut session, &terms, command).await,
+    }
+}

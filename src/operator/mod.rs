@@ -1,0 +1,29 @@
+//! What an operator sets up at Stripe before a VM can be billed, and looks after later: catalog, customers,
+//! subscriptions, coupons, invoices, the portal. `usagectl stripe` shows it.
+//!
+//! Owns: the catalog file; which requests a command takes, and what it makes of the answers. Runs where the operator is,
+//! with the operator's key; it needs no daemon, and no daemon reaches it. Does not know: the ledger, the agent's
+//! configuration, screens.
+//!
+//! Nothing is kept here. What is to be created is looked for first, by the name that its owner gave it: a lookup key, an
+//! id, a metadata field. So a command that was cut off is run again and goes on, and run twice it changes nothing.
+//! Invariant: a price is never changed in place; it is replaced by another one that takes over its lookup key.
+//! Invariant: with `dry_run`, requests that change something are noted, and not sent.
+
+mod apply;
+mod caller;
+mod catalog;
+mod diff;
+mod error;
+mod form;
+mod kind;
+mod money;
+mod report;
+
+pub use apply::{CatalogReport, apply, plan};
+pub use caller::Caller;
+pub use catalog::{BUILT_IN, Catalog};
+pub use diff::{Action, Change};
+pub use error::OperatorError;
+pub use kind::Kind;
+pub use report::{Report, Request};
