@@ -91,7 +91,10 @@ async fn meter(caller: &Caller, catalog: &Catalog, change: &Change) -> Result<St
             .with("event_name", &change.name)
             .with("default_aggregation[formula]", wanted.aggregation.word())
             .with_some("event_time_window", wanted.window.map(Window::word));
-        return Ok(caller.change(&format!("cannot create the meter {}", change.name), "/v1/billing/meters", form).await?.id);
+        return Ok(caller
+            .change(&format!("cannot create the meter {}", change.name), "/v1/billing/meters", form)
+            .await?
+            .id);
     };
     let what = format!("cannot change the meter {id}");
     if change.why.iter().any(|why| why == "it is inactive") {
@@ -111,7 +114,10 @@ async fn price(
     let Some(wanted) = catalog.prices.get(&change.name) else { return Ok(change.name.clone()) };
     if let (Action::Update, Some(id)) = (change.action, &change.id) {
         let form = Form::new().with("active", "true").with_some("nickname", wanted.nickname.as_ref());
-        return Ok(caller.change(&format!("cannot change the price {id}"), &format!("/v1/prices/{id}"), form).await?.id);
+        return Ok(caller
+            .change(&format!("cannot change the price {id}"), &format!("/v1/prices/{id}"), form)
+            .await?
+            .id);
     }
     let amount = wanted.amount.in_smallest(&catalog.currency).unwrap_or_default();
     let mut form = Form::new()

@@ -14,8 +14,8 @@ pub const BUILT_IN: &str = include_str!("catalog.toml");
 /// Characters of a lookup key and of an event's name. <https://docs.stripe.com/api/prices/create>
 const LOOKUP_KEY_MAX: usize = 200;
 const EVENT_NAME_MAX: usize = 100;
-/// Items of a subscription. <https://docs.stripe.com/billing/subscriptions/multiple-products>
-const ITEMS_MAX: usize = 20;
+/// Items of a subscription: Stripe takes twenty, and shows so many of them with it.
+const ITEMS_MAX: usize = 10;
 /// Characters of a metadata field's name. <https://docs.stripe.com/metadata>
 const METADATA_NAME_MAX: usize = 40;
 
@@ -247,10 +247,11 @@ impl Catalog {
             fault("it has neither a monthly nor an annual price".to_owned());
         }
         if plan.overage.len() >= ITEMS_MAX {
-            fault(format!("a subscription has at most {ITEMS_MAX} items"));
+            fault(format!("with its base price it has more than {ITEMS_MAX} prices"));
         }
         let of_interval = [(&plan.monthly, Interval::Month, "monthly"), (&plan.annual, Interval::Year, "annual")];
-        for (key, interval, word) in of_interval.into_iter().filter_map(|(key, i, word)| Some((key.as_ref()?, i, word))) {
+        for (key, interval, word) in of_interval.into_iter().filter_map(|(key, i, word)| Some((key.as_ref()?, i, word)))
+        {
             match self.prices.get(key) {
                 None => fault(format!("there is no price {key:?}")),
                 Some(price) if price.meter.is_some() => fault(format!("{key} is metered, so it is no base price")),
@@ -278,7 +279,9 @@ impl Meter {
 
 /// Whether it may stand in a URL.
 pub(super) fn is_id(text: &str) -> bool {
-    !text.is_empty() && text.len() <= 255 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
+    !text.is_empty()
+        && text.len() <= 255
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
 }
 
 #[cfg(test)]
@@ -340,7 +343,8 @@ mod tests {
         assert!(said.contains("unknown field `curency`"), "{said}");
         let said = fault_of(|text| {
             let text = text.replace("product = \"prod_magicbox_api\"", "product = \"prod_other\"");
-            text.replace("annual = \"price_pro_annual\"", "annual = \"price_pro_monthly\"").replace("\"eur\"", "\"EUR\"")
+            text.replace("annual = \"price_pro_annual\"", "annual = \"price_pro_monthly\"")
+                .replace("\"eur\"", "\"EUR\"")
         });
         assert_eq!(
             said,

@@ -107,7 +107,11 @@ async fn find(
         [_, _, ..] => {
             let ids: Vec<&str> = found.iter().map(|customer| customer.id.as_str()).collect();
             let what = format!("several customers have {name} = {}: {}", new.own_id, ids.join(", "));
-            Err(OperatorError::refused("several", what, "delete all but one, or change their metadata, in the dashboard"))
+            Err(OperatorError::refused(
+                "several",
+                what,
+                "delete all but one, or change their metadata, in the dashboard",
+            ))
         }
         _ => Ok(found.pop()),
     }

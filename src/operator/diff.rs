@@ -236,7 +236,9 @@ async fn products(caller: &Caller, catalog: &Catalog) -> Result<BTreeMap<String,
     let mut found = BTreeMap::new();
     for id in catalog.products.keys() {
         let what = format!("cannot read the product {id}");
-        if let Some(product) = caller.find::<ProductAtStripe>(&what, &format!("/v1/products/{id}"), &Form::new()).await? {
+        if let Some(product) =
+            caller.find::<ProductAtStripe>(&what, &format!("/v1/products/{id}"), &Form::new()).await?
+        {
             found.insert(id.clone(), product);
         }
     }
@@ -248,7 +250,8 @@ async fn meters(caller: &Caller) -> Result<BTreeMap<String, MeterAtStripe>, Oper
     let mut found: BTreeMap<String, MeterAtStripe> = BTreeMap::new();
     for meter in all {
         // Newest first; of those that are inactive the newest is the likeliest to be meant.
-        let is_better = found.get(&meter.event_name).is_none_or(|known| known.status != "active" && meter.status == "active");
+        let is_better =
+            found.get(&meter.event_name).is_none_or(|known| known.status != "active" && meter.status == "active");
         if is_better {
             found.insert(meter.event_name.clone(), meter);
         }

@@ -112,7 +112,9 @@ impl OperatorError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Asked { changes, request_id, source, .. } => Some(asked_hint(source, *changes, request_id.as_deref())),
+            Self::Asked { changes, request_id, source, .. } => {
+                Some(asked_hint(source, *changes, request_id.as_deref()))
+            }
             Self::Unexpected { .. } => Some("check STRIPE_API_BASE and any proxy on the way".to_owned()),
             Self::Refused { hint, .. } => Some(hint.clone()),
             Self::Catalog { .. } => Some("a whole catalog to begin with: usagectl stripe catalog example".to_owned()),

@@ -13,17 +13,26 @@
 mod apply;
 mod caller;
 mod catalog;
+mod customer;
 mod diff;
 mod error;
 mod form;
 mod kind;
 mod money;
 mod report;
+mod subscription;
+mod subscription_view;
 
-pub use apply::{CatalogReport, apply, plan};
+pub use apply::{CatalogReport, apply as apply_catalog, plan as plan_catalog};
 pub use caller::Caller;
 pub use catalog::{BUILT_IN, Catalog};
+pub use customer::{CustomerReport, NewCustomer, create as create_customer};
 pub use diff::{Action, Change};
 pub use error::OperatorError;
 pub use kind::Kind;
 pub use report::{Report, Request};
+pub use subscription::{
+    Discount, Ending, NewSubscription, SubscriptionReport, cancel as cancel_subscription,
+    create as create_subscription, show as show_subscription,
+};
+pub use subscription_view::{ItemView, SubscriptionView};

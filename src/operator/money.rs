@@ -10,9 +10,8 @@ use serde::{Deserialize, Deserializer};
 const PLACES_MAX: u32 = 12;
 
 /// Currencies without a smaller unit. <https://docs.stripe.com/currencies#zero-decimal>
-const WHOLE: [&str; 16] = [
-    "bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof", "xpf",
-];
+const WHOLE: [&str; 16] =
+    ["bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof", "xpf"];
 
 /// Currencies of a thousand smaller units. <https://docs.stripe.com/currencies#three-decimal>
 const THOUSANDTHS: [&str; 5] = ["bhd", "jod", "kwd", "omr", "tnd"];
@@ -113,9 +112,12 @@ mod tests {
 
     #[test]
     fn amounts_are_shown_in_whole_currency_units() {
-        for (currency, smallest, text) in
-            [("eur", "9900", "EUR 99"), ("eur", "5", "EUR 0.05"), ("eur", "1990", "EUR 19.90"), ("jpy", "500", "JPY 500")]
-        {
+        for (currency, smallest, text) in [
+            ("eur", "9900", "EUR 99"),
+            ("eur", "5", "EUR 0.05"),
+            ("eur", "1990", "EUR 19.90"),
+            ("jpy", "500", "JPY 500"),
+        ] {
             assert_eq!(shown(currency, smallest.parse().unwrap()), text);
         }
     }

@@ -101,11 +101,7 @@ pub enum Ending {
 }
 
 /// Ends one. One that has ended stays as it is.
-pub async fn cancel(
-    caller: &Caller,
-    id: &SubscriptionId,
-    ending: Ending,
-) -> Result<SubscriptionReport, OperatorError> {
+pub async fn cancel(caller: &Caller, id: &SubscriptionId, ending: Ending) -> Result<SubscriptionReport, OperatorError> {
     let before = read(caller, id.as_str()).await?;
     let is_done = before.has_ended() || (ending == Ending::AtPeriodEnd && before.cancel_at_period_end);
     if !is_done {

@@ -105,13 +105,17 @@ fn a_meter_that_counts_differently_is_in_the_way_and_nothing_is_changed() {
 
 #[test]
 fn what_was_cut_off_goes_on_where_it_was_and_makes_nothing_twice() {
-    for effect in [Effect::CutBeforeCommit, Effect::CutAfterCommit, Effect::ErrorBeforeCommit, Effect::ErrorAfterCommit] {
+    for effect in [Effect::CutBeforeCommit, Effect::CutAfterCommit, Effect::ErrorBeforeCommit, Effect::ErrorAfterCommit]
+    {
         let account = Account::open();
         // As often as a request is tried.
         account.fault("POST", "/v1/billing/meters", 4, &effect);
         let Ran { code, err, .. } = account.run(&["catalog", "apply"]);
         assert_eq!(code, 1, "{effect:?}: {err}");
-        assert!(err.contains("4 of 15: created product prod_magicbox_starter\nerror: cannot create the meter "), "{err}");
+        assert!(
+            err.contains("4 of 15: created product prod_magicbox_starter\nerror: cannot create the meter "),
+            "{err}"
+        );
         assert!(err.contains("run it again: what was done is found"), "{err}");
         account.sandbox.clear_faults();
         account.json(&["catalog", "apply"]);
@@ -127,7 +131,10 @@ fn a_dry_run_shows_each_request_and_sends_none() {
     let account = Account::open();
     let Ran { code, out, err } = account.run(&["catalog", "apply", "--dry-run"]);
     assert_eq!(code, 0, "{err}");
-    assert!(out.contains("Nothing was changed. It would send:\n  POST /v1/products\n    id=prod_magicbox_api\n"), "{out}");
+    assert!(
+        out.contains("Nothing was changed. It would send:\n  POST /v1/products\n    id=prod_magicbox_api\n"),
+        "{out}"
+    );
     assert!(out.contains("    recurring[meter]=<create the meter compute_hours>\n"), "{out}");
     assert_eq!(account.writes(), [""; 0]);
 }

@@ -3,4 +3,6 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "helpers of tests fail the test")]
 
 mod catalog;
+mod customers;
 mod harness;
+mod subscriptions;

@@ -1,8 +1,9 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args as ClapArgs, Subcommand, ValueEnum};
 
+use crate::model::{CustomerId, SubscriptionId};
 use crate::operator::Kind;
 
 /// What every one of these commands takes.
@@ -50,6 +51,98 @@ pub(super) enum StripeCommand {
         #[command(subcommand)]
         command: CatalogCommand,
     },
+    /// Customers, by your own ids
+    Customer {
+        #[command(subcommand)]
+        command: CustomerCommand,
+    },
+    /// Subscriptions to the plans of the catalog
+    Subscription {
+        #[command(subcommand)]
+        command: SubscriptionCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum CustomerCommand {
+    /// Find the customer of your own id, or make it; what differs is put right
+    Create(CustomerArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct CustomerArgs {
+    /// Your own id of the customer; the same id is one customer
+    #[arg(long, value_name = "ID")]
+    pub(super) id: String,
+    /// Where invoices go
+    #[arg(long)]
+    pub(super) email: String,
+    /// On invoices
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    /// The VM that is billed to it
+    #[arg(long, value_name = "ID")]
+    pub(super) vm: Option<String>,
+    /// A test card that it pays with, in test mode only, as pm_card_visa
+    #[arg(long, value_name = "pm_card_…")]
+    pub(super) test_card: Option<String>,
+    /// A test clock in whose time it lives
+    #[arg(long, value_name = "clock_…")]
+    pub(super) test_clock: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SubscriptionCommand {
+    /// Subscribe a customer to a plan, or find that it is
+    Create(SubscriptionArgs),
+    /// Show one
+    Show {
+        /// sub_…
+        subscription: SubscriptionId,
+    },
+    /// End one
+    Cancel(CancelArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct SubscriptionArgs {
+    /// cus_…
+    #[arg(long, value_name = "ID")]
+    pub(super) customer: CustomerId,
+    /// As the catalog names it
+    #[arg(long)]
+    pub(super) plan: String,
+    /// Pay the base price yearly; usage stays monthly
+    #[arg(long)]
+    pub(super) annual: bool,
+    /// Begin periods on the first of each month, 00:00 UTC; the part until then is charged by its share
+    #[arg(long)]
+    pub(super) first_of_month: bool,
+    /// A coupon on it
+    #[arg(long, value_name = "ID")]
+    pub(super) coupon: Option<String>,
+    /// A promotion code on it, promo_…
+    #[arg(long, value_name = "ID", conflicts_with = "coupon")]
+    pub(super) promotion_code: Option<String>,
+    /// Charge the customer's payment method now, instead of waiting until the customer has paid
+    #[arg(long)]
+    pub(super) charge_now: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(group(ArgGroup::new("when").required(true)))]
+pub(super) struct CancelArgs {
+    /// sub_…
+    pub(super) subscription: SubscriptionId,
+    /// When the open period ends, with a last invoice for its usage
+    #[arg(long, group = "when")]
+    pub(super) at_period_end: bool,
+    /// Now, with an invoice for what was used until now
+    #[arg(long, group = "when")]
+    pub(super) invoice_now: bool,
+    /// Now, and nobody pays for what was used in the open period
+    #[arg(long, group = "when")]
+    pub(super) drop_usage: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -21,7 +21,7 @@ pub(super) async fn catalog(
 
 async fn plan(session: &mut Session<'_>, terms: &Terms) -> Result<Exit, CliError> {
     let (catalog, caller) = session.begin(terms)?;
-    let report = caller.report(operator::plan(&caller, &catalog).await?);
+    let report = caller.report(operator::plan_catalog(&caller, &catalog).await?);
     let heading = heading(&caller);
     session.show(&report, |report, look| {
         let end = match report.differ {
@@ -35,12 +35,12 @@ async fn plan(session: &mut Session<'_>, terms: &Terms) -> Result<Exit, CliError
 
 async fn apply(session: &mut Session<'_>, terms: &Terms) -> Result<Exit, CliError> {
     let (catalog, caller) = session.begin(terms)?;
-    let planned = operator::plan(&caller, &catalog).await?;
+    let planned = operator::plan_catalog(&caller, &catalog).await?;
     if !session.json {
         session.print(&(heading(&caller) + &screen(&planned, session.look)))?;
     }
     let (mut step, steps) = (0_usize, planned.differ);
-    let report = operator::apply(&caller, &catalog, planned, |change| {
+    let report = operator::apply_catalog(&caller, &catalog, planned, |change| {
         step += 1;
         session.progress(&format!("{step} of {steps}: {}", done(change)));
     })

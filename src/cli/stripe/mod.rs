@@ -5,19 +5,25 @@
 
 mod args;
 mod catalog;
+mod customer;
 mod session;
+mod subscription;
 
 pub(super) use args::{StripeArgs, names_a_key};
 pub(super) use session::Session;
 
 use super::Exit;
 use super::error::CliError;
-use args::StripeCommand;
+use args::{CustomerCommand, StripeCommand};
 
 /// Runs one command.
 pub(super) async fn stripe(mut session: Session<'_>, args: StripeArgs) -> Result<Exit, CliError> {
     let StripeArgs { terms, command } = args;
     match command {
         StripeCommand::Catalog { command } => catalog::catalog(&mut session, &terms, command).await,
+        StripeCommand::Customer { command: CustomerCommand::Create(args) } => {
+            customer::create(&mut session, &terms, args).await
+        }
+        StripeCommand::Subscription { command } => subscription::subscription(&mut session, &terms, command).await,
     }
 }
