@@ -15,6 +15,7 @@ use super::{
     sync, usage, void,
 };
 use crate::cli::client::Client;
+use crate::clock::Reading;
 use crate::config::Environment;
 
 /// What `usagectl` is told of the machine it runs on.
@@ -30,6 +31,8 @@ pub struct Surroundings {
     pub width: usize,
     /// What the process was started with.
     pub environment: Environment,
+    /// Reads the clocks.
+    pub clock: fn() -> Reading,
     /// Asks systemd how the service is, as [`super::show_service`] does.
     pub show_service: fn() -> Option<String>,
 }
@@ -79,9 +82,10 @@ fn start(args: Args, out: &mut dyn Write, err: &mut dyn Write, surroundings: &Su
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Start)?;
     runtime.block_on(async {
         if let Command::Stripe(command) = args.command {
-            let Surroundings { environment, colour, width, .. } = surroundings;
+            let Surroundings { environment, clock, colour, width, .. } = surroundings;
             let look = Look { colour: *colour, width: *width };
-            return stripe::stripe(Session { environment, json: args.json, look, out, err }, command).await;
+            return stripe::stripe(Session { environment, clock: *clock, json: args.json, look, out, err }, command)
+                .await;
         }
         let client = client(&args, surroundings).await;
         if client.fell_back {

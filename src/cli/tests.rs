@@ -11,6 +11,7 @@ use super::{
     sync, usage, void,
 };
 use crate::api::fake::{FakeDesk, Server, answers};
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::Environment;
 use crate::wire::{RecordAnswer, RecordOutcome, RecordReport, SCHEMA};
 
@@ -30,6 +31,7 @@ fn surroundings(ordinary: &Path, sandbox: &Path) -> Surroundings {
         colour: false,
         width: 80,
         environment: Environment::default(),
+        clock: || SystemClock.read(),
         show_service: || None,
     }
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use rust_decimal::Decimal;
 use serde::Deserialize;
 
-use super::money::Money;
+use super::amount::Amount;
 use super::{Kind, OperatorError};
 
 /// The catalog that is used where no file is named.
@@ -40,6 +41,9 @@ pub struct Catalog {
     /// By their names.
     #[serde(default)]
     pub plans: BTreeMap<String, Plan>,
+    /// By their ids, which are ours.
+    #[serde(default)]
+    pub coupons: BTreeMap<String, Coupon>,
 }
 
 /// Under which names the vendor's own ids stand in metadata.
@@ -118,7 +122,7 @@ pub struct Price {
     /// In the dashboard.
     pub nickname: Option<String>,
     /// In whole currency units, of one unit.
-    pub amount: Money,
+    pub amount: Amount,
     /// How often it is billed.
     pub interval: Interval,
     /// The meter whose usage it bills; absent for a price that is paid in advance.
@@ -158,6 +162,52 @@ pub struct Plan {
     /// Lookup keys of the metered prices.
     #[serde(default)]
     pub overage: Vec<String>,
+}
+
+/// A coupon's terms.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Coupon {
+    /// On invoices.
+    pub name: Option<String>,
+    /// So many of a hundred.
+    pub percent_off: Option<Amount>,
+    /// So much, in whole units of the catalog's currency.
+    pub amount_off: Option<Amount>,
+    /// For how long a subscription is cheaper by it.
+    #[serde(default)]
+    pub duration: Duration,
+    /// With `repeating`: so many months.
+    pub months: Option<u32>,
+    /// Until when it can be redeemed, unix seconds.
+    pub redeem_by: Option<i64>,
+    /// How often.
+    pub max_redemptions: Option<u32>,
+    /// For the dashboard, in its metadata.
+    pub description: Option<String>,
+}
+
+/// See [`Coupon::duration`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Duration {
+    /// For one invoice.
+    #[default]
+    Once,
+    /// For some months.
+    Repeating,
+    /// For as long as it runs.
+    Forever,
+}
+
+impl Duration {
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Once => "once",
+            Self::Repeating => "repeating",
+            Self::Forever => "forever",
+        }
+    }
 }
 
 impl Catalog {
@@ -216,6 +266,10 @@ impl Catalog {
         for (key, price) in &self.prices {
             faults.extend(self.faults_of_price(key, price));
         }
+        for (id, coupon) in &self.coupons {
+            let bad_id = (!is_id(id)).then(|| "its id is not of letters, digits, - and _".to_owned());
+            faults.extend(bad_id.into_iter().chain(coupon.fault()).map(|what| format!("coupons.{id}: {what}")));
+        }
         for (name, plan) in &self.plans {
             faults.extend(self.faults_of_plan(name, plan));
         }
@@ -267,6 +321,24 @@ impl Catalog {
             }
         }
         faults
+    }
+}
+
+impl Coupon {
+    /// What is wrong with its terms.
+    pub(super) fn fault(&self) -> Option<String> {
+        let fault = match (self.percent_off, self.amount_off) {
+            (None, None) => "it takes nothing off: percent_off or amount_off is missing",
+            (Some(_), Some(_)) => "it has either percent_off or amount_off",
+            (Some(percent), None) if percent.number().is_zero() || percent.number() > Decimal::ONE_HUNDRED => {
+                "percent_off is more than 0 and at most 100"
+            }
+            _ if (self.duration == Duration::Repeating) != self.months.is_some() => {
+                "months go with duration = \"repeating\", and it needs them"
+            }
+            _ => return None,
+        };
+        Some(fault.to_owned())
     }
 }
 
@@ -322,7 +394,7 @@ mod tests {
             let ours = catalog.plan(name).unwrap();
             for (term, key) in [("monthly", &ours.monthly), ("annual", &ours.annual)] {
                 assert_eq!(plan[term]["price"].as_str(), key.as_deref());
-                let amount = Money::parse(plan[term]["amount"].as_str().unwrap()).unwrap();
+                let amount = Amount::parse(plan[term]["amount"].as_str().unwrap()).unwrap();
                 assert_eq!(catalog.prices[key.as_ref().unwrap()].amount, amount, "{name} {term}");
             }
             let overage = plan["overage"].as_table().unwrap();
@@ -330,7 +402,7 @@ mod tests {
             for (meter, terms) in overage {
                 let price = &catalog.prices[terms["price"].as_str().unwrap()];
                 assert_eq!(price.meter.as_ref(), Some(meter));
-                assert_eq!(price.amount, Money::parse(terms["unit_amount"].as_str().unwrap()).unwrap());
+                assert_eq!(price.amount, Amount::parse(terms["unit_amount"].as_str().unwrap()).unwrap());
             }
         }
     }
@@ -338,7 +410,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_with_its_place_and_all_at_once() {
         let said = fault_of(|text| text.replace("currency = \"eur\"", "currency = \"Euro\"").replace("\"99\"", "0.99"));
-        assert!(said.contains("line ") && said.contains("an amount in whole currency units, in quotes"), "{said}");
+        assert!(said.contains("line ") && said.contains("an amount in quotes"), "{said}");
         let said = fault_of(|text| text.replace("currency", "curency"));
         assert!(said.contains("unknown field `curency`"), "{said}");
         let said = fault_of(|text| {

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+use super::amount::shown;
 use super::caller::Caller;
 use super::catalog::{Catalog, Meter, Price, Product};
 use super::form::Form;
-use super::money::shown;
 use super::{Kind, OperatorError};
 
 /// Lookup keys in one request. <https://docs.stripe.com/api/prices/list>

@@ -64,6 +64,12 @@ impl OperatorError {
         )
     }
 
+    /// Nobody was named whom a command is about.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self::refused("nobody", "it is not said whom this is about", "name --customer cus_…, see --help")
+    }
+
     /// Stripe's own word for it, where it gave one.
     pub(super) fn stripe_code(&self) -> Option<&str> {
         match self {

@@ -7,6 +7,7 @@ use super::caller::{Caller, decode};
 use super::catalog::{Catalog, Plan};
 use super::diff::prices;
 use super::form::Form;
+use super::promotion::id_of;
 use super::subscription_view::{SubscriptionAtStripe, SubscriptionView};
 use super::{Kind, OperatorError};
 use crate::model::{CustomerId, SubscriptionId};
@@ -33,7 +34,7 @@ pub struct NewSubscription {
 pub enum Discount {
     /// A coupon's id.
     Coupon(String),
-    /// A promotion code's id, `promo_…`.
+    /// A promotion code, as customers type it or by its id, `promo_…`.
     PromotionCode(String),
 }
 
@@ -67,6 +68,7 @@ pub async fn create(
     let parts = parts(caller, catalog, new).await?;
     let known = of_customer(caller, &new.customer).await?;
     refuse_other_plan(catalog, &parts, &known)?;
+    let new = &with_promotion_id(caller, new).await?;
     let mut subscriptions = Vec::new();
     for part in &parts {
         let found = known.iter().find(|one| one.is_running() && one.has_exactly(&part.prices));
@@ -82,6 +84,15 @@ pub async fn create(
         subscriptions.push(SubscriptionView { created: Some(is_new), ..view });
     }
     Ok(SubscriptionReport::of(subscriptions))
+}
+
+/// Customers type a promotion code's word; Stripe takes its id.
+async fn with_promotion_id(caller: &Caller, new: &NewSubscription) -> Result<NewSubscription, OperatorError> {
+    let discount = match &new.discount {
+        Some(Discount::PromotionCode(code)) => Some(Discount::PromotionCode(id_of(caller, code).await?)),
+        other => other.clone(),
+    };
+    Ok(NewSubscription { discount, ..new.clone() })
 }
 
 /// Shows one.

@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "helpers of tests fail the test")]
 
 mod catalog;
+mod check;
+mod coupons;
 mod customers;
 mod harness;
+mod portal;
 mod subscriptions;

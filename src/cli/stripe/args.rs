@@ -3,8 +3,8 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args as ClapArgs, Subcommand, ValueEnum};
 
-use crate::model::{CustomerId, SubscriptionId};
-use crate::operator::Kind;
+use crate::model::{CustomerId, SubscriptionId, Timestamp};
+use crate::operator::{Amount, Kind};
 
 /// What every one of these commands takes.
 #[derive(Debug, ClapArgs)]
@@ -51,6 +51,12 @@ pub(super) enum StripeCommand {
         #[command(subcommand)]
         command: CatalogCommand,
     },
+    /// Whether Stripe can be reached, whose clock is right, and what this key may do
+    Check {
+        /// Hold the key against what the agent on a VM needs, and no more
+        #[arg(long)]
+        agent: bool,
+    },
     /// Customers, by your own ids
     Customer {
         #[command(subcommand)]
@@ -60,6 +66,130 @@ pub(super) enum StripeCommand {
     Subscription {
         #[command(subcommand)]
         command: SubscriptionCommand,
+    },
+    /// Coupons
+    Coupon {
+        #[command(subcommand)]
+        command: CouponCommand,
+    },
+    /// Promotion codes: what customers type for a coupon
+    Promotion {
+        #[command(subcommand)]
+        command: PromotionCommand,
+    },
+    /// The invoice to come
+    Invoice {
+        #[command(subcommand)]
+        command: InvoiceCommand,
+    },
+    /// Invoices that were made, newest first
+    Invoices(OfArgs),
+    /// A way into Stripe's portal for a customer, to be sent there at once
+    Portal(PortalArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum CouponCommand {
+    /// Find the coupon of this id, or make it
+    Create(Box<CouponArgs>),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct CouponArgs {
+    /// Its id, as EARLYBIRD30; its terms are those of the catalog, where it has it, and what is said here
+    pub(super) coupon: String,
+    /// So many of a hundred
+    #[arg(long, value_name = "N", conflicts_with = "amount_off")]
+    pub(super) percent_off: Option<Amount>,
+    /// So much, in whole units of the catalog's currency
+    #[arg(long, value_name = "N")]
+    pub(super) amount_off: Option<Amount>,
+    /// For how long a subscription is cheaper by it
+    #[arg(long, value_enum)]
+    pub(super) duration: Option<DurationArg>,
+    /// For so many months, with --duration repeating
+    #[arg(long, value_name = "N")]
+    pub(super) months: Option<u32>,
+    /// Until when it can be redeemed, RFC 3339
+    #[arg(long, value_name = "TIME", value_parser = Timestamp::parse)]
+    pub(super) redeem_by: Option<Timestamp>,
+    /// How often it can be redeemed
+    #[arg(long, value_name = "N")]
+    pub(super) max_redemptions: Option<u32>,
+    /// On invoices
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    /// For the dashboard
+    #[arg(long, value_name = "TEXT")]
+    pub(super) description: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum DurationArg {
+    Once,
+    Repeating,
+    Forever,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PromotionCommand {
+    /// Find the active code, or make it
+    Create(PromotionArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct PromotionArgs {
+    /// What customers type
+    #[arg(long, value_name = "WORD")]
+    pub(super) code: String,
+    /// The coupon's id
+    #[arg(long, value_name = "ID")]
+    pub(super) coupon: String,
+    /// How often it can be redeemed
+    #[arg(long, value_name = "N")]
+    pub(super) max_redemptions: Option<u32>,
+    /// Until when, RFC 3339
+    #[arg(long, value_name = "TIME", value_parser = Timestamp::parse)]
+    pub(super) expires_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum InvoiceCommand {
+    /// Show what would be invoiced if the period ended as it stands
+    Preview(OfArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(group(ArgGroup::new("whose").required(true)))]
+pub(super) struct OfArgs {
+    /// cus_…
+    #[arg(long, value_name = "ID", group = "whose")]
+    pub(super) customer: Option<CustomerId>,
+    /// sub_…
+    #[arg(long, value_name = "ID", group = "whose")]
+    pub(super) subscription: Option<SubscriptionId>,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(super) struct PortalArgs {
+    #[command(subcommand)]
+    pub(super) command: Option<PortalCommand>,
+    /// cus_…
+    #[arg(long, value_name = "ID", required = true)]
+    pub(super) customer: Option<CustomerId>,
+    /// Where the customer comes back to
+    #[arg(long, value_name = "URL", required = true)]
+    pub(super) return_url: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PortalCommand {
+    /// Let customers change payment method and address, see invoices, cancel, and switch plans
+    Configure {
+        /// Where customers come back to where nothing else is said
+        #[arg(long, value_name = "URL")]
+        return_url: Option<String>,
     },
 }
 

@@ -6,6 +6,7 @@ use crate::cli::add::add;
 use crate::cli::error::CliError;
 use crate::cli::look::Look;
 use crate::cli::random_id::random_id;
+use crate::clock::Reading;
 use crate::config::{ApiKey, Environment};
 use crate::operator::{Caller, Catalog, Kind, OperatorError, Report, Request};
 
@@ -16,6 +17,7 @@ const API_BASE: &str = "https://api.stripe.com";
 /// One run: everything a command needs.
 pub(in crate::cli) struct Session<'a> {
     pub(in crate::cli) environment: &'a Environment,
+    pub(in crate::cli) clock: fn() -> Reading,
     pub(in crate::cli) json: bool,
     pub(in crate::cli) look: Look,
     pub(in crate::cli) out: &'a mut dyn Write,

@@ -1,6 +1,7 @@
-//! Amounts as people write them, in whole currency units, and as Stripe takes them, in the smallest unit.
+//! Numbers as people write them, exact; amounts of money are in whole currency units, and at Stripe in the smallest.
 
 use std::fmt;
+use std::str::FromStr;
 
 use rust_decimal::Decimal;
 use serde::de::{Error, Visitor};
@@ -16,15 +17,20 @@ const WHOLE: [&str; 16] =
 /// Currencies of a thousand smaller units. <https://docs.stripe.com/currencies#three-decimal>
 const THOUSANDTHS: [&str; 5] = ["bhd", "jod", "kwd", "omr", "tnd"];
 
-/// An amount in whole currency units, zero or more, exact.
+/// An amount of money in whole currency units, or a share of a hundred: zero or more, exact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Money(Decimal);
+pub struct Amount(Decimal);
 
-impl Money {
+impl Amount {
     /// Reads `199` or `0.05`.
     pub fn parse(text: &str) -> Result<Self, String> {
         let amount = Decimal::from_str_exact(text).ok().filter(|amount| !amount.is_sign_negative());
         amount.map(Self).ok_or_else(|| format!("{text:?} is no amount, as \"199\" or \"0.05\""))
+    }
+
+    /// The number itself.
+    pub(super) const fn number(self) -> Decimal {
+        self.0
     }
 
     /// In the currency's smallest unit, as `unit_amount_decimal` has it.
@@ -44,7 +50,8 @@ impl Money {
 }
 
 /// An amount in the smallest unit, as people read it: `EUR 0.05`.
-pub(super) fn shown(currency: &str, smallest: Decimal) -> String {
+#[must_use]
+pub fn shown(currency: &str, smallest: Decimal) -> String {
     let (scale, places) = if WHOLE.contains(&currency) {
         (1, 0)
     } else if THOUSANDTHS.contains(&currency) {
@@ -59,7 +66,14 @@ pub(super) fn shown(currency: &str, smallest: Decimal) -> String {
     format!("{} {amount}", currency.to_ascii_uppercase())
 }
 
-impl<'de> Deserialize<'de> for Money {
+impl FromStr for Amount {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::parse(text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Amount {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Written)
     }
@@ -69,18 +83,18 @@ impl<'de> Deserialize<'de> for Money {
 struct Written;
 
 impl Visitor<'_> for Written {
-    type Value = Money;
+    type Value = Amount;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an amount in whole currency units, in quotes, as \"199\" or \"0.05\"")
+        f.write_str("an amount in quotes, as \"199\" or \"0.05\"")
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Money, E> {
-        Money::parse(text).map_err(E::custom)
+    fn visit_str<E: Error>(self, text: &str) -> Result<Amount, E> {
+        Amount::parse(text).map_err(E::custom)
     }
 
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Money, E> {
-        Money::parse(&number.to_string()).map_err(E::custom)
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Amount, E> {
+        Amount::parse(&number.to_string()).map_err(E::custom)
     }
 }
 
@@ -97,16 +111,16 @@ mod tests {
             ("500", "jpy", "500"),
             ("1.5", "kwd", "1500"),
         ] {
-            let amount = Money::parse(text).unwrap().in_smallest(currency).unwrap();
+            let amount = Amount::parse(text).unwrap().in_smallest(currency).unwrap();
             assert_eq!(amount.to_string(), smallest, "{text} {currency}");
         }
-        assert!(Money::parse("0.000000000000001").unwrap().in_smallest("eur").is_err());
+        assert!(Amount::parse("0.000000000000001").unwrap().in_smallest("eur").is_err());
     }
 
     #[test]
     fn what_is_no_amount_is_refused() {
         for text in ["", "-1", "1,5", "free", "1e3"] {
-            assert!(Money::parse(text).is_err(), "{text:?} was taken");
+            assert!(Amount::parse(text).is_err(), "{text:?} was taken");
         }
     }
 
