@@ -71,7 +71,7 @@ pub(super) enum Command {
     Doctor,
     /// Print the figures for Prometheus, or write them for a textfile collector
     Metrics(MetricsArgs),
-    /// Set up and look after what is sold at Stripe, with your own key in STRIPE_API_KEY; asks no daemon
+    /// Set up and look after what is sold at Stripe, with your own key in `STRIPE_API_KEY`; asks no daemon
     Stripe(StripeArgs),
 }
 

@@ -6,6 +6,7 @@ use super::caller::Caller;
 use super::catalog::{Catalog, Window};
 use super::diff::{Action, AtStripe, Change};
 use super::form::Form;
+use super::report::Names;
 use super::{Kind, OperatorError};
 
 /// What the catalog asked, and what came of it.
@@ -17,6 +18,12 @@ pub struct CatalogReport {
     pub changes: Vec<Change>,
     /// Objects that are not as the catalog says; after it was applied, that were not.
     pub differ: usize,
+}
+
+impl Names for CatalogReport {
+    fn named(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// Compares; nothing is changed.

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::caller::{Caller, decode};
 use super::form::Form;
+use super::report::Names;
 use super::{Kind, OperatorError};
 use crate::clock::Reading;
 use crate::provider::RefusalKind;
@@ -42,6 +43,12 @@ pub struct CheckReport {
     pub missing: Vec<String>,
     /// Held, and more than the agent needs.
     pub beyond_agent: Vec<String>,
+}
+
+impl Names for CheckReport {
+    fn named(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// An account.
@@ -109,7 +116,7 @@ fn areas() -> [Area; 12] {
         area("Prices", "/v1/prices", Need::Write, Need::Nothing),
         // The agent writes its claim on an item where it may; it works without.
         area("Subscriptions", "/v1/subscriptions", Need::Write, Need::Read),
-        Area { write: Some("/v1/invoices/in_check/pay"), ..area("Invoices", "/v1/invoices", Need::Read, Need::Read) },
+        Area { write: Some("/v1/invoices/in_check/pay"), ..area("Invoices", "/v1/invoices", Need::Write, Need::Read) },
         area("Coupons", "/v1/coupons", Need::Write, Need::Nothing),
         area("Promotion codes", "/v1/promotion_codes", Need::Write, Need::Nothing),
         area("Customer portal", "/v1/billing_portal/configurations", Need::Write, Need::Nothing),
@@ -153,7 +160,7 @@ pub async fn check(caller: &Caller, for_agent: bool, clock: fn() -> Reading) -> 
         for_whom: if for_agent { "agent" } else { "operator" },
         account,
         connected_ms,
-        latency_ms: rest.get(rest.len() / 2).copied().unwrap_or(connected_ms),
+        latency_ms: rest.get(rest.len().div_euclid(2)).copied().unwrap_or(connected_ms),
         clock_ahead_s,
         missing: permissions.iter().filter_map(|one| one.missing(for_agent)).collect(),
         beyond_agent: permissions.iter().filter_map(Permission::beyond_agent).collect(),
@@ -190,10 +197,7 @@ async fn may_write(caller: &Caller, path: &str) -> Result<bool, OperatorError> {
 
 /// Whether the key was not what stood against it.
 fn is_allowed(answer: Result<Value, OperatorError>) -> Result<bool, OperatorError> {
-    let error = match answer {
-        Ok(_) => return Ok(true),
-        Err(error) => error,
-    };
+    let Err(error) = answer else { return Ok(true) };
     let OperatorError::Asked { source, .. } = &error else { return Err(error) };
     match source.refusal.kind {
         RefusalKind::NotPermitted => Ok(false),

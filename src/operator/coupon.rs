@@ -8,6 +8,7 @@ use super::amount::shown;
 use super::caller::Caller;
 use super::catalog::{Catalog, Coupon, is_id};
 use super::form::Form;
+use super::report::Names;
 use crate::model::Timestamp;
 
 /// A coupon at Stripe.
@@ -19,6 +20,12 @@ pub struct CouponReport {
     pub coupon: String,
     /// Its terms, in words.
     pub terms: String,
+}
+
+impl Names for CouponReport {
+    fn named(&self) -> Option<&str> {
+        Some(&self.coupon)
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -138,15 +145,11 @@ impl CouponAtStripe {
 
 /// All that a coupon's terms are. Two of the same words are the same.
 fn sentence(off: &str, duration: &str, months: Option<u32>, max: Option<u32>, redeem_by: Option<i64>) -> String {
-    let mut sentence = match months {
+    let duration = match months {
         Some(months) => format!("{off} off for {months} months"),
         None => format!("{off} off, {duration}"),
     };
-    if let Some(max) = max {
-        sentence += &format!(", {max} times at most");
-    }
-    if let Some(by) = redeem_by {
-        sentence += &format!(", until {}", Timestamp::from_secs(by));
-    }
-    sentence
+    let max = max.map(|max| format!("{max} times at most"));
+    let until = redeem_by.map(|by| format!("until {}", Timestamp::from_secs(by)));
+    [Some(duration), max, until].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }

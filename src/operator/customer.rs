@@ -7,6 +7,7 @@ use super::OperatorError;
 use super::caller::Caller;
 use super::catalog::Catalog;
 use super::form::Form;
+use super::report::Names;
 
 /// Who is to be a customer.
 #[derive(Debug, Clone)]
@@ -36,6 +37,12 @@ pub struct CustomerReport {
     pub customer: String,
     /// The vendor's own id.
     pub own_id: String,
+}
+
+impl Names for CustomerReport {
+    fn named(&self) -> Option<&str> {
+        Some(&self.customer)
+    }
 }
 
 #[derive(Debug, Deserialize)]

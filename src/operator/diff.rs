@@ -126,7 +126,7 @@ impl AtStripe {
         let mut why = Vec::new();
         differ(&mut why, "name", &found.name, &wanted.name);
         if wanted.description.is_some() {
-            differ(&mut why, "description", text(&found.description), text(&wanted.description));
+            differ(&mut why, "description", text(found.description.as_ref()), text(wanted.description.as_ref()));
         }
         if !found.active {
             why.push("it is archived".to_owned());
@@ -139,7 +139,7 @@ impl AtStripe {
         let mut fixed = Vec::new();
         differ(&mut fixed, "aggregation", &found.default_aggregation.formula, wanted.aggregation.word());
         let window = wanted.window.map_or("", super::catalog::Window::word);
-        differ(&mut fixed, "window", text(&found.event_time_window), window);
+        differ(&mut fixed, "window", text(found.event_time_window.as_ref()), window);
         if !fixed.is_empty() && found.status == "active" {
             fixed.push("a meter cannot be changed: name other events, or deactivate it by hand".to_owned());
             return Change::of("meter", name, &found.id, Action::Blocked, fixed);
@@ -163,7 +163,7 @@ impl AtStripe {
         }
         let mut why = Vec::new();
         if wanted.nickname.is_some() {
-            differ(&mut why, "nickname", text(&found.nickname), text(&wanted.nickname));
+            differ(&mut why, "nickname", text(found.nickname.as_ref()), text(wanted.nickname.as_ref()));
         }
         if !found.active {
             why.push("it is archived".to_owned());
@@ -192,14 +192,15 @@ impl AtStripe {
         differ(&mut fixed, "usage", usage_type, if wanted.meter.is_some() { "metered" } else { "licensed" });
         let on_meter = recurring.and_then(|found| found.meter.as_deref()).unwrap_or("none");
         let meter = wanted.meter.as_ref().filter(|_| catalog.kind == Kind::StripeMeters);
-        let wanted_meter = meter.map(|name| self.active_meter(name).unwrap_or("a new one")).unwrap_or("none");
-        differ(&mut fixed, "meter", on_meter, wanted_meter);
+        let wanted_meter = meter.map_or_else(|| "none".to_owned(), |name| self.meter_to_be(catalog, name));
+        differ(&mut fixed, "meter", on_meter, &wanted_meter);
         fixed
     }
 
-    /// The id under which a meter will stand, where it is there already.
-    fn active_meter(&self, name: &str) -> Option<&str> {
-        self.meters.get(name).map(|meter| meter.id.as_str())
+    /// The id under which a meter will stand, where it is there already and stays.
+    fn meter_to_be(&self, catalog: &Catalog, name: &str) -> String {
+        let change = catalog.meters.get(name).map(|wanted| self.compare_meter(name, wanted));
+        change.and_then(|change| change.id).unwrap_or_else(|| "a new one".to_owned())
     }
 }
 
@@ -228,8 +229,8 @@ fn differ(why: &mut Vec<String>, name: &str, found: &str, wanted: &str) {
     }
 }
 
-fn text(maybe: &Option<String>) -> &str {
-    maybe.as_deref().unwrap_or_default()
+fn text(maybe: Option<&String>) -> &str {
+    maybe.map_or("", String::as_str)
 }
 
 async fn products(caller: &Caller, catalog: &Catalog) -> Result<BTreeMap<String, ProductAtStripe>, OperatorError> {

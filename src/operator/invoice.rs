@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::OperatorError;
 use super::caller::{Caller, decode};
 use super::form::Form;
+use super::report::Names;
 use crate::model::{CustomerId, SubscriptionId, Timestamp};
 
 /// Whose invoices.
@@ -24,11 +25,23 @@ pub struct PreviewReport {
     pub invoice: Option<InvoiceView>,
 }
 
+impl Names for PreviewReport {
+    fn named(&self) -> Option<&str> {
+        None
+    }
+}
+
 /// Invoices, newest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct InvoicesReport {
     /// Without their lines.
     pub invoices: Vec<InvoiceView>,
+}
+
+impl Names for InvoicesReport {
+    fn named(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// An invoice. Amounts are in the currency's smallest unit.

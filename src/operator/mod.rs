@@ -43,7 +43,7 @@ pub use invoice::{
 pub use kind::Kind;
 pub use portal::{PortalReport, SessionReport, configure as configure_portal, open as open_portal};
 pub use promotion::{NewPromotion, PromotionReport, create as create_promotion};
-pub use report::{Report, Request};
+pub use report::{Names, Report, Request};
 pub use subscription::{
     Discount, Ending, NewSubscription, SubscriptionReport, cancel as cancel_subscription,
     create as create_subscription, show as show_subscription,

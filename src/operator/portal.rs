@@ -10,6 +10,7 @@ use super::caller::Caller;
 use super::catalog::Catalog;
 use super::diff::prices;
 use super::form::Form;
+use super::report::Names;
 use crate::model::CustomerId;
 
 /// The metadata field that tells our configuration from others.
@@ -27,6 +28,12 @@ pub struct PortalReport {
     pub prices: Vec<String>,
 }
 
+impl Names for PortalReport {
+    fn named(&self) -> Option<&str> {
+        Some(&self.configuration)
+    }
+}
+
 /// A way in. Whoever has the URL is the customer, until it is used or some minutes have passed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SessionReport {
@@ -34,6 +41,12 @@ pub struct SessionReport {
     pub customer: String,
     /// Where to send the customer; empty in a dry run.
     pub url: String,
+}
+
+impl Names for SessionReport {
+    fn named(&self) -> Option<&str> {
+        Some(&self.url)
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::OperatorError;
 use super::caller::Caller;
 use super::form::Form;
+use super::report::Names;
 use crate::model::Timestamp;
 
 /// A promotion code that is wanted.
@@ -32,6 +33,12 @@ pub struct PromotionReport {
     pub code: String,
     /// The coupon's id.
     pub coupon: String,
+}
+
+impl Names for PromotionReport {
+    fn named(&self) -> Option<&str> {
+        Some(&self.promotion_code)
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -20,6 +20,12 @@ pub struct Report<T> {
     pub body: T,
 }
 
+/// An answer that is about one object.
+pub trait Names {
+    /// What a script goes on with: an id, or a URL; `None` where there is none.
+    fn named(&self) -> Option<&str>;
+}
+
 /// A request that changes something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Request {

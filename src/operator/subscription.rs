@@ -8,6 +8,7 @@ use super::catalog::{Catalog, Plan};
 use super::diff::prices;
 use super::form::Form;
 use super::promotion::id_of;
+use super::report::Names;
 use super::subscription_view::{SubscriptionAtStripe, SubscriptionView};
 use super::{Kind, OperatorError};
 use crate::model::{CustomerId, SubscriptionId};
@@ -48,6 +49,12 @@ pub struct SubscriptionReport {
     pub link: Option<String>,
 }
 
+impl Names for SubscriptionReport {
+    fn named(&self) -> Option<&str> {
+        self.link.as_deref().or_else(|| Some(&self.subscriptions.first()?.subscription))
+    }
+}
+
 /// Prices that make one subscription.
 struct Part {
     /// Lookup keys.
@@ -73,13 +80,16 @@ pub async fn create(
     for part in &parts {
         let found = known.iter().find(|one| one.is_running() && one.has_exactly(&part.prices));
         let (id, is_new) = match found {
-            Some(found) => (found.id.clone(), false),
+            Some(found) => {
+                refuse_missing_discount(new, part, found)?;
+                (found.id.clone(), false)
+            }
             None => (begin(caller, new, part, &known).await?, true),
         };
         let view = if is_new && caller.is_dry_run() {
             SubscriptionView::planned(id, new.customer.as_str(), &part.keys)
         } else {
-            read(caller, &id).await?
+            pay(caller, new, read(caller, &id).await?).await?
         };
         subscriptions.push(SubscriptionView { created: Some(is_new), ..view });
     }
@@ -93,6 +103,19 @@ async fn with_promotion_id(caller: &Caller, new: &NewSubscription) -> Result<New
         other => other.clone(),
     };
     Ok(NewSubscription { discount, ..new.clone() })
+}
+
+/// Charges the first invoice of one that waits for it, where that is asked for.
+async fn pay(
+    caller: &Caller,
+    new: &NewSubscription,
+    view: SubscriptionView,
+) -> Result<SubscriptionView, OperatorError> {
+    let waiting = view.latest_invoice.as_ref().filter(|_| new.charge_now && view.status == "incomplete");
+    let Some(invoice) = waiting else { return Ok(view) };
+    let what = format!("cannot charge the first invoice of {}", view.subscription);
+    caller.change(&what, &format!("/v1/invoices/{invoice}/pay"), Form::new()).await?;
+    if caller.is_dry_run() { Ok(view) } else { read(caller, &view.subscription).await }
 }
 
 /// Shows one.
@@ -198,6 +221,23 @@ fn refuse_other_plan(catalog: &Catalog, parts: &[Part], known: &[SubscriptionAtS
         other.id
     );
     Err(OperatorError::refused("other_plan", what, hint))
+}
+
+/// One that is there is not changed, so a discount that it lacks is said.
+fn refuse_missing_discount(
+    new: &NewSubscription,
+    part: &Part,
+    found: &SubscriptionAtStripe,
+) -> Result<(), OperatorError> {
+    if new.discount.is_none() || !part.has_base || found.has_discount() {
+        return Ok(());
+    }
+    let what = format!("{} is there already, without a discount", found.id);
+    Err(OperatorError::refused(
+        "no_discount",
+        what,
+        "this changes no subscription: add the coupon to it in the dashboard",
+    ))
 }
 
 async fn begin(

@@ -1,5 +1,6 @@
 //! What is looked at of a subscription, and how it is reported.
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -55,6 +56,10 @@ pub(super) struct SubscriptionAtStripe {
     cancel_at_period_end: bool,
     current_period_start: Option<i64>,
     current_period_end: Option<i64>,
+    #[serde(default)]
+    discounts: Vec<IgnoredAny>,
+    /// Before the list.
+    discount: Option<IgnoredAny>,
     items: Items,
 }
 
@@ -96,6 +101,10 @@ impl SubscriptionAtStripe {
     pub(super) fn has_exactly(&self, prices: &[String]) -> bool {
         let items = &self.items.data;
         items.len() == prices.len() && items.iter().all(|item| prices.contains(&item.price.id))
+    }
+
+    pub(super) fn has_discount(&self) -> bool {
+        !self.discounts.is_empty() || self.discount.is_some()
     }
 
     pub(super) fn products(&self) -> impl Iterator<Item = &str> {

@@ -43,8 +43,9 @@ pub(super) fn find(method: &str, path: &str, version: &Version) -> Option<Route>
         .or_else(|| account(method, &segments))
         .or_else(|| test_helpers(method, &segments))?;
     let id = match segments.as_slice() {
-        ["billing", "meters", id, ..] | ["test_helpers", "test_clocks", id, ..] => id,
-        ["billing_portal", "configurations", id] => id,
+        ["billing", "meters", id, ..]
+        | ["test_helpers", "test_clocks", id, ..]
+        | ["billing_portal", "configurations", id] => id,
         ["billing" | "billing_portal" | "test_helpers", ..] | [_, "upcoming" | "create_preview" | "search"] => "",
         [_, id, ..] => id,
         _ => "",

@@ -11,7 +11,7 @@ const OPERATOR: [&str; 10] = [
     "product_write",
     "plan_write",
     "subscription_write",
-    "invoice_read",
+    "invoice_write",
     "coupon_write",
     "promotion_code_write",
     "customer_portal_write",

@@ -129,10 +129,18 @@ impl Drop for Account {
 pub(crate) fn usagectl(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_usagectl"));
     command.arg("stripe").args(args);
-    for name in ["STRIPE_API_KEY", "STRIPE_API_BASE", "USAGED_SOCKET", "NO_COLOR"] {
-        command.env_remove(name);
-    }
+    clean(&mut command);
     command
+}
+
+/// Takes out what a developer's shell might have.
+pub(crate) fn clean(command: &mut Command) {
+    for name in std::env::vars_os().map(|(name, _)| name) {
+        if name.to_str().is_some_and(|name| ["STRIPE_", "USAGED_", "NO_COLOR"].iter().any(|one| name.starts_with(one)))
+        {
+            command.env_remove(name);
+        }
+    }
 }
 
 pub(crate) fn ran(command: &mut Command) -> Ran {

@@ -71,6 +71,38 @@ fn it_waits_for_the_first_payment_and_hands_out_what_a_page_needs_for_it() {
 }
 
 #[test]
+fn one_that_waits_is_charged_when_that_is_asked_for_later() {
+    for kind in KINDS {
+        let (account, customer) = ready(kind);
+        let made = json(&account, &subscribe(&customer, "pro", kind, &[]));
+        let paid = json(&account, &subscribe(&customer, "pro", kind, &["--charge-now"]));
+        let (one, before) = (&paid["subscriptions"][0], &made["subscriptions"][0]);
+        assert_eq!((&one["status"], &one["subscription"]), (&json!("active"), &before["subscription"]));
+    }
+}
+
+#[test]
+fn a_discount_that_the_one_that_is_there_lacks_is_said() {
+    let (account, customer) = ready("stripe-meters");
+    json(&account, &subscribe(&customer, "pro", "stripe-meters", &["--charge-now"]));
+    account.json(&["coupon", "create", "EARLYBIRD30"]);
+    let args = subscribe(&customer, "pro", "stripe-meters", &["--coupon", "EARLYBIRD30"]);
+    let Ran { code, err, .. } = account.run(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(code == 4 && err.contains(" is there already, without a discount\n"), "{err}");
+}
+
+#[test]
+fn a_card_that_is_declined_leaves_no_subscription_behind() {
+    let (account, _) = ready("stripe-meters");
+    let card = ["--id", "c-2", "--email", "b@example.com", "--test-card", "pm_card_chargeCustomerFail"];
+    let customer = account.json(&[&["customer", "create"], &card[..]].concat())["customer"].clone();
+    let args = subscribe(customer.as_str().unwrap(), "pro", "stripe-meters", &["--charge-now"]);
+    let Ran { code, err, .. } = account.run(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(code == 1 && err.contains("Your card was declined."), "{err}");
+    assert_eq!(account.list("/v1/subscriptions").len(), 0);
+}
+
+#[test]
 fn periods_begin_on_the_first_where_that_is_asked_for() {
     for kind in KINDS {
         let (account, customer) = ready(kind);

@@ -19,14 +19,17 @@ pub(in crate::cli) struct StripeArgs {
 #[derive(Debug, ClapArgs)]
 pub(super) struct Terms {
     /// What is sold, a TOML file [default: the built-in catalog]
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE", global = true, env = "USAGED_CATALOG")]
     pub(super) catalog: Option<PathBuf>,
     /// How usage reaches Stripe, as the agent's provider.kind [default: as the catalog says]
-    #[arg(long, value_enum, global = true)]
+    #[arg(long, value_enum, global = true, env = "USAGED_STRIPE_KIND")]
     pub(super) kind: Option<KindArg>,
     /// Show each request that would change something, and send none
     #[arg(long, global = true)]
     pub(super) dry_run: bool,
+    /// Print only the id of what this is about, for a script
+    #[arg(long, short, global = true)]
+    pub(super) quiet: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -213,7 +216,7 @@ pub(super) struct CustomerArgs {
     /// The VM that is billed to it
     #[arg(long, value_name = "ID")]
     pub(super) vm: Option<String>,
-    /// A test card that it pays with, in test mode only, as pm_card_visa
+    /// A test card that it pays with, in test mode only, as `pm_card_visa`
     #[arg(long, value_name = "pm_card_…")]
     pub(super) test_card: Option<String>,
     /// A test clock in whose time it lives

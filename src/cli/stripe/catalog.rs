@@ -23,7 +23,7 @@ async fn plan(session: &mut Session<'_>, terms: &Terms) -> Result<Exit, CliError
     let (catalog, caller) = session.begin(terms)?;
     let report = caller.report(operator::plan_catalog(&caller, &catalog).await?);
     let heading = heading(&caller);
-    session.show(&report, |report, look| {
+    session.show(terms, &report, |report, look| {
         let end = match report.differ {
             0 => "Nothing to do.\n".to_owned(),
             count => format!("{count} to do: usagectl stripe catalog apply\n"),
@@ -36,18 +36,19 @@ async fn plan(session: &mut Session<'_>, terms: &Terms) -> Result<Exit, CliError
 async fn apply(session: &mut Session<'_>, terms: &Terms) -> Result<Exit, CliError> {
     let (catalog, caller) = session.begin(terms)?;
     let planned = operator::plan_catalog(&caller, &catalog).await?;
-    if !session.json {
+    if !session.json && !terms.quiet {
         session.print(&(heading(&caller) + &screen(&planned, session.look)))?;
     }
     let (mut step, steps) = (0_usize, planned.differ);
     let report = operator::apply_catalog(&caller, &catalog, planned, |change| {
         step += 1;
-        session.progress(&format!("{step} of {steps}: {}", done(change)));
+        if !terms.quiet {
+            session.progress(&format!("{step} of {steps}: {}", done(change)));
+        }
     })
     .await?;
-    session.show(&caller.report(report), |_, _| match steps {
+    session.show(terms, &caller.report(report), |_, _| match steps {
         0 => "Nothing to do.\n".to_owned(),
-        _ if terms.dry_run => String::new(),
         count => format!("{count} done.\n"),
     })?;
     Ok(Exit::Fine)
@@ -60,9 +61,7 @@ fn done(change: &Change) -> String {
         Action::Update => "changed",
         Action::Keep | Action::Blocked => "left",
     };
-    let id = change.id.as_ref().filter(|id| **id != change.name);
-    let id = id.map(|id| format!(" ({id})")).unwrap_or_default();
-    format!("{verb} {} {}{id}", change.object, change.name)
+    format!("{verb} {} {}", change.object, change.name)
 }
 
 /// The screen.

@@ -3,6 +3,7 @@ use crate::cli::add::add;
 use crate::cli::error::CliError;
 use crate::cli::look::{Ink, Look};
 use crate::cli::table::{Lean, table};
+use crate::cli::words::duration;
 use crate::operator::{self, CheckReport, Permission};
 
 use super::args::Terms;
@@ -14,7 +15,7 @@ const CLOCK_OFF_S: i64 = 2;
 pub(super) async fn check(session: &mut Session<'_>, terms: &Terms, for_agent: bool) -> Result<Exit, CliError> {
     let (_, caller) = session.begin(terms)?;
     let report = caller.report(operator::check(&caller, for_agent, session.clock).await?);
-    session.show(&report, |report, look| heading(&caller) + &screen(report, look))?;
+    session.show(terms, &report, |report, look| heading(&caller) + &screen(report, look))?;
     let is_too_broad = for_agent && !report.body.beyond_agent.is_empty();
     Ok(if report.body.missing.is_empty() && !is_too_broad { Exit::Fine } else { Exit::NeedsSomeone })
 }
@@ -68,7 +69,7 @@ fn clock(ahead_s: Option<i64>, look: Look) -> String {
         Some(ahead) if ahead.abs() <= CLOCK_OFF_S => "this machine's agrees with Stripe's".to_owned(),
         Some(ahead) => {
             let way = if ahead > 0 { "behind" } else { "ahead of" };
-            look.paint(Ink::Yellow, &format!("this machine's is {} s {way} Stripe's", ahead.unsigned_abs()))
+            look.paint(Ink::Yellow, &format!("this machine's is {} {way} Stripe's", duration(ahead.saturating_abs())))
         }
     }
 }

@@ -1,6 +1,7 @@
 use crate::cli::Exit;
 use crate::cli::error::CliError;
 use crate::cli::look::Look;
+use crate::model::Timestamp;
 use crate::operator::{self, Catalog, Coupon, CouponReport, Duration, NewPromotion, PromotionReport};
 
 use super::args::{CouponArgs, DurationArg, PromotionArgs, Terms};
@@ -11,7 +12,7 @@ pub(super) async fn create(session: &mut Session<'_>, terms: &Terms, args: Coupo
     let id = args.coupon.clone();
     let coupon = wanted(&catalog, args);
     let report = caller.report(operator::create_coupon(&caller, &catalog, &id, &coupon).await?);
-    session.show(&report, |report, look| heading(&caller) + &screen(report, look))?;
+    session.show(terms, &report, |report, look| heading(&caller) + &screen(report, look))?;
     Ok(Exit::Fine)
 }
 
@@ -30,7 +31,7 @@ fn wanted(catalog: &Catalog, args: CouponArgs) -> Coupon {
         amount_off: if is_repriced { args.amount_off } else { known.amount_off },
         duration: duration.unwrap_or(known.duration),
         months: args.months.or(known.months),
-        redeem_by: args.redeem_by.map(|by| by.secs()).or(known.redeem_by),
+        redeem_by: args.redeem_by.map(Timestamp::secs).or(known.redeem_by),
         max_redemptions: args.max_redemptions.or(known.max_redemptions),
         description: args.description.or(known.description),
     }
@@ -45,14 +46,14 @@ pub(super) async fn create_promotion(
     let PromotionArgs { code, coupon, max_redemptions, expires_at } = args;
     let new = NewPromotion { code, coupon, max_redemptions, expires_at };
     let report = caller.report(operator::create_promotion(&caller, &new).await?);
-    session.show(&report, |report, look| heading(&caller) + &promotion_screen(report, look))?;
+    session.show(terms, &report, |report, look| heading(&caller) + &promotion_screen(report, look))?;
     Ok(Exit::Fine)
 }
 
 /// The screen.
 fn screen(report: &CouponReport, look: Look) -> String {
-    let sentence = format!("Coupon    {}: {}", report.coupon, report.terms);
-    format!("{}\n{}", look.wrap(10, &sentence), made(report.created))
+    let sentence = look.wrap(10, &format!("{}: {}", report.coupon, report.terms));
+    format!("Coupon    {sentence}\n{}", made(report.created))
 }
 
 /// The screen.

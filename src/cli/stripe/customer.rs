@@ -18,7 +18,7 @@ pub(super) async fn create(session: &mut Session<'_>, terms: &Terms, args: Custo
         test_clock: args.test_clock,
     };
     let report = caller.report(operator::create_customer(&caller, &catalog, &new).await?);
-    session.show(&report, |report, look| heading(&caller) + &screen(report, look))?;
+    session.show(terms, &report, |report, look| heading(&caller) + &screen(report, look))?;
     Ok(Exit::Fine)
 }
 

@@ -12,14 +12,14 @@ use super::session::{Session, heading};
 pub(super) async fn preview(session: &mut Session<'_>, terms: &Terms, args: OfArgs) -> Result<Exit, CliError> {
     let (_, caller) = session.begin(terms)?;
     let report = caller.report(operator::preview_invoice(&caller, &whose(args)?).await?);
-    session.show(&report, |report, look| heading(&caller) + &preview_screen(report, look))?;
+    session.show(terms, &report, |report, look| heading(&caller) + &preview_screen(report, look))?;
     Ok(Exit::Fine)
 }
 
 pub(super) async fn list(session: &mut Session<'_>, terms: &Terms, args: OfArgs) -> Result<Exit, CliError> {
     let (_, caller) = session.begin(terms)?;
     let report = caller.report(operator::list_invoices(&caller, &whose(args)?).await?);
-    session.show(&report, |report, look| heading(&caller) + &list_screen(report, look))?;
+    session.show(terms, &report, |report, look| heading(&caller) + &list_screen(report, look))?;
     Ok(Exit::Fine)
 }
 
@@ -54,15 +54,15 @@ fn list_screen(report: &InvoicesReport, _: Look) -> String {
     if report.invoices.is_empty() {
         return "There are none.\n".to_owned();
     }
-    let heading = ["INVOICE", "NUMBER", "MADE (UTC)", "STATUS", "TOTAL", "TO PAY"].map(str::to_owned);
+    let heading = ["INVOICE", "MADE (UTC)", "STATUS", "TOTAL", "TO PAY"].map(str::to_owned);
     let line = |invoice: &InvoiceView| {
-        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let id = invoice.invoice.clone().unwrap_or_default();
         let made = moment(&invoice.created.to_string()).chars().take(10).collect();
         let (total, left) = (money(invoice, invoice.total), money(invoice, invoice.amount_remaining));
-        [text(&invoice.invoice), text(&invoice.number), made, invoice.status.clone(), total, left]
+        [id, made, invoice.status.clone(), total, left]
     };
     let lines: Vec<_> = std::iter::once(heading).chain(report.invoices.iter().map(line)).collect();
-    table([Lean::Left, Lean::Left, Lean::Left, Lean::Left, Lean::Right, Lean::Right], &lines)
+    table([Lean::Left, Lean::Left, Lean::Left, Lean::Right, Lean::Right], &lines)
 }
 
 fn money(invoice: &InvoiceView, amount: i64) -> String {

@@ -10,13 +10,13 @@ pub(super) async fn portal(session: &mut Session<'_>, terms: &Terms, args: Porta
     let (catalog, caller) = session.begin(terms)?;
     if let Some(PortalCommand::Configure { return_url }) = args.command {
         let done = operator::configure_portal(&caller, &catalog, return_url.as_deref()).await?;
-        session.show(&caller.report(done), |report, look| heading(&caller) + &screen(report, look))?;
+        session.show(terms, &caller.report(done), |report, look| heading(&caller) + &screen(report, look))?;
         return Ok(Exit::Fine);
     }
     // Both are required; the command line sees to that.
     let (customer, return_url) = args.customer.zip(args.return_url).ok_or_else(OperatorError::nobody)?;
     let opened = operator::open_portal(&caller, &customer, &return_url).await?;
-    session.show(&caller.report(opened), session_screen)?;
+    session.show(terms, &caller.report(opened), session_screen)?;
     Ok(Exit::Fine)
 }
 
@@ -30,7 +30,8 @@ fn screen(report: &PortalReport, look: Look) -> String {
     };
     let sentence = format!(
         "Customers may update their payment method and billing address, see invoices, cancel at a period's end, and switch \
-         between {}. Stripe's portal lets nobody switch who has several products or metered prices; see the manual.",
+         between {}. To switch, Stripe's portal supports subscriptions of one product without usage only, as far as its \
+         documentation says.",
         prices.join(", ")
     );
     format!("Portal    {configuration}\n{}\n{done}\n", look.wrap(0, &sentence))

@@ -8,7 +8,7 @@ use crate::cli::look::Look;
 use crate::cli::random_id::random_id;
 use crate::clock::Reading;
 use crate::config::{ApiKey, Environment};
-use crate::operator::{Caller, Catalog, Kind, OperatorError, Report, Request};
+use crate::operator::{Caller, Catalog, Kind, Names, OperatorError, Report, Request};
 
 use super::args::Terms;
 
@@ -37,9 +37,10 @@ impl Session<'_> {
         Ok((catalog, caller))
     }
 
-    /// Shows the command's answer: as JSON, or as a screen with what was not sent below it.
-    pub(super) fn show<T: Serialize>(
+    /// Shows the command's answer: as JSON, as an id, or as a screen; in a dry run as what was not sent.
+    pub(super) fn show<T: Serialize + Names>(
         &mut self,
+        terms: &Terms,
         report: &Report<T>,
         screen: impl FnOnce(&T, Look) -> String,
     ) -> Result<(), CliError> {
@@ -47,11 +48,14 @@ impl Session<'_> {
             let json = serde_json::to_string(report).map_err(std::io::Error::from)?;
             return self.print(&format!("{json}\n"));
         }
-        let mut text = screen(&report.body, self.look);
-        if report.dry_run {
-            text += &requests(&report.requests);
+        if terms.quiet {
+            let named = report.body.named().map(|named| format!("{named}\n"));
+            return self.print(&named.unwrap_or_default());
         }
-        self.print(&text)
+        if report.dry_run && !report.requests.is_empty() {
+            return self.print(&requests(&report.requests));
+        }
+        self.print(&screen(&report.body, self.look))
     }
 
     /// Writes to stdout. A reader that has seen enough is no fault.
@@ -68,15 +72,12 @@ impl Session<'_> {
 
 /// Requests that were not sent.
 fn requests(requests: &[Request]) -> String {
-    let mut text = String::from("\nNothing was changed. It would send:\n");
+    let mut text = String::from("Nothing was changed. It would send:\n");
     for request in requests {
         add(&mut text, format_args!("  {} {}\n", request.method, request.path));
         for (name, value) in &request.form {
             add(&mut text, format_args!("    {name}={value}\n"));
         }
-    }
-    if requests.is_empty() {
-        text.push_str("  nothing\n");
     }
     text
 }

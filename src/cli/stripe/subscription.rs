@@ -22,7 +22,7 @@ pub(super) async fn subscription(
             operator::cancel_subscription(&caller, &args.subscription, ending(&args)).await?
         }
     };
-    session.show(&caller.report(report), |report, look| heading(&caller) + &screen(report, look))?;
+    session.show(terms, &caller.report(report), |report, look| heading(&caller) + &screen(report, look))?;
     Ok(Exit::Fine)
 }
 
@@ -72,7 +72,7 @@ fn of_one(one: &SubscriptionView, look: Look) -> String {
     };
     let ends = if one.cancel_at_period_end { ", ends with its period" } else { "" };
     add(&mut text, format_args!("Status        {}{ends}{made}\n", one.status));
-    let heading = ["ITEM", "PRICE", "PERIOD (UTC)"].map(str::to_owned);
+    let heading = ["ITEM", "PRICE", "UNTIL (UTC)"].map(str::to_owned);
     let lines: Vec<_> = std::iter::once(heading).chain(one.items.iter().map(line)).collect();
     text += &table([Lean::Left; 3], &lines);
     if let Some(secret) = &one.client_secret {
@@ -83,8 +83,6 @@ fn of_one(one: &SubscriptionView, look: Look) -> String {
 }
 
 fn line(item: &ItemView) -> [String; 3] {
-    let day = |time: &crate::model::Timestamp| moment(&time.to_string()).chars().take(10).collect::<String>();
-    let period = item.period_from.as_ref().zip(item.period_to.as_ref());
-    let period = period.map(|(from, to)| format!("{} to {}", day(from), day(to))).unwrap_or_default();
-    [item.item.clone(), item.price.clone(), period]
+    let until = item.period_to.map(|to| moment(&to.to_string()).chars().take(10).collect::<String>());
+    [item.item.clone(), item.price.clone(), until.unwrap_or_default()]
 }
