@@ -81,12 +81,14 @@ pub struct Permission {
 
 /// See [`Permission::operator`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Need {
     /// Not at all.
     Nothing,
     /// To read.
     Read,
+    /// To read; to write is of use, and it works without.
+    ReadBetterWrite,
     /// To write, which is to read as well.
     Write,
 }
@@ -114,8 +116,8 @@ fn areas() -> [Area; 12] {
         area("Customers", "/v1/customers", Need::Write, Need::Nothing),
         area("Products", "/v1/products", Need::Write, Need::Nothing),
         area("Prices", "/v1/prices", Need::Write, Need::Nothing),
-        // The agent writes its claim on an item where it may; it works without.
-        area("Subscriptions", "/v1/subscriptions", Need::Write, Need::Read),
+        // The agent writes its claim on an item where it may (rule S10).
+        area("Subscriptions", "/v1/subscriptions", Need::Write, Need::ReadBetterWrite),
         Area { write: Some("/v1/invoices/in_check/pay"), ..area("Invoices", "/v1/invoices", Need::Write, Need::Read) },
         area("Coupons", "/v1/coupons", Need::Write, Need::Nothing),
         area("Promotion codes", "/v1/promotion_codes", Need::Write, Need::Nothing),
@@ -217,7 +219,7 @@ impl Permission {
         let need = if for_agent { self.agent } else { self.operator };
         let word = match need {
             Need::Write if self.write == Some(false) => "write",
-            Need::Read if self.read == Some(false) => "read",
+            Need::Read | Need::ReadBetterWrite if self.read == Some(false) => "read",
             _ => return None,
         };
         Some(format!("{}: {word}", self.name))

@@ -16,9 +16,9 @@ fn to_switch_needs_products_and_their_active_prices() {
         let starter = world.get("/v1/prices?lookup_keys[]=price_starter_monthly").await.json["data"][0]["id"].clone();
         let starter = starter.as_str().unwrap();
         let all = [(&*on, "true"), (&*updates, "price"), (&*product, "prod_magicbox_starter"), (&*price, starter)];
-        for (count, missing) in [(1, &updates), (2, &at("[products]")), (3, &at("[products][0][prices]"))] {
+        for (count, missing) in [(1, "[default_allowed_updates]"), (2, "[products]"), (3, "[products][0][prices]")] {
             let refused = world.post(CONFIGURATIONS, &all[..count]).await;
-            assert_eq!((refused.error("code"), refused.error("param")), ("parameter_missing", missing.as_str()));
+            assert_eq!((refused.error("code"), refused.error("param")), ("parameter_missing", at(missing).as_str()));
         }
         let other = [all[0], all[1], (&*product, "prod_magicbox_pro"), all[3]];
         let refused = world.post(CONFIGURATIONS, &other).await;

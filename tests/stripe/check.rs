@@ -65,6 +65,8 @@ fn the_agents_key_is_held_against_what_it_needs_and_no_more() {
         let account = Account::open();
         let (code, report) = check(&account, &may, &["--agent", "--kind", kind]);
         assert_eq!((code, &report["missing"], &report["beyond_agent"]), (0, &json!([]), &json!([])), "{report}");
+        let claiming = [&may[..], &["subscription_write"]].concat();
+        assert_eq!(check(&account, &claiming, &["--agent", "--kind", kind]).0, 0, "to claim items is of use (S10)");
         let (code, report) = check(&account, &[&may[..], &["customer_write"]].concat(), &["--agent", "--kind", kind]);
         assert_eq!((code, &report["beyond_agent"]), (5, &json!(["Customers: write"])));
         let (code, report) = check(&account, &may[..2], &["--agent", "--kind", kind]);

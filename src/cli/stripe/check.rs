@@ -79,6 +79,7 @@ fn line(one: &Permission) -> [String; 5] {
     let need = |need: operator::Need| match need {
         operator::Need::Nothing => "",
         operator::Need::Read => "read",
+        operator::Need::ReadBetterWrite => "read, better write",
         operator::Need::Write => "write",
     };
     [one.name.to_owned(), may(one.read), may(one.write), need(one.operator).to_owned(), need(one.agent).to_owned()]
