@@ -298,8 +298,8 @@ fn invoice_first(call: &Call<'_>, subscription: &mut Subscription, lines: Vec<Li
     let owes = invoice.amount_due() > 0 && subscription.days_until_due.is_none();
     let payer = payments::payer(call.books, subscription)?;
     let is_declined = payer.as_deref().is_some_and(|method| !payments::pays(method));
-    if owes && is_declined && behavior == Some("error_if_incomplete") {
-        return Err(ApiError::declined());
+    if let Some(method) = payer.as_deref().filter(|_| owes && is_declined && behavior == Some("error_if_incomplete")) {
+        return Err(payments::not_paid(method, "subscription_payment_intent_requires_action"));
     }
     let waits = owes && (behavior == Some("default_incomplete") || is_declined);
     if owes && !waits && payer.is_none() {
@@ -313,7 +313,9 @@ fn invoice_first(call: &Call<'_>, subscription: &mut Subscription, lines: Vec<Li
     books::put(call.books, subscription)?;
     debug_assert!(subscription.due().is_some(), "a subscription that has begun is due at some time");
     if waits {
-        billing::open(call.books, &mut invoice, call.now)
+        billing::open(call.books, &mut invoice, call.now)?;
+        let charged = payer.as_deref().filter(|_| behavior != Some("default_incomplete"));
+        payments::ask_who_pays(call.books, &invoice, charged)
     } else {
         billing::finalize(call.books, &mut invoice, call.now)
     }
