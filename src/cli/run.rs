@@ -17,6 +17,7 @@ use super::{
 use crate::cli::client::Client;
 use crate::clock::Reading;
 use crate::config::Environment;
+use crate::operator::OperatorError;
 
 /// What `usagectl` is told of the machine it runs on.
 #[derive(Debug, Clone)]
@@ -82,6 +83,9 @@ fn start(args: Args, out: &mut dyn Write, err: &mut dyn Write, surroundings: &Su
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Start)?;
     runtime.block_on(async {
         if let Command::Stripe(command) = args.command {
+            if args.sandbox || args.socket.is_some() {
+                return Err(OperatorError::no_daemon().into());
+            }
             let Surroundings { environment, clock, colour, width, .. } = surroundings;
             let look = Look { colour: *colour, width: *width };
             return stripe::stripe(Session { environment, clock: *clock, json: args.json, look, out, err }, command)
@@ -150,7 +154,7 @@ impl Run<'_> {
         Ok(answer)
     }
 
-    /// As [`write`].
+    /// As [`write()`].
     pub(super) fn print(&mut self, bytes: &[u8]) -> Result<(), CliError> {
         write(self.out, bytes)
     }

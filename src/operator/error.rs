@@ -64,6 +64,13 @@ impl OperatorError {
         )
     }
 
+    /// A daemon was named, and none is asked: whoever says `--sandbox` must not be taken to mean the real Stripe.
+    #[must_use]
+    pub fn no_daemon() -> Self {
+        let hint = "for the sandbox, start it and set STRIPE_API_BASE to the address that it prints: usaged sandbox";
+        Self::refused("no_daemon", "--sandbox and --socket name a daemon, and usagectl stripe asks none", hint)
+    }
+
     /// Nobody was named whom a command is about.
     #[must_use]
     pub fn nobody() -> Self {

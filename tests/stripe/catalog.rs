@@ -139,6 +139,17 @@ fn a_dry_run_shows_each_request_and_sends_none() {
     assert_eq!(account.writes(), [""; 0]);
 }
 
+/// Or a real key would go to the real Stripe from somebody who only meant to try it.
+#[test]
+fn sandbox_is_not_taken_to_mean_stripe() {
+    let account = Account::open();
+    for args in [&["catalog", "apply", "--sandbox"][..], &["catalog", "apply", "--socket", "/run/usaged.sock"]] {
+        let Ran { code, err, .. } = account.run(args);
+        assert!(code == 4 && err.contains("name a daemon, and usagectl stripe asks none"), "{err}");
+    }
+    assert_eq!(account.sandbox.requests().len(), 0);
+}
+
 #[test]
 fn a_key_is_taken_from_the_environment_and_never_from_an_argument() {
     let said = ran(&mut usagectl(&["catalog", "plan"]));
