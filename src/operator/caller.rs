@@ -107,6 +107,7 @@ impl Caller {
         query: &Form,
     ) -> Result<Option<T>, OperatorError> {
         match self.read(what, path, query).await {
+            Ok(value) if value.get("deleted").and_then(Value::as_bool) == Some(true) => Ok(None),
             Ok(value) => decode(what, value).map(Some),
             Err(error) if error.stripe_code() == Some("resource_missing") => Ok(None),
             Err(error) => Err(error),

@@ -14,6 +14,7 @@ mod amount;
 mod apply;
 mod caller;
 mod catalog;
+mod catalog_check;
 mod check;
 mod coupon;
 mod customer;
