@@ -30,8 +30,8 @@ fn screen(report: &PortalReport, look: Look) -> String {
     };
     let sentence = format!(
         "Customers may update their payment method and billing address, see invoices, cancel at a period's end, and switch \
-         between {}. To switch, Stripe's portal supports subscriptions of one product without usage only, as far as its \
-         documentation says.",
+         between {}. Where Stripe's portal does not support to switch a subscription, as it may not with metered prices, it only \
+         lets them cancel.",
         prices.join(", ")
     );
     format!("Portal    {configuration}\n{}\n{done}\n", look.wrap(0, &sentence))
