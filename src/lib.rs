@@ -29,6 +29,7 @@ pub mod fuse;
 pub mod jobs;
 pub mod ledger;
 pub mod model;
+pub mod operator;
 pub mod outbox;
 pub mod provider;
 pub mod rating;

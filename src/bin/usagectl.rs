@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use usaged::cli::{Sockets, Surroundings, run, show_service};
+use usaged::clock::{Clock as _, SystemClock};
 use usaged::config::{self, Environment, Overrides};
 
 fn main() -> ExitCode {
@@ -14,6 +15,8 @@ fn main() -> ExitCode {
         sockets: default_sockets(),
         colour: terminal && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty()),
         width: 80,
+        environment: Environment::of_process(),
+        clock: || SystemClock.read(),
         show_service,
     };
     run(std::env::args_os(), &mut stdout().lock(), &mut stderr().lock(), &surroundings).into()

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use super::stripe::StripeArgs;
 use crate::model::Timestamp;
 use crate::wire::is_month;
 
@@ -73,6 +74,8 @@ pub(super) enum Command {
     Doctor,
     /// Print the figures for Prometheus, or write them for a textfile collector
     Metrics(MetricsArgs),
+    /// Set up and look after what is sold at Stripe, with your own key in `STRIPE_API_KEY`; asks no daemon
+    Stripe(StripeArgs),
 }
 
 #[derive(Debug, Subcommand)]

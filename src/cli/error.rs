@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use hyper::StatusCode;
 
 use super::Exit;
+use crate::operator::OperatorError;
 use crate::wire::{ErrorBody, RECORD_GROUP};
 
 /// Why a command did not work.
@@ -39,6 +40,12 @@ pub(super) enum CliError {
     /// A record that certainly did not arrive.
     #[error("{source}; the record did not arrive")]
     RecordUnsent { again: String, source: Box<CliError> },
+    /// Everybody on the machine sees an argument, and the shell keeps it.
+    #[error("an argument holds a Stripe key, which every user of this machine sees and the shell's history keeps")]
+    KeyInArguments,
+    /// Stripe was asked, or should have been.
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
     /// Not even a client.
     #[error("cannot start: {0}")]
     Start(io::Error),
@@ -73,6 +80,8 @@ impl CliError {
                 Exit::Refused
             }
             Self::RecordUnknown { source, .. } | Self::RecordUnsent { source, .. } => source.exit(),
+            Self::KeyInArguments => Exit::BadUsage,
+            Self::Operator(error) if error.is_refusal() => Exit::Refused,
             _ => Exit::Error,
         }
     }
@@ -89,6 +98,8 @@ impl CliError {
             Self::RecordRefused { code, .. } => code,
             Self::RecordUnknown { .. } => "record_unknown",
             Self::RecordUnsent { source, .. } => source.code(),
+            Self::KeyInArguments => "key_in_arguments",
+            Self::Operator(error) => error.code(),
             Self::Start(_) => "cannot_start",
             Self::Output(_) => "output",
             Self::File { .. } => "file",
@@ -114,6 +125,11 @@ impl CliError {
             Self::RecordUnknown { again, .. } | Self::RecordUnsent { again, .. } => {
                 return Some(format!("run it again with the same id, it counts once: {again}"));
             }
+            Self::KeyInArguments => {
+                "put it into the environment: read -rs STRIPE_API_KEY && export STRIPE_API_KEY; then roll this one in the \
+                 dashboard, since it is known now"
+            }
+            Self::Operator(error) => return error.hint(),
             Self::File { .. } => "name a file in a directory that this user may write",
             Self::RecordRefused { .. } | Self::Start(_) | Self::Output(_) => return None,
         };

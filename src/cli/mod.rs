@@ -27,6 +27,7 @@ mod release;
 mod run;
 mod service;
 mod status;
+mod stripe;
 mod sync;
 mod table;
 #[cfg(test)]

@@ -9,11 +9,15 @@ use super::args::Command;
 use super::client::Said;
 use super::error::CliError;
 use super::look::Look;
+use super::stripe::{self, Session};
 use super::{
     Args, Exit, Sockets, audit, db, doctor, drain, identity, link, metrics, prepare_image, reconcile, record, release,
     status, sync, usage, void,
 };
 use crate::cli::client::Client;
+use crate::clock::Reading;
+use crate::config::Environment;
+use crate::operator::OperatorError;
 
 /// What `usagectl` is told of the machine it runs on.
 #[derive(Debug, Clone)]
@@ -26,6 +30,10 @@ pub struct Surroundings {
     pub colour: bool,
     /// Characters in a line.
     pub width: usize,
+    /// What the process was started with.
+    pub environment: Environment,
+    /// Reads the clocks.
+    pub clock: fn() -> Reading,
     /// Asks systemd how the service is, as [`super::show_service`] does.
     pub show_service: fn() -> Option<String>,
 }
@@ -46,6 +54,10 @@ pub fn run(
     err: &mut dyn Write,
     surroundings: &Surroundings,
 ) -> Exit {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if args.iter().any(|arg| stripe::names_a_key(arg)) {
+        return CliError::KeyInArguments.tell(err, false).map_or(Exit::BadUsage, |()| Exit::BadUsage);
+    }
     let args = match Args::try_parse_from(args) {
         Ok(args) => args,
         Err(message) => return explain(&message, out, err, surroundings.colour),
@@ -70,6 +82,15 @@ fn explain(message: &clap::Error, out: &mut dyn Write, err: &mut dyn Write, colo
 fn start(args: Args, out: &mut dyn Write, err: &mut dyn Write, surroundings: &Surroundings) -> Result<Exit, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Start)?;
     runtime.block_on(async {
+        if let Command::Stripe(command) = args.command {
+            if args.sandbox || args.socket.is_some() {
+                return Err(OperatorError::no_daemon().into());
+            }
+            let Surroundings { environment, clock, colour, width, .. } = surroundings;
+            let look = Look { colour: *colour, width: *width };
+            return stripe::stripe(Session { environment, clock: *clock, json: args.json, look, out, err }, command)
+                .await;
+        }
         let client = client(&args, surroundings).await;
         if client.fell_back {
             writeln!(
@@ -114,6 +135,8 @@ impl Run<'_> {
             Command::Audit(args) => audit::audit(self, args).await,
             Command::Doctor => doctor::doctor(self).await,
             Command::Metrics(args) => metrics::metrics(self, args).await,
+            // Asked without a daemon, before there is a run.
+            Command::Stripe(_) => Ok(Exit::BadUsage),
         }
     }
 
@@ -132,11 +155,16 @@ impl Run<'_> {
         Ok(answer)
     }
 
-    /// Writes to stdout. A reader that has seen enough (`| head`) is no fault, and changes no exit code.
+    /// As [`write()`].
     pub(super) fn print(&mut self, bytes: &[u8]) -> Result<(), CliError> {
-        match self.out.write_all(bytes).and_then(|()| self.out.flush()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CliError::Output(error)),
-            _ => Ok(()),
-        }
+        write(self.out, bytes)
+    }
+}
+
+/// Writes to stdout. A reader that has seen enough (`| head`) is no fault, and changes no exit code.
+pub(super) fn write(out: &mut dyn Write, bytes: &[u8]) -> Result<(), CliError> {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CliError::Output(error)),
+        _ => Ok(()),
     }
 }

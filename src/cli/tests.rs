@@ -11,6 +11,8 @@ use super::{
     status, sync, usage, void,
 };
 use crate::api::fake::{FakeDesk, Server, answers};
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::Environment;
 use crate::wire::{RecordAnswer, RecordOutcome, RecordReport, SCHEMA};
 
 const PLAIN: Look = Look { colour: false, width: 80 };
@@ -23,7 +25,15 @@ struct Ran {
 
 fn surroundings(ordinary: &Path, sandbox: &Path) -> Surroundings {
     let sockets = Sockets { ordinary: vec![ordinary.into()], sandbox: sandbox.into() };
-    Surroundings { socket: None, sockets, colour: false, width: 80, show_service: || None }
+    Surroundings {
+        socket: None,
+        sockets,
+        colour: false,
+        width: 80,
+        environment: Environment::default(),
+        clock: || SystemClock.read(),
+        show_service: || None,
+    }
 }
 
 fn ran(surroundings: &Surroundings, args: &[&str]) -> Ran {

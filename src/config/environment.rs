@@ -75,6 +75,12 @@ impl Environment {
         std::env::split_paths(value).next().filter(|path| !path.as_os_str().is_empty())
     }
 
+    /// The trimmed text of a variable; absent where it is empty or no text.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<String> {
+        self.text(name, &mut Vec::new())
+    }
+
     /// The trimmed text of a variable. Empty is absent, so that a template line `NAME=` may stay as it is.
     pub(super) fn text(&self, name: &str, faults: &mut Vec<Fault>) -> Option<String> {
         let value = self.variables.get(OsStr::new(name))?;

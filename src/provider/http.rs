@@ -87,6 +87,11 @@ impl Http {
         self.client.post(self.endpoint.url(path))
     }
 
+    /// A request to end something.
+    pub(super) fn delete(&self, path: &str) -> RequestBuilder {
+        self.client.delete(self.endpoint.url(path))
+    }
+
     /// Sends it with the key, once.
     pub(super) async fn send(&self, request: RequestBuilder) -> Exchange {
         #[cfg(feature = "sandbox")]

@@ -162,7 +162,7 @@ pub(super) fn invoice_now(books: &Connection, subscription: &mut Subscription, n
     collection::issue(books, subscription, &mut invoice, now)
 }
 
-/// As [`draft`], under the id that was promised where usage was closed before.
+/// As [`draft`], under the id that was promised where usage was closed before. A discount for one invoice is used up.
 pub(super) fn promised(
     subscription: &mut Subscription,
     reason: &str,
@@ -174,6 +174,7 @@ pub(super) fn promised(
     if let Some(id) = subscription.promised_invoice.take() {
         invoice.id = id;
     }
+    subscription.discount.take_if(|discount| discount.is_used_up() || !discount.holds_at(now));
     invoice
 }
 
@@ -201,6 +202,7 @@ pub(super) fn draft(subscription: &Subscription, reason: &str, period: Stretch, 
         uncollectible_at: None,
         attempts: 0,
         next_attempt: None,
+        discount: subscription.discount.clone().filter(|discount| discount.holds_at(now)),
     }
 }
 

@@ -140,6 +140,12 @@ pub(super) fn put<R: Record>(books: &Connection, record: &R) -> Result<(), ApiEr
     Ok(())
 }
 
+/// Takes an object out.
+pub(super) fn remove<R: Record>(books: &Connection, record: &R) -> Result<(), ApiError> {
+    books.execute("DELETE FROM objects WHERE id = ?1 AND kind = ?2", params![record.id(), R::KIND])?;
+    Ok(())
+}
+
 /// The object of this id, if there is one of this kind.
 pub(super) fn find<R: Record>(books: &Connection, id: &str) -> Result<Option<R>, ApiError> {
     let sql = "SELECT body FROM objects WHERE id = ?1 AND kind = ?2";

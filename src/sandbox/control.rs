@@ -9,7 +9,7 @@ use super::exchange::{Reply, Request};
 use super::faults::Faults;
 use super::limits::Limits;
 use super::shapes::merged;
-use super::{Behaviour, Inner, SandboxError, auth, behaviour, meter_errors};
+use super::{Behaviour, Inner, SandboxError, auth, behaviour, meter_errors, payments};
 use crate::model::Timestamp;
 
 #[derive(Deserialize)]
@@ -46,6 +46,14 @@ struct MeterErrorOrder {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct AuthenticateOrder {
+    /// `pi_…`.
+    payment_intent: String,
+    succeeds: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct LimitOrder {
     /// `sandbox` or `live`: what such an account may do.
     preset: String,
@@ -63,6 +71,7 @@ pub(super) fn answer(inner: &Inner, request: &Request) -> Option<Reply> {
             json!(limits)
         })),
         ("POST", "meter_errors") => Some(read(request).and_then(|order| note_meter_error(inner, &order))),
+        ("POST", "authenticate") => Some(read(request).and_then(|order| authenticate(inner, &order))),
         ("GET", "account") => Some(account(inner)),
         ("POST", "account") => Some(read(request).and_then(|chosen| set_account(inner, &chosen))),
         ("GET", "behaviour") => Some(behaviour(inner)),
@@ -151,6 +160,11 @@ fn note_meter_error(inner: &Inner, order: &MeterErrorOrder) -> Result<Value, Str
     let noted = inner.within(|tx, now| meter_errors::note(tx, meter, &order.identifier, key, order.code, now));
     noted.map_err(|error| error.to_string())?;
     Ok(json!({ "code": order.code }))
+}
+
+fn authenticate(inner: &Inner, order: &AuthenticateOrder) -> Result<Value, String> {
+    let (id, succeeds) = (order.payment_intent.as_str(), order.succeeds);
+    inner.within(|tx, now| payments::authenticate(tx, id, succeeds, now)).map_err(|error| error.to_string())
 }
 
 /// Each limit by its name, or all of one kind of account.

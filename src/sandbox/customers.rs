@@ -10,6 +10,7 @@ use super::call::Call;
 use super::errors::ApiError;
 use super::form::Form;
 use super::lists;
+use super::payments;
 use super::test_clocks;
 
 /// Names and values a caller may attach.
@@ -23,7 +24,7 @@ pub(super) struct Customer {
     name: Option<String>,
     description: Option<String>,
     phone: Option<String>,
-    metadata: Metadata,
+    pub(super) metadata: Metadata,
     /// What its invoices are paid with.
     pub(super) payment_method: Option<String>,
     /// That of its first subscription.
@@ -108,10 +109,10 @@ fn change(customer: &mut Customer, form: &Form) -> Result<(), ApiError> {
     update_metadata(&mut customer.metadata, form)
 }
 
-/// Stripe's test payment methods: they always pay, but for those that can be kept and never pay.
+/// Stripe's test payment methods: they always pay, but for those that can be kept and never pay by themselves.
 pub(super) fn payment_method(param: &str, method: &str) -> Result<String, ApiError> {
     let pay = ["pm_card_visa", "pm_card_mastercard", "pm_card_amex", "tok_visa", "tok_mastercard"];
-    let never = ["pm_card_chargeCustomerFail", "tok_chargeCustomerFail"];
+    let never = ["pm_card_chargeCustomerFail", "tok_chargeCustomerFail", payments::AUTHENTICATED];
     if pay.contains(&method) || never.contains(&method) {
         Ok(method.to_owned())
     } else {

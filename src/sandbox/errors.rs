@@ -178,6 +178,12 @@ impl ApiError {
         Self::new(402, "card_error", "Your card was declined.").coded("card_declined").after_it_ran()
     }
 
+    /// A card whose bank asks who pays.
+    pub(super) fn requires_action(code: &'static str) -> Self {
+        let message = "This payment requires additional user action before it can be completed successfully.";
+        Self::new(402, "card_error", message).coded(code).after_it_ran()
+    }
+
     pub(super) fn idempotency(message: impl Into<String>) -> Self {
         Self::new(400, "idempotency_error", message)
     }

@@ -53,7 +53,16 @@ fn walk(call: &Call<'_>, value: &mut Value, segments: &[&str], path: &str) -> Re
 }
 
 fn expandable(name: &str) -> bool {
-    let names = ["customer", "latest_invoice", "invoice", "payment_intent", "subscription", "product", "test_clock"];
+    let names = [
+        "customer",
+        "latest_invoice",
+        "invoice",
+        "payment_intent",
+        "subscription",
+        "product",
+        "products",
+        "test_clock",
+    ];
     names.contains(&name) || name == "default_payment_method"
 }
 

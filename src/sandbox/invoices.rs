@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::billing;
 use super::books::{self, Record};
 use super::call::Call;
+use super::discounts::Discount;
 use super::errors::ApiError;
 use super::lines::Line;
 use super::lists;
@@ -43,6 +44,9 @@ pub(super) struct Invoice {
     pub(super) attempts: u32,
     /// When an open one is tried again.
     pub(super) next_attempt: Option<i64>,
+    /// What makes it cheaper.
+    #[serde(default)]
+    pub(super) discount: Option<Discount>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,8 +91,18 @@ impl Record for Invoice {
 
 impl Invoice {
     /// The sum of its lines; below zero where more is given back than asked for.
-    pub(super) fn total(&self) -> i64 {
+    fn subtotal(&self) -> i64 {
         self.lines.iter().fold(0, |sum, line| sum.saturating_add(line.amount))
+    }
+
+    /// What a discount takes off it.
+    fn off(&self) -> i64 {
+        self.discount.as_ref().map_or(0, |discount| discount.takes_off(self.subtotal()))
+    }
+
+    /// The sum of its lines less a discount.
+    fn total(&self) -> i64 {
+        self.subtotal().saturating_sub(self.off())
     }
 
     /// What the customer has to pay.
@@ -183,7 +197,9 @@ pub(super) fn render(invoice: &Invoice, version: &Version) -> Value {
 
 fn render_amounts(invoice: &Invoice, version: &Version) -> Value {
     let lines: Vec<Value> = invoice.lines.iter().map(|line| line.render(&invoice.subscription, version)).collect();
-    let (total, due) = (invoice.total(), invoice.amount_due());
+    let (subtotal, total, due) = (invoice.subtotal(), invoice.total(), invoice.amount_due());
+    let discounts = invoice.discount.as_slice();
+    let off = |discount: &Discount| json!({ "amount": invoice.off(), "discount": discount.id() });
     json!({
         "id": invoice.id,
         "object": "invoice",
@@ -195,15 +211,15 @@ fn render_amounts(invoice: &Invoice, version: &Version) -> Value {
         "amount_remaining": due.saturating_sub(invoice.amount_paid),
         "currency": invoice.currency,
         "customer": invoice.customer,
-        "discounts": [],
+        "discounts": discounts.iter().map(Discount::id).collect::<Vec<_>>(),
         "lines": lists::whole(&format!("/v1/invoices/{}/lines", invoice.id), &lines),
         "livemode": false,
         "metadata": {},
         "starting_balance": 0,
-        "subtotal": total,
-        "subtotal_excluding_tax": total,
+        "subtotal": subtotal,
+        "subtotal_excluding_tax": subtotal,
         "total": total,
-        "total_discount_amounts": [],
+        "total_discount_amounts": discounts.iter().map(off).collect::<Vec<_>>(),
         "total_excluding_tax": total,
     })
 }
@@ -255,7 +271,7 @@ fn since_basil(invoice: &Invoice) -> Value {
 fn before_basil(invoice: &Invoice) -> Value {
     json!({
         "charge": null,
-        "discount": null,
+        "discount": invoice.discount.as_ref().map(|one| one.render(&invoice.subscription, &invoice.customer)),
         "paid": invoice.status == Status::Paid,
         "paid_out_of_band": false,
         "payment_intent": invoice.payment_intent,

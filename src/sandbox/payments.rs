@@ -23,7 +23,16 @@ pub(super) struct PaymentIntent {
     succeeded: bool,
     payment_method: Option<String>,
     secret: String,
+    /// Whether the customer's bank asks who pays.
+    #[serde(default)]
+    authenticating: bool,
 }
+
+/// Asks the customer's bank who pays, until a payment with it was once authenticated: 4000 0025 0000 3155.
+/// <https://docs.stripe.com/testing#authentication-and-setup>
+pub(super) const AUTHENTICATED: &str = "pm_card_authenticationRequiredOnSetup";
+/// The same card after that.
+const SET_UP: &str = "pm_card_authenticationRequiredOnSetup_set_up";
 
 impl Record for PaymentIntent {
     const KIND: &'static str = "payment_intent";
@@ -47,6 +56,7 @@ pub(super) fn intend(books: &Connection, invoice: &Invoice, now: i64) -> Result<
         invoice: invoice.id.clone(),
         succeeded: false,
         payment_method: None,
+        authenticating: false,
         secret: books::new_id(&format!("{id}_secret_")),
         id,
     };
@@ -67,7 +77,7 @@ pub(super) fn settle(
     invoice.next_attempt = None;
     if let Some(id) = &invoice.payment_intent {
         let mut intent: PaymentIntent = books::get(books, id)?;
-        intent.succeeded = true;
+        (intent.succeeded, intent.authenticating) = (true, false);
         intent.payment_method = method.map(str::to_owned);
         books::put(books, &intent)?;
     }
@@ -93,8 +103,8 @@ pub(super) fn pay(call: &Call<'_>, invoice: &mut Invoice) -> Result<(), ApiError
     if method.is_none() && !out_of_band {
         return Err(no_payment_method());
     }
-    if method.as_deref().is_some_and(|method| !pays(method)) && !out_of_band {
-        return Err(ApiError::declined());
+    if let Some(method) = method.as_deref().filter(|method| !pays(method) && !out_of_band) {
+        return Err(not_paid(method, "invoice_payment_intent_requires_action"));
     }
     if invoice.status != InvoiceStatus::Paid {
         settle(call.books, invoice, method.as_deref(), call.now)?;
@@ -104,9 +114,39 @@ pub(super) fn pay(call: &Call<'_>, invoice: &mut Invoice) -> Result<(), ApiError
     collection::revive(call.books, &mut subscription, invoice)
 }
 
-/// Whether a payment method pays. The others can be kept and are declined when they are charged.
+/// Whether a payment method pays by itself. The others can be kept and are declined when they are charged, or ask who pays.
 pub(super) fn pays(method: &str) -> bool {
-    !method.ends_with("_chargeCustomerFail")
+    !method.ends_with("_chargeCustomerFail") && method != AUTHENTICATED
+}
+
+/// Why a payment method does not pay by itself; the code is of a card that asks who pays.
+pub(super) fn not_paid(method: &str, code: &'static str) -> ApiError {
+    if method == AUTHENTICATED { ApiError::requires_action(code) } else { ApiError::declined() }
+}
+
+/// The customer's bank asks who pays an invoice, where it is to be paid with such a card.
+pub(super) fn ask_who_pays(books: &Connection, invoice: &Invoice, method: Option<&str>) -> Result<(), ApiError> {
+    let Some(id) = invoice.payment_intent.as_ref().filter(|_| method == Some(AUTHENTICATED)) else { return Ok(()) };
+    let intent: PaymentIntent = books::get(books, id)?;
+    books::put(books, &PaymentIntent { authenticating: true, ..intent })
+}
+
+/// The customer has told the bank who pays, or has not: no call of Stripe's, where the customer does it in a browser.
+pub(super) fn authenticate(books: &Connection, id: &str, succeeds: bool, now: i64) -> Result<Value, ApiError> {
+    let intent: PaymentIntent = books::get(books, id)?;
+    if !intent.authenticating {
+        return Err(ApiError::refused("This payment intent does not wait to be authenticated."));
+    }
+    if !succeeds {
+        books::put(books, &PaymentIntent { authenticating: false, ..intent })?;
+        return Ok(render(&books::get(books, id)?));
+    }
+    let mut invoice: Invoice = books::get(books, &intent.invoice)?;
+    settle(books, &mut invoice, Some(SET_UP), now)?;
+    let mut subscription: Subscription = books::get(books, &invoice.subscription)?;
+    subscription.payment_method = Some(SET_UP.to_owned());
+    collection::revive(books, &mut subscription, &invoice)?;
+    Ok(render(&books::get(books, id)?))
 }
 
 /// What a subscription's invoices are paid with.
@@ -137,6 +177,13 @@ pub(super) fn confirm(call: &Call<'_>) -> Result<Value, ApiError> {
         return Err(ApiError::refused_as("payment_intent_unexpected_state", message));
     }
     let mut invoice: Invoice = books::get(call.books, &intent.invoice)?;
+    let subscription: Subscription = books::get(call.books, &invoice.subscription)?;
+    let named = call.form.text("payment_method")?.map(str::to_owned);
+    let method = named.or(payer(call.books, &subscription)?);
+    if method.as_deref() == Some(AUTHENTICATED) {
+        ask_who_pays(call.books, &invoice, method.as_deref())?;
+        return Ok(render(&books::get(call.books, call.id)?));
+    }
     pay(call, &mut invoice)?;
     Ok(render(&books::get(call.books, call.id)?))
 }
@@ -150,7 +197,12 @@ pub(super) fn confirmation_secret(books: &Connection, invoice: &str) -> Result<V
 }
 
 pub(super) fn render(intent: &PaymentIntent) -> Value {
-    let status = if intent.succeeded { "succeeded" } else { "requires_payment_method" };
+    let status = match (intent.succeeded, intent.authenticating) {
+        (true, _) => "succeeded",
+        (false, true) => "requires_action",
+        (false, false) => "requires_payment_method",
+    };
+    let next_action = intent.authenticating.then(|| json!({ "type": "use_stripe_sdk", "use_stripe_sdk": {} }));
     json!({
         "id": intent.id,
         "object": "payment_intent",
@@ -169,7 +221,7 @@ pub(super) fn render(intent: &PaymentIntent) -> Value {
         "latest_charge": null,
         "livemode": false,
         "metadata": {},
-        "next_action": null,
+        "next_action": next_action,
         "payment_method": intent.payment_method,
         "payment_method_types": ["card"],
         "setup_future_usage": "off_session",

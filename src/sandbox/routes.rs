@@ -6,8 +6,8 @@ use super::call::{Call, Handler};
 use super::errors::ApiError;
 use super::version::Version;
 use super::{
-    anchors, collection, customers, invoices, items, meter_errors, meter_events, meter_totals, meters, payments,
-    prices, products, subscribe, usage_records,
+    anchors, auth, collection, coupons, customers, invoices, items, meter_errors, meter_events, meter_totals, meters,
+    payments, portal, prices, products, promotion_codes, search, subscribe, usage_records,
 };
 use super::{subscription_changes, subscriptions, test_clocks};
 
@@ -39,10 +39,14 @@ pub(super) fn find(method: &str, path: &str, version: &Version) -> Option<Route>
         .or_else(|| catalog(method, &segments))
         .or_else(|| metering(method, &segments))
         .or_else(|| billing(method, &segments))
+        .or_else(|| discounting(method, &segments))
+        .or_else(|| account(method, &segments))
         .or_else(|| test_helpers(method, &segments))?;
     let id = match segments.as_slice() {
-        ["billing", "meters", id, ..] | ["test_helpers", "test_clocks", id, ..] => id,
-        ["billing" | "test_helpers", ..] | [_, "upcoming" | "create_preview"] => "",
+        ["billing", "meters", id, ..]
+        | ["test_helpers", "test_clocks", id, ..]
+        | ["billing_portal", "configurations", id] => id,
+        ["billing" | "billing_portal" | "test_helpers", ..] | [_, "upcoming" | "create_preview" | "search"] => "",
         [_, id, ..] => id,
         _ => "",
     };
@@ -90,6 +94,7 @@ fn catalog(method: &str, segments: &[&str]) -> Found {
     Some(match (method, segments) {
         ("POST", ["customers"]) => (customers::create, "customer_write"),
         ("GET", ["customers"]) => (customers::list, "customer_read"),
+        ("GET", ["customers", "search"]) => (search::customers, "customer_read"),
         ("GET", ["customers", _]) => (customers::retrieve, "customer_read"),
         ("POST", ["customers", _]) => (customers::update, "customer_write"),
         ("POST", ["products"]) => (products::create, "product_write"),
@@ -141,7 +146,34 @@ fn billing(method: &str, segments: &[&str]) -> Found {
         ("POST", ["invoices", _, "mark_uncollectible"]) => (collection::mark_uncollectible, "invoice_write"),
         ("GET", ["payment_intents", _]) => (payments::retrieve, "payment_intent_read"),
         ("POST", ["payment_intents", _, "confirm"]) => (payments::confirm, "payment_intent_write"),
+        _ => return None,
+    })
+}
+
+fn discounting(method: &str, segments: &[&str]) -> Found {
+    Some(match (method, segments) {
+        ("POST", ["coupons"]) => (coupons::create, "coupon_write"),
+        ("GET", ["coupons"]) => (coupons::list, "coupon_read"),
+        ("GET", ["coupons", _]) => (coupons::retrieve, "coupon_read"),
+        ("POST", ["coupons", _]) => (coupons::update, "coupon_write"),
+        ("DELETE", ["coupons", _]) => (coupons::delete, "coupon_write"),
+        ("POST", ["promotion_codes"]) => (promotion_codes::create, "promotion_code_write"),
+        ("GET", ["promotion_codes"]) => (promotion_codes::list, "promotion_code_read"),
+        ("GET", ["promotion_codes", _]) => (promotion_codes::retrieve, "promotion_code_read"),
+        ("POST", ["promotion_codes", _]) => (promotion_codes::update, "promotion_code_write"),
+        _ => return None,
+    })
+}
+
+fn account(method: &str, segments: &[&str]) -> Found {
+    Some(match (method, segments) {
         ("GET", ["balance"]) => (balance, "balance_read"),
+        ("GET", ["account"]) => (auth::account, "accounts_kyc_basic_read"),
+        ("POST", ["billing_portal", "configurations"]) => (portal::create, "customer_portal_write"),
+        ("GET", ["billing_portal", "configurations"]) => (portal::list, "customer_portal_read"),
+        ("GET", ["billing_portal", "configurations", _]) => (portal::retrieve, "customer_portal_read"),
+        ("POST", ["billing_portal", "configurations", _]) => (portal::update, "customer_portal_write"),
+        ("POST", ["billing_portal", "sessions"]) => (portal::create_session, "customer_portal_write"),
         _ => return None,
     })
 }

@@ -6,6 +6,7 @@ use super::billing;
 use super::books::{self, Record};
 use super::call::Call;
 use super::customers::{Customer, Metadata, payment_method, update_metadata};
+use super::discounts;
 use super::errors::ApiError;
 use super::form::Form;
 use super::item_periods::OwnPeriod;
@@ -61,7 +62,7 @@ pub(super) const PRORATION_BEHAVIORS: [&str; 3] = ["always_invoice", "create_pro
 pub(super) fn create(call: &Call<'_>) -> Result<Value, ApiError> {
     let form = call.form;
     refuse_not_kept(call)?;
-    form.allow(&FIELDS)?;
+    form.allow(&[&FIELDS[..], discounts::fields(call.version)].concat())?;
     let mut customer: Customer = books::get_at(call.books, "customer", form.required("customer")?)?;
     let id = books::new_id("sub_");
     let mut ordered = read_items(call, &id)?;
@@ -75,6 +76,7 @@ pub(super) fn create(call: &Call<'_>) -> Result<Value, ApiError> {
     refuse_currency(form, &customer, &currency)?;
     let mut subscription = begin(call, id, &customer, interval, currency)?;
     subscription.flexible = flexible;
+    subscription.discount = discounts::redeem(call, &subscription.currency)?;
     for (item, price) in ordered.iter_mut().filter(|_| flexible) {
         let (anchor, trial_end) = (subscription.anchor, subscription.trial_end);
         item.period = Some(OwnPeriod::begin(interval_of(price), anchor, call.now, trial_end));
@@ -95,9 +97,6 @@ pub(super) fn create(call: &Call<'_>) -> Result<Value, ApiError> {
 fn refuse_not_kept(call: &Call<'_>) -> Result<(), ApiError> {
     let form = call.form;
     for (param, what) in [
-        ("coupon", "a coupon"),
-        ("discounts", "a discount"),
-        ("promotion_code", "a promotion code"),
         ("add_invoice_items", "an added invoice item"),
         ("backdate_start_date", "a start in the past"),
         ("cancel_at", "an end at a date of its own"),
@@ -242,6 +241,7 @@ fn begin(
         pause: None,
         trial_without_method: TrialWithoutMethod::read(form)?.unwrap_or_default(),
         flexible: false,
+        discount: None,
         promised_invoice: None,
     })
 }
@@ -294,12 +294,12 @@ fn first_lines(
 fn invoice_first(call: &Call<'_>, subscription: &mut Subscription, lines: Vec<Line>) -> Result<(), ApiError> {
     let behavior = call.form.word("payment_behavior", &PAYMENT_BEHAVIORS)?;
     let now = Stretch { start: call.now, end: call.now };
-    let mut invoice = billing::draft(subscription, "subscription_create", now, lines, call.now);
+    let mut invoice = billing::promised(subscription, "subscription_create", now, lines, call.now);
     let owes = invoice.amount_due() > 0 && subscription.days_until_due.is_none();
     let payer = payments::payer(call.books, subscription)?;
     let is_declined = payer.as_deref().is_some_and(|method| !payments::pays(method));
-    if owes && is_declined && behavior == Some("error_if_incomplete") {
-        return Err(ApiError::declined());
+    if let Some(method) = payer.as_deref().filter(|_| owes && is_declined && behavior == Some("error_if_incomplete")) {
+        return Err(payments::not_paid(method, "subscription_payment_intent_requires_action"));
     }
     let waits = owes && (behavior == Some("default_incomplete") || is_declined);
     if owes && !waits && payer.is_none() {
@@ -313,7 +313,9 @@ fn invoice_first(call: &Call<'_>, subscription: &mut Subscription, lines: Vec<Li
     books::put(call.books, subscription)?;
     debug_assert!(subscription.due().is_some(), "a subscription that has begun is due at some time");
     if waits {
-        billing::open(call.books, &mut invoice, call.now)
+        billing::open(call.books, &mut invoice, call.now)?;
+        let charged = payer.as_deref().filter(|_| behavior != Some("default_incomplete"));
+        payments::ask_who_pays(call.books, &invoice, charged)
     } else {
         billing::finalize(call.books, &mut invoice, call.now)
     }

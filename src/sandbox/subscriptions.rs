@@ -9,6 +9,7 @@ use super::books::{self, Record};
 use super::call::Call;
 use super::collection::Pause;
 use super::customers::Metadata;
+use super::discounts::Discount;
 use super::errors::ApiError;
 use super::items::{self, Item};
 use super::lines::{Line, Stretch};
@@ -57,6 +58,9 @@ pub(super) struct Subscription {
     pub(super) trial_without_method: TrialWithoutMethod,
     /// Whether its items have periods of their own.
     pub(super) flexible: bool,
+    /// What makes its invoices cheaper.
+    #[serde(default)]
+    pub(super) discount: Option<Discount>,
     /// The id that the next invoice will have, where usage was closed with it already.
     pub(super) promised_invoice: Option<String>,
 }
@@ -194,6 +198,7 @@ pub(super) fn render(books: &Connection, one: &Subscription, version: &Version) 
         "days_until_due": one.days_until_due,
         "default_payment_method": one.payment_method,
         "description": one.description,
+        "discounts": one.discount.iter().map(Discount::id).collect::<Vec<_>>(),
         "ended_at": one.ended_at,
         "items": lists::whole(&url, &rendered),
         "latest_invoice": one.latest_invoice,
@@ -215,8 +220,9 @@ pub(super) fn render(books: &Connection, one: &Subscription, version: &Version) 
         return Ok(value);
     }
     let only = if let [only] = items.as_slice() { only.quantity } else { None };
+    let discount = one.discount.as_ref().map(|discount| discount.render(&one.id, &one.customer));
     let period = json!({ "current_period_start": one.period_start, "current_period_end": one.period().end });
-    Ok(merged(value, merged(period, json!({ "discount": null, "quantity": only }))))
+    Ok(merged(value, merged(period, json!({ "discount": discount, "quantity": only }))))
 }
 
 /// What callers expect to find, and the sandbox has one answer to.
@@ -229,7 +235,6 @@ fn render_constants(one: &Subscription) -> Value {
         "cancellation_details": { "comment": null, "feedback": null, "reason": reason },
         "default_source": null,
         "default_tax_rates": [],
-        "discounts": [],
         "next_pending_invoice_item_invoice": null,
         "on_behalf_of": null,
         "pause_collection": one.pause.map(Pause::render),

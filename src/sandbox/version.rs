@@ -67,6 +67,11 @@ impl Version {
         self.0.as_str() >= FLEXIBLE
     }
 
+    /// Whether a promotion code names its coupon within `promotion`: `2025-09-30.clover` or later.
+    pub(super) fn has_promotion(&self) -> bool {
+        self.0.as_str() >= FLEXIBLE
+    }
+
     /// Whether it is `2026-09-30.endive` or later.
     pub(super) fn is_endive(&self) -> bool {
         self.0.as_str() >= ENDIVE

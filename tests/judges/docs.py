@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Judges docs/examples, the snippets of docs/provisioning.md, and the links between documents.
+"""Judges docs/examples, the snippets of docs/provisioning.md and docs/stripe-commands.md, and the links between documents.
 
 usage: docs.py path/to/usaged
 
@@ -22,6 +22,7 @@ import yaml
 ROOT = pathlib.Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs/examples"
 PROVISIONING = ROOT / "docs/provisioning.md"
+STRIPE = ROOT / "docs/stripe-commands.md"
 KEY = "/etc/usaged/stripe_api_key"
 ENVIRONMENT = "/etc/usaged/usaged.env"
 CONFIGURATION = "/etc/usaged/usaged.toml"
@@ -125,6 +126,7 @@ for example in sorted(EXAMPLES.rglob("*.y*ml")):
 cloud_config("cloud-init.yaml", (EXAMPLES / "cloud-init.yaml").read_text())
 ansible(EXAMPLES / "ansible")
 snippets(PROVISIONING)
+snippets(STRIPE)
 for document in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
     links(document)
 

@@ -337,6 +337,20 @@ def judge_thin_events(server):
     expect("the key it quotes", kind.sample_errors[0]["request"]["identifier"], "judge-key")
 
 
+def judge_discounts(prices):
+    stripe.Coupon.create(id="JUDGED", amount_off=1_000, currency="eur", duration="once")
+    code = stripe.PromotionCode.create(coupon="JUDGED", code="JUDGE")
+    expect("promotion code", (code.coupon.id, code.coupon.amount_off), ("JUDGED", 1_000))
+    customer = stripe.Customer.create(payment_method="pm_card_visa").id
+    subscription = stripe.Subscription.create(
+        customer=customer, items=[{"price": prices["price_pro_monthly"]}], promotion_code=code.id, expand=["latest_invoice"]
+    )
+    invoice = subscription.latest_invoice
+    expect("off", (invoice.subtotal - invoice.total, invoice.discount.promotion_code), (1_000, code.id))
+    expect("only once", (subscription.discount, stripe.Invoice.upcoming(customer=customer).discount), (None, None))
+    stripe.Subscription.cancel(subscription.id)
+
+
 def judge_limits(server):
     retries, stripe.max_network_retries = stripe.max_network_retries, 0
     server.control("limit", preset="sandbox")
@@ -363,6 +377,7 @@ def judge(server):
     judge_clocks(prices)
     judge_life(prices)
     judge_pausing_trials()
+    judge_discounts(prices)
     judge_limits(server)
     judge_thin_events(server)
     judge_invoices(server, customer, subscription, items)

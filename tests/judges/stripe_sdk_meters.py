@@ -252,6 +252,60 @@ def judge_invoices(server, customer, subscription):
     expect("billed at once", named(rest)["judged_sum"], (8, 8))
 
 
+def judge_discounts():
+    coupon = stripe.Coupon.create(id="JUDGED", percent_off=12.5, duration="forever", max_redemptions=5)
+    expect("coupon", (coupon.id, coupon.percent_off, coupon.valid), ("JUDGED", 12.5, True))
+    expect("listed", [one.id for one in stripe.Coupon.list().data], ["JUDGED"])
+    expect_error(
+        "a coupon again", INVALID, lambda: stripe.Coupon.create(id="JUDGED", percent_off=5), code="resource_already_exists"
+    )
+    code = stripe.PromotionCode.create(promotion={"type": "coupon", "coupon": "JUDGED"}, code="JUDGE")
+    expect("promotion code", (code.object, code.promotion.coupon, code.active), ("promotion_code", "JUDGED", True))
+    expect("by its word", [one.id for one in stripe.PromotionCode.list(code="judge").data], [code.id])
+    customer = stripe.Customer.create(payment_method="pm_card_visa", metadata={"own": "judged"}).id
+    found = stripe.Customer.search(query="metadata['own']:'judged'")
+    expect("searched", [one.id for one in found.auto_paging_iter()], [customer])
+    price = stripe.Price.list(lookup_keys=["base"]).data[0].id
+    subscription = stripe.Subscription.create(
+        customer=customer, items=[{"price": price}], discounts=[{"promotion_code": code.id}]
+    )
+    expect("its discounts", len(subscription.discounts), 1)
+    invoice = stripe.Invoice.retrieve(subscription.latest_invoice)
+    # 12.5 % of 199.
+    expect("off", [(one.amount, one.discount) for one in invoice.total_discount_amounts], [(2_488, subscription.discounts[0])])
+    expect("the rest is paid", (invoice.subtotal, invoice.total, invoice.status), (19_900, 17_412, "paid"))
+    expect("upcoming", stripe.Invoice.create_preview(customer=customer).total, 17_412)
+    expect("redeemed", stripe.Coupon.retrieve("JUDGED").times_redeemed, 1)
+    expect("taken away", stripe.Coupon.delete("JUDGED").deleted, True)
+    stripe.Subscription.cancel(subscription.id)
+
+
+def judge_portal():
+    price = stripe.Price.list(lookup_keys=["base"]).data[0]
+    switching = {
+        "enabled": True,
+        "default_allowed_updates": ["price"],
+        "products": [{"product": price.product, "prices": [price.id]}],
+    }
+    features = {"invoice_history": {"enabled": True}, "subscription_update": switching}
+    configuration = stripe.billing_portal.Configuration.create(features=features)
+    on = configuration.features
+    expect("portal", (on.invoice_history.enabled, on.subscription_update.enabled), (True, True))
+    expect("what else is off", on.payment_method_update.enabled, False)
+    off = stripe.billing_portal.Configuration.modify(
+        configuration.id, features={"subscription_update": {"enabled": False}}
+    )
+    expect("off again", off.features.subscription_update.enabled, False)
+    customer = stripe.Customer.create(email="portal@example.com").id
+    session = lambda **more: stripe.billing_portal.Session.create(
+        customer=customer, return_url="https://example.com", **more
+    )
+    opened = session(configuration=configuration.id)
+    expect("a way in", (opened.object, opened.url[:8]), ("billing_portal.session", "https://"))
+    expect_error("without a configuration", INVALID, session, http_status=400)
+    expect("account", stripe.Account.retrieve().charges_enabled, True)
+
+
 def judge(server):
     server.control("clock", set=NOVEMBER, frozen=True)
     meters = make_meters()
@@ -260,6 +314,8 @@ def judge(server):
     judge_summaries(server, meters, customer)
     judge_permissions(server, meters, customer, subscription)
     judge_faults(server, customer)
+    judge_discounts()
+    judge_portal()
     judge_restart(server, meters, customer)
     judge_invoices(server, customer, subscription)
 

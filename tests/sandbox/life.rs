@@ -64,6 +64,43 @@ fn states(billed: &[(String, i64)]) -> Vec<(&str, i64)> {
     billed.iter().map(|(status, total)| (status.as_str(), *total)).collect()
 }
 
+/// 4000 0025 0000 3155: the bank asks who pays, once.
+#[test]
+fn a_card_that_has_to_be_authenticated_pays_once_it_is_and_then_by_itself() {
+    run(|world| async move {
+        let card = "pm_card_authenticationRequiredOnSetup";
+        let authenticate = |intent: String, succeeds: bool| {
+            let url = format!("http://{}/_sandbox/authenticate", world.address);
+            let order = json!({ "payment_intent": intent, "succeeds": succeeds }).to_string();
+            world.send(world.client.post(url).body(order))
+        };
+        let customer = world.customer(Some(card)).await;
+        let price = world.demo.prices["price_starter_monthly"].as_str();
+        let pairs =
+            [("customer", customer.as_str()), ("items[0][price]", price), ("payment_behavior", "error_if_incomplete")];
+        let refused = world.post("/v1/subscriptions", &pairs).await;
+        assert_eq!((refused.status, refused.error("code")), (402, "subscription_payment_intent_requires_action"));
+
+        let waiting = [pairs[0], pairs[1], ("expand[]", "latest_invoice.payment_intent")];
+        let made = world.post("/v1/subscriptions", &waiting).await;
+        let intent = &made.json["latest_invoice"]["payment_intent"];
+        assert_eq!((&made.json["status"], &intent["status"]), (&json!("incomplete"), &json!("requires_action")));
+        let intent = intent["id"].as_str().unwrap().to_owned();
+        let invoice = made.json["latest_invoice"]["id"].as_str().unwrap();
+        let pay = world.post(&format!("/v1/invoices/{invoice}/pay"), &[]).await;
+        assert_eq!((pay.status, pay.error("code")), (402, "invoice_payment_intent_requires_action"));
+        assert_eq!(authenticate(intent.clone(), false).await.json["status"], "requires_payment_method");
+        assert_eq!(authenticate(intent.clone(), true).await.status, 400, "it waits for nobody");
+        let asked = world.post(&format!("/v1/payment_intents/{intent}/confirm"), &[("payment_method", card)]).await;
+        assert_eq!((asked.status, &asked.json["status"]), (200, &json!("requires_action")));
+        assert_eq!(world.status(&made.id()).await, "incomplete");
+        assert_eq!(authenticate(intent, true).await.json["status"], "succeeded");
+        assert_eq!(world.status(&made.id()).await, "active");
+        world.sandbox.advance(32 * DAY * 1_000_000).unwrap();
+        assert_eq!(world.invoiced(&made.id())[1], ("paid".to_owned(), 9_900), "the next month asks nobody");
+    });
+}
+
 #[test]
 fn a_trial_without_a_payment_method_ends_as_its_settings_say() {
     run(|world| async move {

@@ -3,11 +3,13 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "helpers of tests fail the test")]
 
 mod clocks;
+mod discounts;
 mod lemon_squeezy;
 mod life;
 mod limits;
 mod meter_invoices;
 mod meters;
+mod portal;
 mod swapped;
 mod thin_events;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::RequestBuilder;
 use reqwest::header::CONTENT_TYPE;
 
+use crate::config::ProviderKind;
 use crate::provider::ProviderError;
 use crate::provider::endpoint::Endpoint;
 use crate::provider::http::{Exchange, Http};
@@ -18,6 +19,14 @@ pub(super) const ACACIA: &str = "2025-02-24.acacia";
 /// The newest version that this client was written against; with it meters know `last`.
 /// <https://docs.stripe.com/changelog>
 pub(super) const NEWEST: &str = "2026-10-28.endive";
+
+/// The version that has what this kind needs.
+pub(super) const fn version_of(kind: ProviderKind) -> &'static str {
+    match kind {
+        ProviderKind::StripeUsageRecords => ACACIA,
+        _ => NEWEST,
+    }
+}
 
 /// Speaks to one account.
 #[derive(Debug)]
@@ -46,6 +55,11 @@ impl Client {
     /// The key as people may see it.
     pub(super) fn key_label(&self) -> &str {
         self.http.key_label()
+    }
+
+    /// The version that every request names.
+    pub(super) fn version(&self) -> &'static str {
+        self.version
     }
 
     /// Whether it speaks a version from before `2025-03-31.basil`, which changed previews, invoice lines and more.
@@ -77,6 +91,11 @@ impl Client {
     pub(super) async fn post(&self, path: &str, form: &[(&str, &str)], idempotency_key: &str) -> Exchange {
         let request = self.http.post(path).header("Idempotency-Key", idempotency_key);
         self.send(with_form(request, form)).await
+    }
+
+    /// Ends something, with a query. Doing so twice ends it once, so that it takes no key.
+    pub(super) async fn delete(&self, path: &str, query: &[(&str, &str)]) -> Exchange {
+        self.send(self.http.delete(&format!("{path}?{}", encoded(query)))).await
     }
 
     async fn send(&self, request: RequestBuilder) -> Exchange {

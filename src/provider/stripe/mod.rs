@@ -1,6 +1,7 @@
 //! Stripe: meters by the newest version we know, legacy usage records by the pinned `2025-02-24.acacia`.
 
 mod answer;
+mod api;
 mod billed;
 mod claim;
 mod client;
@@ -16,7 +17,9 @@ mod whole;
 
 use std::sync::Arc;
 
-use crate::config::{ProviderConfig, ProviderKind};
+pub use api::Api;
+
+use crate::config::ProviderConfig;
 use crate::model::{BillingMeterId, Channel, ItemId, Span, SubscriptionId};
 
 use super::endpoint::Endpoint;
@@ -36,10 +39,7 @@ impl Stripe {
     pub fn new(config: &ProviderConfig) -> Result<Self, ProviderError> {
         let key = key::Key::check(config.key.as_ref().ok_or(ProviderError::KeyMissing)?)?;
         let endpoint = Endpoint::check(&config.base_url)?;
-        let version = match config.kind {
-            ProviderKind::StripeUsageRecords => client::ACACIA,
-            _ => client::NEWEST,
-        };
+        let version = client::version_of(config.kind);
         Ok(Self { client: Arc::new(client::Client::new(endpoint, key, version, config.timeout)?) })
     }
 
