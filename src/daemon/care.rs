@@ -133,9 +133,16 @@ impl Care {
         asked: &mut mpsc::UnboundedReceiver<Asked>,
     ) -> bool {
         let mut due = self.last.map_or_else(Instant::now, |last| last + APART);
+        let mut is_first = true;
         loop {
             if due > Instant::now() && !wait(due, desk, asked).await {
                 return false;
+            }
+            if is_first {
+                is_first = false;
+            } else if self.look(path).await.is_empty() {
+                tracing::info!("usage.db can be read again, and is sound");
+                return true;
             }
             let (of, found) = (path.to_owned(), found.clone());
             let now = SystemClock.read().wall;

@@ -1,6 +1,6 @@
 //! What tells a damaged file from one that is busy or full, and who hears of it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use rusqlite::{ErrorCode, ffi};
@@ -10,6 +10,8 @@ thread_local! {
     /// Met on this thread since it was asked last. An error goes through many hands before the thread that has the
     /// connection is done with a call.
     static MET: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// Whether a read failed on this thread since it was asked last.
+    static READ_FAILED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// What an error says of the file, where it says that its content cannot be what was written.
@@ -26,7 +28,15 @@ pub(super) fn of(error: &rusqlite::Error) -> Option<String> {
         ),
         _ => false,
     };
+    if is_damage && found.code == ErrorCode::SystemIoFailure {
+        READ_FAILED.set(true);
+    }
     is_damage.then(|| error.to_string())
+}
+
+/// Whether a read failed on this thread since it was asked last.
+pub(super) fn read_failed() -> bool {
+    READ_FAILED.take()
 }
 
 /// Keeps for this thread that its file is damaged.

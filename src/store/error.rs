@@ -26,6 +26,14 @@ pub enum StoreError {
         /// SQLite's words.
         what: String,
     },
+    /// The disk does not give it now. It may be sound.
+    #[error(
+        "usage.db cannot be read: {what}; nothing was changed\nhint: look at the disk (dmesg); usaged tries again by itself"
+    )]
+    Unreadable {
+        /// How much of it.
+        what: String,
+    },
     /// More is waiting than the queue takes.
     #[error("usage.db is busy: too many writes are waiting")]
     Busy,

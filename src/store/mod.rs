@@ -16,6 +16,7 @@ mod lock;
 mod log;
 pub mod meta;
 mod migrations;
+mod reads;
 mod recover;
 mod salvage;
 mod writer;

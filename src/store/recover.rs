@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::anew::{empty, free, rename, unusable};
 use super::check::{beside, check_log, open_untouched};
+use super::reads::Unreadable;
 use super::salvage::{Salvaged, salvage};
 use super::{StoreError, Tx, audit, damage, meta};
 use crate::model::Timestamp;
@@ -55,7 +56,8 @@ impl Recovered {
 /// transaction that stores it.
 ///
 /// # Errors
-/// There is no room for another file, or the directory cannot be written: then everything is as it was.
+/// There is no room for another file, the directory cannot be written, or the disk does not answer: then everything is as it
+/// was.
 pub fn recover<E: From<StoreError>>(
     path: &Path,
     found: Vec<String>,
@@ -64,7 +66,14 @@ pub fn recover<E: From<StoreError>>(
 ) -> Result<Recovered, E> {
     let aside = free(path, &format!("usage.db.damaged-{}", now.to_string().replace(':', "-")));
     let next = path.with_extension("db.next");
-    let recovered = fill(path, &next, &aside, found, now, repair);
+    let unreadable = Unreadable::of(path);
+    unreadable.refuse_too_many()?;
+    damage::read_failed();
+    let recovered = fill(path, &next, &aside, found, now, repair).and_then(|recovered| {
+        // What could not be read only meanwhile is not lost.
+        unreadable.refuse_change(path, damage::read_failed())?;
+        Ok(recovered)
+    });
     // Errors that told of the damage are no news.
     drop(damage::met());
     let recovered = match recovered {

@@ -29,6 +29,9 @@ const ASK_AGAIN: i64 = 7 * MINUTE;
 /// A person looks at what is held this often.
 const LOOKED_AFTER: i64 = 9 * HOUR;
 
+/// A request on its way arrives this late at most where the machine was off meanwhile.
+const KEPT_BY_NETWORK: i64 = 10 * MINUTE;
+
 /// So long after its period's end an invoice is certainly final.
 const DRAFT: i64 = 65 * MINUTE;
 
@@ -211,9 +214,14 @@ impl World {
         let now = self.now();
         if let Some(((at, _), _)) = self.due.first_key_value()
             && *at <= now
-            && let Some((_, deed)) = self.due.pop_first()
+            && let Some(((at, _), deed)) = self.due.pop_first()
         {
-            return self.carry_out(deed).await;
+            // While the machine was off or asleep nothing was carried out; no network keeps a request for so long.
+            let is_lost = matches!(deed, Deed::Arrives(_)) && now - at > KEPT_BY_NETWORK;
+            if !is_lost {
+                self.carry_out(deed).await;
+            }
+            return;
         }
         if self.wish <= now {
             self.push("retry", Which::Due).await;
@@ -285,6 +293,8 @@ impl World {
             What::Suspended { for_us } => self.suspend(for_us),
             What::BootAstray { off_us, wrong_by_us, offline_us } => self.boot_astray(off_us, wrong_by_us, offline_us),
             What::ClockStep { by_us, for_us } => self.step_clock(by_us, for_us),
+            // What waits for a place when its boot ends is placed by its own wrong clock (rule M5).
+            What::Snapshot if self.is_astray => {}
             What::Snapshot => self.snapshot = Some((self.vm.snapshot(), self.truth.known(now))),
             What::Restore { off_us } => self.restore(off_us).await,
             What::Clone => self.clone_boots().await,
@@ -595,7 +605,12 @@ impl World {
         self.vm.requests().into_iter().rev().find(told).filter(|_| self.vm.lemon.is_none())
     }
 
+    /// Not once the invoice is final: the event would be counted, and billed by nobody.
     async fn arrives(&mut self, request: &LoggedRequest) {
+        let is_final = self.truth.period(0).1 + DRAFT;
+        if request.at.micros() < is_final && self.now() >= is_final {
+            return;
+        }
         self.vm.arrive(request).await;
         self.books.trouble(self.now());
         let left = self.fuse.left();

@@ -39,6 +39,10 @@ fn descend(file: &[u8], page: u32, leaves: &mut Vec<u32>) {
     if matches!(bytes[0], 10 | 13) {
         return leaves.push(page);
     }
+    // What has only the log, or was torn already, is no way further.
+    if !matches!(bytes[0], 2 | 5) {
+        return;
+    }
     (0..short(3)).for_each(|cell| descend(file, long(short(12 + 2 * cell)), leaves));
     descend(file, long(8), leaves);
 }
