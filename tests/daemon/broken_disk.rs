@@ -96,10 +96,11 @@ fn m8_a_disk_that_cannot_be_read_for_a_while_costs_nothing() {
     });
     disk.heals();
     assert_eq!(vm.ctl(&["db", "recover"]).code, 0);
-    until("it goes on where it was", || match vm.record("before", "9") {
-        Ok(answer) if answer.status == 200 => Ok(assert_eq!(answer.json()["duplicate"], 1)),
+    let duplicate = until("it goes on where it was", || match vm.record("before", "9") {
+        Ok(answer) if answer.status == 200 => Ok(answer.json()["duplicate"].clone()),
         answer => Err(format!("{answer:?}")),
     });
+    assert_eq!(duplicate, 1);
     let names = std::fs::read_dir(vm.state_dir()).unwrap().map(|entry| entry.unwrap().file_name());
     let set_aside: Vec<_> = names.filter(|name| name.to_string_lossy().contains("damaged")).collect();
     assert!(set_aside.is_empty(), "{set_aside:?}");
