@@ -2,7 +2,7 @@
 
 use super::{Context, JobError};
 use crate::model::Timestamp;
-use crate::store::audit::{self, Break, Entry, Hash};
+use crate::store::audit::{self, Break, Entry};
 use crate::wire::{AuditEntry, AuditReport, AuditVerifyReport, SCHEMA};
 
 /// The last lines since a moment, oldest first.
@@ -52,6 +52,6 @@ fn line(entry: &Entry) -> AuditEntry {
     }
 }
 
-fn hex(hash: &Hash) -> String {
+fn hex(hash: &[u8]) -> String {
     hash.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }

@@ -8,11 +8,11 @@ use serde_json::Value;
 use super::{StoreError, Tx};
 use crate::model::Timestamp;
 
-/// SHA-256.
-pub type Hash = [u8; 32];
+/// SHA-256; of a row that somebody changed, whatever it holds in its place.
+pub type Hash = Vec<u8>;
 
 /// What the first row follows.
-const NOTHING: Hash = [0; 32];
+const NOTHING: [u8; 32] = [0; 32];
 
 /// So many breaks are named; where there are more, nothing is left to be trusted.
 const NAMED: usize = 20;
@@ -38,7 +38,7 @@ pub struct Entry {
 
 impl Entry {
     /// Of a row that follows this one. Each field with its length, so that none can lend to its neighbour.
-    fn hash_after(&self, before: &Hash) -> Hash {
+    fn hash_after(&self, before: &[u8]) -> Hash {
         let mut context = Context::new(&SHA256);
         context.update(before);
         context.update(&self.id.to_le_bytes());
@@ -47,9 +47,7 @@ impl Entry {
             context.update(&u64::try_from(field.len()).unwrap_or(u64::MAX).to_le_bytes());
             context.update(field.as_bytes());
         }
-        let mut hash = NOTHING;
-        hash.copy_from_slice(context.finish().as_ref());
-        hash
+        context.finish().as_ref().to_vec()
     }
 }
 
@@ -98,7 +96,7 @@ pub fn append(
         action: action.to_owned(),
         subject: subject.to_owned(),
         detail: detail.to_string(),
-        hash: NOTHING,
+        hash: Hash::new(),
     };
     entry.hash = entry.hash_after(&before);
     let sql = "INSERT INTO audit (id, at_us, actor, action, subject, detail, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
@@ -119,7 +117,7 @@ fn last(connection: &Connection) -> Result<(i64, Hash), StoreError> {
     let sql = "SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1";
     let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
     let last: Option<(i64, Hash)> = connection.prepare_cached(sql)?.query_row([], read).optional()?;
-    let (id, hash) = last.unwrap_or((0, NOTHING));
+    let (id, hash) = last.unwrap_or((0, NOTHING.to_vec()));
     Ok((id.max(ever(connection)?), hash))
 }
 
@@ -141,25 +139,25 @@ pub fn since(connection: &Connection, since: Timestamp, limit: u32) -> Result<Ve
 /// Looks at every row.
 pub fn verify(connection: &Connection) -> Result<Chain, StoreError> {
     let mut chain = Chain { entries: 0, head: None, breaks: Vec::new() };
-    let (mut last, mut before) = (0, NOTHING);
+    let (mut last, mut before) = (0_i64, NOTHING.to_vec());
     let mut rows =
         connection.prepare("SELECT id, at_us, actor, action, subject, detail, hash FROM audit ORDER BY id")?;
     let mut rows = rows.query([])?;
     while let Some(row) = rows.next()? {
         let entry = entry(row)?;
-        let follows = entry.id == last + 1;
-        if !follows {
-            chain.note(Break::Missing { from: last + 1, to: entry.id - 1 });
-        } else if entry.hash != entry.hash_after(&before) {
+        let next = last.saturating_add(1);
+        if entry.id > next {
+            chain.note(Break::Missing { from: next, to: entry.id.saturating_sub(1) });
+        } else if entry.id < next || entry.hash != entry.hash_after(&before) {
             chain.note(Break::Changed { id: entry.id });
         }
-        chain.entries += 1;
-        chain.head = Some((entry.id, entry.hash));
+        chain.entries = chain.entries.saturating_add(1);
+        chain.head = Some((entry.id, entry.hash.clone()));
         (last, before) = (entry.id, entry.hash);
     }
     let ever = ever(connection)?;
     if ever > last {
-        chain.note(Break::Missing { from: last + 1, to: ever });
+        chain.note(Break::Missing { from: last.saturating_add(1), to: ever });
     }
     Ok(chain)
 }
@@ -244,6 +242,24 @@ mod tests {
         assert_eq!(gone("1"), [Break::Missing { from: 1, to: 1 }]);
         assert_eq!(gone("2, 3"), [Break::Missing { from: 2, to: 3 }]);
         assert_eq!(gone("5"), [Break::Missing { from: 5, to: 5 }]);
+    }
+
+    #[test]
+    fn what_no_row_ever_held_is_named_and_written_on_after() {
+        for (sql, broken) in [
+            ("UPDATE audit SET hash = x'00' WHERE id = 5", Break::Changed { id: 5 }),
+            ("UPDATE audit SET id = -9223372036854775808 WHERE id = 1", Break::Changed { id: i64::MIN }),
+            ("UPDATE audit SET id = 9223372036854775807 WHERE id = 5", Break::Missing { from: 5, to: i64::MAX - 1 }),
+        ] {
+            assert_eq!(tampered(sql)[0], broken, "{sql}");
+        }
+        let (_dir, mut connection) = five();
+        let sql = "DROP TRIGGER audit_is_append_only_update; UPDATE audit SET hash = x'' WHERE id = 5";
+        connection.execute_batch(sql).unwrap();
+        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
+        append(&Tx::of(&tx), AT, "usaged", "link", "sub_1", &json!({})).unwrap();
+        tx.commit().unwrap();
+        assert_eq!(verify(&connection).unwrap().breaks, [Break::Changed { id: 5 }]);
     }
 
     #[test]

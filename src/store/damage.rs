@@ -28,7 +28,8 @@ pub(super) fn of(error: &rusqlite::Error) -> Option<String> {
         ),
         _ => false,
     };
-    if is_damage && found.code == ErrorCode::SystemIoFailure {
+    // A file that is too short is read as far as it goes, and stays so.
+    if found.extended_code == ffi::SQLITE_IOERR_READ {
         READ_FAILED.set(true);
     }
     is_damage.then(|| error.to_string())

@@ -14,7 +14,7 @@ const PAGE: usize = 4_096;
 const ONE_OF: usize = 8;
 
 /// Pages that the disk does not give, of the file and of its log.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct Unreadable {
     pages: BTreeSet<(&'static str, usize)>,
     of: usize,
@@ -45,7 +45,7 @@ impl Unreadable {
 
     /// Refuses a disk that gave, since this was seen, less or more; `met` is what SQLite was not given meanwhile.
     pub(super) fn refuse_change(&self, path: &Path, met: bool) -> Result<(), StoreError> {
-        if *self != Self::of(path) || (met && self.pages.is_empty()) {
+        if self.pages != Self::of(path).pages || (met && self.pages.is_empty()) {
             return Err(StoreError::Unreadable { what: "its pages can be read now and then".to_owned() });
         }
         Ok(())
