@@ -189,7 +189,7 @@ fn s5_a_restored_disk_is_held_and_released_without_billing_twice() {
             let mut vm = linked_at("2026-11-24T12:00:00Z", "compute_hours = 100, api_credits = 0").await;
             vm.record("a", 10).await;
             vm.push().await.unwrap();
-            let old = vm.snapshot();
+            let old = vm.snapshot().await;
             vm.run(DAY);
             vm.record("b", 20).await;
             vm.push().await.unwrap();

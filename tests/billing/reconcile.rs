@@ -145,7 +145,7 @@ fn s5_a_long_stop_that_was_noted_leaves_both_explanations() {
 async fn restored(vm: &mut Vm) {
     vm.record("a", 7).await;
     vm.push().await.unwrap();
-    let copy = vm.snapshot();
+    let copy = vm.snapshot().await;
     vm.run(4 * HOUR);
     vm.record("b", 5).await;
     vm.push().await.unwrap();
@@ -190,7 +190,7 @@ fn s5_a_restored_disk_of_a_single_writer_is_taken_over_by_itself_once_in_a_perio
         assert_eq!(vm.stands(&vm.demo.item_api), 15);
         assert_eq!(line(&vm, "open").await.cause, Cause::Agrees);
         // A second time in the same period nobody believes it unasked.
-        let copy = vm.snapshot();
+        let copy = vm.snapshot().await;
         vm.run(4 * HOUR);
         vm.record("e", 4).await;
         vm.push_now().await.unwrap();
@@ -216,7 +216,7 @@ fn s5_running_time_that_a_restored_ledger_counts_again_is_billed_once() {
         let mut vm = linked_as_single_writer("compute_hours = 0, api_credits = 0").await;
         vm.run(3 * HOUR);
         vm.push().await.unwrap();
-        let copy = vm.snapshot();
+        let copy = vm.snapshot().await;
         vm.run(2 * HOUR);
         vm.push().await.unwrap();
         assert_eq!(vm.stands(&vm.demo.item_compute), 5);
@@ -428,7 +428,7 @@ fn s4_what_stood_before_a_restored_ledger_knew_the_period_is_held_and_explained(
     run(async {
         let mut vm = linked_at("2026-11-30T20:00:00Z", CREDITS_ONLY).await;
         vm.push().await.unwrap();
-        let copy = vm.snapshot();
+        let copy = vm.snapshot().await;
         vm.run(4 * HOUR + 10 * MINUTE);
         settle(&vm).await;
         vm.record("in-december", 6).await;

@@ -61,7 +61,7 @@ fn s5_a_unit_that_was_begun_is_not_finished_twice() {
     by_every_way("compute_hours = 0, api_credits = 1000", &async |vm: &mut Vm, by: By| {
         vm.run(10 * HOUR + 54 * MINUTE);
         vm.push().await.unwrap();
-        let copy = vm.snapshot();
+        let copy = vm.snapshot().await;
         vm.run(HOUR + 7 * MINUTE);
         vm.push().await.unwrap();
         let item = vm.demo.item_compute.clone();
@@ -83,7 +83,7 @@ fn s5_a_unit_that_was_begun_is_not_finished_twice() {
 async fn forget_five(vm: &mut Vm, by: By) -> String {
     vm.record("known", 30).await;
     vm.push().await.unwrap();
-    let copy = vm.snapshot();
+    let copy = vm.snapshot().await;
     vm.run(HOUR);
     vm.record("forgotten", 5).await;
     vm.push().await.unwrap();
@@ -116,7 +116,7 @@ fn s5_what_fell_before_the_first_read_is_not_taken_over() {
     by_every_way("compute_hours = 100000, api_credits = 10", &async |vm: &mut Vm, by: By| {
         vm.record("known", 30).await;
         vm.push().await.unwrap();
-        let copy = vm.snapshot();
+        let copy = vm.snapshot().await;
         vm.run(HOUR);
         vm.record("forgotten", 5).await;
         vm.push().await.unwrap();
@@ -179,7 +179,7 @@ fn r6_s5_units_that_a_lost_ledger_carried_are_not_carried_again_by_the_one_it_wa
         vm.sample().await;
         vm.fault(Fault::next(Effect::CutBeforeCommit).times(100_000));
         vm.record("known", 8).await;
-        let copy = vm.snapshot();
+        let copy = vm.snapshot().await;
         go_on(vm, 6).await;
         vm.record("late", 4).await;
         go_on(vm, 13).await;
@@ -207,7 +207,7 @@ async fn forget_ten_hours(vm: &mut Vm, by: By) -> String {
     vm.run(29 * DAY + 21 * HOUR + 50 * MINUTE);
     go_on(vm, 9).await;
     assert_eq!(vm.ask("SELECT count(*) FROM usage_record WHERE state = 'closed'").await, 2, "{by:?}");
-    let copy = vm.snapshot();
+    let copy = vm.snapshot().await;
     go_on(vm, 10).await;
     let item = vm.demo.item_compute.clone();
     assert_eq!(vm.stands(&item), 6, "{by:?}");
@@ -242,7 +242,7 @@ fn s5_s8_a_fall_of_what_was_taken_over_is_not_held_because_a_summary_lags() {
         vm.run(DAY);
         // On one day with what is forgotten, and not sent by whoever takes that over.
         vm.record("not sent", 3).await;
-        let copy = vm.snapshot();
+        let copy = vm.snapshot().await;
         vm.record("forgotten", 5).await;
         vm.push().await.unwrap();
         vm.restore(&copy).await;

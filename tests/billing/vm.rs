@@ -220,7 +220,7 @@ impl Vm {
             boots: self.boots,
             _server: None,
         };
-        for (path, bytes) in self.snapshot() {
+        for (path, bytes) in self.snapshot().await {
             std::fs::write(copy.dir.path().join(path.file_name().unwrap()), bytes).unwrap();
         }
         copy.write("etc/machine-id", machine_id);
@@ -489,8 +489,11 @@ impl Vm {
         self.status().await.problems.into_iter().find(|problem| problem.code == code)
     }
 
-    /// A copy of the disk as it is now.
-    pub(crate) fn snapshot(&self) -> Vec<(PathBuf, Vec<u8>)> {
+    /// A copy of the disk as it is now: of one moment, so nothing moves from the log to the file meanwhile.
+    pub(crate) async fn snapshot(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        if !self.is_started() {
+            self.await_closed().await;
+        }
         let files = ["usage.db", "usage.db-wal"].map(|name| self.dir.path().join(name));
         files.into_iter().filter_map(|path| std::fs::read(&path).ok().map(|bytes| (path, bytes))).collect()
     }

@@ -427,7 +427,7 @@ async fn change_plan(year: &mut Year, plan: (&str, Plan), request: LinkRequest) 
 
 async fn two_days_after_a_snapshot(year: &mut Year) -> Snapshot {
     year.push().await;
-    let (disk, known) = (year.vm.snapshot(), year.model.snapshot(year.now()));
+    let (disk, known) = (year.vm.snapshot().await, year.model.snapshot(year.now()));
     year.quiet = true;
     year.live_to(year.now() + 2 * DAY).await;
     year.quiet = false;

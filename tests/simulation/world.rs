@@ -295,7 +295,7 @@ impl World {
             What::ClockStep { by_us, for_us } => self.step_clock(by_us, for_us),
             // What waits for a place when its boot ends is placed by its own wrong clock (rule M5).
             What::Snapshot if self.is_astray => {}
-            What::Snapshot => self.snapshot = Some((self.vm.snapshot(), self.truth.known(now))),
+            What::Snapshot => self.snapshot = Some((self.vm.snapshot().await, self.truth.known(now))),
             What::Restore { off_us } => self.restore(off_us).await,
             What::Clone => self.clone_boots().await,
             What::DiskFull { for_us } => {
