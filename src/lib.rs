@@ -37,4 +37,5 @@ pub mod rating;
 pub mod sandbox;
 pub mod sources;
 pub mod store;
+pub mod webhook;
 pub mod wire;

@@ -47,6 +47,8 @@ pub struct NewLink {
     pub made_by: String,
     /// Whether nobody but this VM writes to its items (rule S5).
     pub single_writer: bool,
+    /// Whether the plan is the one that the subscription's items tell, so that it goes with them.
+    pub follows: bool,
     /// What is billed on which item.
     pub items: Vec<Item>,
 }
@@ -60,8 +62,8 @@ pub fn begin(tx: &Tx<'_>, new: &NewLink, now: Timestamp) -> Result<Link, Account
         (new.from.micros(), now.micros()),
     )?;
     tx.execute(
-        "INSERT INTO link (customer, subscription, plan, from_us, made_us, made_by, single_writer)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO link (customer, subscription, plan, from_us, made_us, made_by, single_writer, follows)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         (
             new.customer.as_str(),
             new.subscription.as_str(),
@@ -70,6 +72,7 @@ pub fn begin(tx: &Tx<'_>, new: &NewLink, now: Timestamp) -> Result<Link, Account
             now.micros(),
             &new.made_by,
             new.single_writer,
+            new.follows,
         ),
     )?;
     let id = tx.last_insert_rowid();
@@ -106,6 +109,13 @@ pub fn in_force(connection: &Connection) -> Result<Option<Link>, AccountError> {
 /// Whether the link in force says that nobody but this VM writes to its items.
 pub fn is_single_writer(connection: &Connection) -> Result<bool, AccountError> {
     let sql = "SELECT single_writer FROM link WHERE to_us IS NULL";
+    let found = connection.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?;
+    Ok(found.unwrap_or(false))
+}
+
+/// Whether the plan of the link in force goes with the subscription's items.
+pub fn follows_items(connection: &Connection) -> Result<bool, AccountError> {
+    let sql = "SELECT follows FROM link WHERE to_us IS NULL";
     let found = connection.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?;
     Ok(found.unwrap_or(false))
 }

@@ -1,17 +1,23 @@
 //! Who is billed: customer, subscription, plan and items in force on this VM, with their history (rule R1).
 //!
-//! Owns: the tables `link`, `item` and `subscription`, and this ledger's machine identity (rule S11). After a crash: a link
-//! is there with all its items, or not at all. Does not know: what was used, or what stands at the provider.
+//! Owns: the tables `link`, `item`, `subscription`, `customer`, `invoice` and `event`, and this ledger's machine identity
+//! (rule S11). After a crash: a link is there with all its items, or not at all. Does not know: what was used, or what stands at the provider.
 
+mod customer;
+mod events;
 mod identity;
+mod invoices;
 mod items;
 mod links;
 mod lost;
 mod subscription;
 
+pub use customer::{customer, note_customer};
+pub use events::{PendingEvent, event_done, pending_events, prune_events, take_event};
 pub use identity::{Identity, accept_identity, identity_since, judge_identity};
+pub use invoices::{invoice, invoices_of, note_invoice};
 pub use items::{Item, items_of};
-pub use links::{Link, NewLink, all, begin, end, in_force, in_force_since, is_single_writer, latest};
+pub use links::{Link, NewLink, all, begin, end, follows_items, in_force, in_force_since, is_single_writer, latest};
 pub use lost::{lost_links, make_good};
 pub use subscription::{Subscription, last_read, note_read};
 

@@ -41,6 +41,7 @@ mod server;
 mod socket;
 mod status;
 mod sync;
+mod tcp;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -54,3 +55,4 @@ pub use intake::Record;
 pub use scrape::serve_metrics;
 pub use server::{Limits, serve};
 pub use socket::{BindError, Socket, bind, take_over};
+pub use tcp::serve_tcp;

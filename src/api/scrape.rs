@@ -5,13 +5,10 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
 
 use super::loopback::ToLoopback;
-use super::server::{FULL, cannot_accept, converse, drain, note};
+use super::tcp::serve_tcp;
 use super::{ApiError, Desk, Limits, metrics};
 
 /// Connections at once. A scraper opens one, for one question.
@@ -25,31 +22,7 @@ pub async fn serve_metrics(
     limits: Limits,
     shutdown: impl Future<Output = ()> + Send,
 ) {
-    let service = TowerToHyperService::new(router(desk));
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let (stop, stopped) = watch::channel(false);
-    let mut open = JoinSet::new();
-    tokio::pin!(shutdown);
-    loop {
-        tokio::select! {
-            () = &mut shutdown => break,
-            Some(ended) = open.join_next() => note(ended),
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => match Arc::clone(&places).try_acquire_owned() {
-                    Ok(place) => {
-                        open.spawn(converse(stream, None, place, service.clone(), limits, stopped.clone()));
-                    }
-                    Err(_) => if let Err(error) = stream.try_write(FULL) {
-                        tracing::debug!(%error, "could not tell a scraper that there is no room");
-                    }
-                },
-                Err(error) => cannot_accept(&error).await,
-            },
-        }
-    }
-    drop(listener);
-    stop.send_replace(true);
-    drain(open, limits.grace).await;
+    serve_tcp(listener, router(desk), CONNECTIONS_MAX, limits, shutdown).await;
 }
 
 fn router(desk: Arc<dyn Desk>) -> Router {

@@ -10,10 +10,10 @@ use toml::de::{DeTable, DeValue};
 use super::exposed::exposed_key;
 use super::faults::ConfigFaults;
 use super::section::{Findings, Section, line_of};
-use super::values::{Read, choice, cron, duration, loopback, refuse, text, whole};
+use super::values::{Read, address, choice, cron, duration, loopback, refuse, text, whole};
 use super::{
     ClockTrust, Config, Environment, Fault, Intake, LinkSeed, Metrics, Paths, ProviderConfig, Reading, Schedule,
-    meters, plan_ready, plans, provider, secrets, seed,
+    Webhook, meters, plan_ready, plans, provider, secrets, seed,
 };
 use crate::model::{AllowanceRule, PlanName, Problem};
 
@@ -68,10 +68,10 @@ fn read(text: &str, env: &Environment) -> Result<Loaded, Vec<Fault>> {
     let shipped = parse(SHIPPED)?;
     let mut findings = Findings::of(text);
     let root = Section::root(&own, &shipped);
-    let (mut config, key_file) = read_root(root, &mut findings);
+    let (mut config, key_file, secret_file) = read_root(root, &mut findings);
     let mut faults = findings.into_faults();
     config.provider.key = secrets::find(env, config.provider.kind, key_file.as_deref(), &mut faults);
-    config.provider.webhook_secret = secrets::webhook_secret(env, &mut faults);
+    config.webhook.secrets = secrets::webhook(env, config.provider.kind, secret_file.as_deref(), &mut faults);
     config.seed = seed::read(env, config.seed.plan.take(), &mut faults);
     if !faults.is_empty() {
         return Err(faults);
@@ -90,7 +90,7 @@ fn parse(text: &str) -> Result<DeTable<'_>, Vec<Fault>> {
 }
 
 /// Where something is refused, any value stands in for it: with a fault noted, none of this is used.
-fn read_root(mut root: Section<'_>, findings: &mut Findings<'_>) -> (Config, Option<PathBuf>) {
+fn read_root(mut root: Section<'_>, findings: &mut Findings<'_>) -> (Config, Option<PathBuf>, Option<PathBuf>) {
     let clock = choice([("auto", ClockTrust::Auto), ("trusted", ClockTrust::Trusted)]);
     let clock = root.get("clock", clock, findings).unwrap_or_default();
     let allowance = choice([("latest", AllowanceRule::Latest), ("prorated", AllowanceRule::Prorated)]);
@@ -101,6 +101,7 @@ fn read_root(mut root: Section<'_>, findings: &mut Findings<'_>) -> (Config, Opt
     let schedule = read_schedule(root.section("schedule", findings), findings);
     let intake = read_intake(root.section("intake", findings), findings);
     let metrics = read_metrics(root.section("metrics", findings), findings);
+    let (webhook, secret_file) = read_webhook(root.section("webhook", findings), findings);
     let (meters, meter_names) = meters::read(root.section("meters", findings), findings);
     let plans = plans::read(root.section("plans", findings), &meter_names, findings);
     let key_file = provider.key_file;
@@ -112,13 +113,14 @@ fn read_root(mut root: Section<'_>, findings: &mut Findings<'_>) -> (Config, Opt
         draft_grace: provider.draft_grace,
         quiet_before_end: provider.quiet_before_end,
         key: None,
-        webhook_secret: None,
+        on_payment_failed: provider.on_payment_failed,
     };
     let seed = LinkSeed { plan, ..LinkSeed::default() };
-    let config = Config { clock, meters, plans, allowance, provider, schedule, intake, metrics, command_group, seed };
+    let config =
+        Config { clock, meters, plans, allowance, provider, schedule, intake, metrics, webhook, command_group, seed };
     check_plan_in_use(&config, &root, findings);
     root.close(findings);
-    (config, key_file)
+    (config, key_file, secret_file)
 }
 
 /// The plan the operator names is the one to be billed by; shipped ones nobody uses may stay unfinished.
@@ -146,6 +148,7 @@ fn read_schedule(mut section: Section<'_>, findings: &mut Findings<'_>) -> Sched
         push: section.get("push", cron, findings).unwrap_or_default(),
         reconcile: section.get("reconcile", cron, findings).unwrap_or_default(),
         compact: section.get("compact", cron, findings).unwrap_or_default(),
+        look: section.get("look", cron, findings).unwrap_or_default(),
         spread: section.get("spread", spread, findings).unwrap_or_default(),
     };
     section.close(findings);
@@ -178,6 +181,16 @@ fn read_metrics(mut section: Section<'_>, findings: &mut Findings<'_>) -> Metric
     let metrics = Metrics { listen: section.get("listen", loopback, findings) };
     section.close(findings);
     metrics
+}
+
+/// With the file that holds its secrets.
+fn read_webhook(mut section: Section<'_>, findings: &mut Findings<'_>) -> (Webhook, Option<PathBuf>) {
+    let listen = section.get("listen", address, findings);
+    let secret_file = section.get("secret_file", provider::key_file, findings);
+    let vm_id = section.get("vm_id", text, findings);
+    let vm_key = section.get("vm_key", text, findings).unwrap_or_default();
+    section.close(findings);
+    (Webhook { listen, secrets: Vec::new(), vm_id, vm_key }, secret_file)
 }
 
 fn plan_name(value: &DeValue<'_>) -> Read<PlanName> {

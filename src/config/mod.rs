@@ -57,6 +57,8 @@ pub struct Config {
     pub intake: Intake,
     /// Where scrapers find the metrics, besides the socket.
     pub metrics: Metrics,
+    /// Where the provider's webhooks come in.
+    pub webhook: Webhook,
     /// Who may command besides root: a group's name.
     pub command_group: Option<String>,
     /// Ids of the first link, from the environment (rule R1).
@@ -90,8 +92,18 @@ pub struct ProviderConfig {
     pub quiet_before_end: Duration,
     /// The key, where there is one.
     pub key: Option<ApiKey>,
-    /// Webhook signing secret (`STRIPE_WEBHOOK_SECRET`), kept for the receiver.
-    pub webhook_secret: Option<secrecy::SecretString>,
+    /// What follows where a customer's payment failed.
+    pub on_payment_failed: OnPaymentFailed,
+}
+
+/// `provider.on_payment_failed` in the configuration. Measuring and pushing go on with either.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnPaymentFailed {
+    /// It is a problem in status.
+    #[default]
+    Alert,
+    /// And status says that the applications should pause.
+    Pause,
 }
 
 /// `provider.periods` in the configuration: which periods an item may have (rule R2).
@@ -151,6 +163,8 @@ pub struct Schedule {
     pub reconcile: String,
     /// Cron expression of compaction and pruning, UTC.
     pub compact: String,
+    /// Cron expression of the look at customer, subscription and invoices, UTC.
+    pub look: String,
     /// A VM's own steady offset is drawn from this much time after a push or a comparison is due.
     pub spread: Duration,
 }
@@ -173,6 +187,20 @@ pub struct Intake {
 pub struct Metrics {
     /// A loopback address to answer on; without one nothing listens on TCP.
     pub listen: Option<SocketAddr>,
+}
+
+/// The webhook receiver.
+#[derive(Debug, Clone, Default)]
+pub struct Webhook {
+    /// Where it listens; without one nothing does.
+    pub listen: Option<SocketAddr>,
+    /// Any of these signs what comes: one, or two while it is rolled.
+    pub secrets: Vec<secrecy::SecretString>,
+    /// What a customer carries in their metadata where they rent this VM: a VM that was never linked is linked to their new
+    /// subscription.
+    pub vm_id: Option<String>,
+    /// Under which key.
+    pub vm_key: String,
 }
 
 /// Ids for the first link (rule R1).

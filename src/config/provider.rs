@@ -8,7 +8,7 @@ use toml::de::DeValue;
 
 use super::section::{Findings, Section};
 use super::values::{Read, choice, duration, refuse, text};
-use super::{ApiKey, Periods, ProviderKind, secrets};
+use super::{ApiKey, OnPaymentFailed, Periods, ProviderKind, secrets};
 
 /// The section, without what comes from elsewhere.
 #[derive(Debug, Default)]
@@ -20,6 +20,7 @@ pub(super) struct Settings {
     pub(super) draft_grace: Duration,
     pub(super) quiet_before_end: Duration,
     pub(super) key_file: Option<PathBuf>,
+    pub(super) on_payment_failed: OnPaymentFailed,
 }
 
 pub(super) fn read(mut section: Section<'_>, findings: &mut Findings<'_>) -> Settings {
@@ -30,6 +31,7 @@ pub(super) fn read(mut section: Section<'_>, findings: &mut Findings<'_>) -> Set
         ("lemon-squeezy", ProviderKind::LemonSqueezy),
     ];
     let periods = [("provider", Periods::Provider), ("utc-months", Periods::UtcMonths)];
+    let reactions = [("alert", OnPaymentFailed::Alert), ("pause", OnPaymentFailed::Pause)];
     let bounds = Duration::from_secs(1)..=Duration::from_mins(2);
     let mut settings = Settings {
         kind: section.get("kind", choice(kinds), findings).unwrap_or_default(),
@@ -39,6 +41,7 @@ pub(super) fn read(mut section: Section<'_>, findings: &mut Findings<'_>) -> Set
         draft_grace: section.get("draft_grace", duration(GRACES), findings).unwrap_or(Duration::from_hours(1)),
         quiet_before_end: section.get("quiet_before_end", duration(QUIETS), findings).unwrap_or(Duration::from_mins(5)),
         key_file: section.get("key_file", key_file, findings),
+        on_payment_failed: section.get("on_payment_failed", choice(reactions), findings).unwrap_or_default(),
     };
     section.close(findings);
     if settings.kind == ProviderKind::LemonSqueezy && settings.base_url == STRIPE {
@@ -96,14 +99,15 @@ fn base_url(value: &DeValue<'_>) -> Read<String> {
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
-fn key_file(value: &DeValue<'_>) -> Read<PathBuf> {
+/// Of a file that holds a secret.
+pub(super) fn key_file(value: &DeValue<'_>) -> Read<PathBuf> {
     let path = PathBuf::from(text(value)?);
     if path.is_absolute() {
         return Ok(path);
     }
     refuse(
         "is not an absolute path",
-        "put the key into a file of mode 0600 and write the file's path, as \"/etc/usaged/stripe_api_key\"",
+        "put the secret into a file of mode 0600 and write the file's path, as \"/etc/usaged/stripe_api_key\"",
     )
 }
 

@@ -37,7 +37,7 @@ pub(super) fn find(
 ) -> Option<ApiKey> {
     let variable = variable(kind);
     let (key, from) = from_credential(env, credential(kind), faults)
-        .or_else(|| from_file(key_file?, faults))
+        .or_else(|| from_file(key_file?, KEY_FILE, faults))
         .or_else(|| Some((env.text(variable, faults)?, format!("environment {variable}"))))?;
     let (trouble, hint) = if kind == ProviderKind::LemonSqueezy {
         (trouble_with_lemon_squeezy(&key), "make a key in Lemon Squeezy's settings, under API")
@@ -51,9 +51,29 @@ pub(super) fn find(
     Some(ApiKey { secret: SecretString::from(key), from })
 }
 
-/// `STRIPE_WEBHOOK_SECRET`.
-pub(super) fn webhook_secret(env: &Environment, faults: &mut Vec<Fault>) -> Option<SecretString> {
-    env.text("STRIPE_WEBHOOK_SECRET", faults).map(SecretString::from)
+/// Signing secrets of webhooks, found in the same three places. Two, apart by blanks, while one is rolled.
+pub(super) fn webhook(
+    env: &Environment,
+    kind: ProviderKind,
+    file: Option<&Path>,
+    faults: &mut Vec<Fault>,
+) -> Vec<SecretString> {
+    let (credential, variable) = match kind {
+        ProviderKind::LemonSqueezy => ("lemon_squeezy_webhook_secret", "LEMONSQUEEZY_WEBHOOK_SECRET"),
+        _ => ("stripe_webhook_secret", "STRIPE_WEBHOOK_SECRET"),
+    };
+    let found = from_credential(env, credential, faults)
+        .or_else(|| from_file(file?, WEBHOOK_FILE, faults))
+        .or_else(|| Some((env.text(variable, faults)?, format!("environment {variable}"))));
+    let Some((text, from)) = found else { return Vec::new() };
+    let is_stripes = kind != ProviderKind::LemonSqueezy;
+    let secrets: Vec<&str> = text.split_whitespace().collect();
+    if is_stripes && secrets.iter().any(|secret| !secret.starts_with("whsec_")) {
+        let what = "does not hold a signing secret: those begin with whsec_";
+        faults.push(Fault::outside(from, what, "copy it from the endpoint's page in the Stripe dashboard"));
+        return Vec::new();
+    }
+    secrets.into_iter().map(SecretString::from).collect()
 }
 
 /// systemd itself keeps others out of that directory, and shows an access list as group bits: the mode says nothing.
@@ -71,24 +91,28 @@ fn from_credential(env: &Environment, name: &str, faults: &mut Vec<Fault>) -> Op
     Some((contents(file, &from, faults)?, from))
 }
 
-fn from_file(path: &Path, faults: &mut Vec<Fault>) -> Option<(String, String)> {
+/// The settings that name a file with a secret in it.
+const KEY_FILE: &str = "provider.key_file";
+const WEBHOOK_FILE: &str = "webhook.secret_file";
+
+fn from_file(path: &Path, named_by: &str, faults: &mut Vec<Fault>) -> Option<(String, String)> {
     let from = format!("file {}", path.display());
     let opened = open(path).and_then(|file| Ok((file.metadata()?, file)));
     let (about, file) = match opened {
         Ok(opened) => opened,
         Err(why) => {
-            faults.push(unreadable(&from, &format!("{why} (provider.key_file names it)")));
+            faults.push(unreadable(&from, &format!("{why} ({named_by} names it)")));
             return None;
         }
     };
     if !about.is_file() {
-        let hint = "let provider.key_file name a file that holds the key and nothing else";
+        let hint = format!("let {named_by} name a file that holds the secret and nothing else");
         faults.push(Fault::outside(from, "is not a regular file", hint));
         return None;
     }
     let mode = std::os::unix::fs::MetadataExt::mode(&about) & 0o777;
     if mode & 0o077 != 0 {
-        let what = format!("holds the key and is open to others (mode {mode:04o})");
+        let what = format!("holds a secret and is open to others (mode {mode:04o})");
         faults.push(Fault::outside(from, what, format!("run: chmod 0600 {}", path.display())));
         return None;
     }
@@ -226,6 +250,25 @@ mod tests {
             assert_eq!((faults.len(), faults[0].key.as_str()), (1, "environment STRIPE_API_KEY"), "{bad}");
             assert!(!format!("{faults:?}").contains("hush"), "{faults:?}");
         }
+    }
+
+    #[test]
+    fn several_signing_secrets_are_found_while_one_is_rolled() {
+        let dir = tempfile::tempdir().unwrap();
+        let secrets = |env: &Environment, kind, file: Option<&Path>| {
+            let mut faults = Vec::new();
+            let found = webhook(env, kind, file, &mut faults);
+            (found.iter().map(|secret| secret.expose_secret().to_owned()).collect::<Vec<_>>(), faults)
+        };
+        let file = write(&dir, "secrets", "whsec_new\nwhsec_old\n", 0o600);
+        let (found, faults) = secrets(&Environment::default(), ProviderKind::StripeMeters, Some(&file));
+        assert_eq!((found.as_slice(), faults.len()), (["whsec_new".to_owned(), "whsec_old".to_owned()].as_slice(), 0));
+        let env = Environment::of(&[("STRIPE_WEBHOOK_SECRET", "hush"), ("LEMONSQUEEZY_WEBHOOK_SECRET", "any")], None);
+        let (found, faults) = secrets(&env, ProviderKind::StripeMeters, None);
+        assert!(found.is_empty() && faults.len() == 1 && !format!("{faults:?}").contains("hush"), "{faults:?}");
+        assert_eq!(secrets(&env, ProviderKind::LemonSqueezy, None).0, ["any"]);
+        let open = write(&dir, "open", "whsec_1", 0o644);
+        assert!(secrets(&Environment::default(), ProviderKind::StripeMeters, Some(&open)).1.len() == 1);
     }
 
     #[test]

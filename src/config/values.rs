@@ -137,6 +137,14 @@ pub(super) fn cron(value: &DeValue<'_>) -> Read<String> {
     }
 }
 
+/// An address of this machine.
+pub(super) fn address(value: &DeValue<'_>) -> Read<SocketAddr> {
+    match value.as_str().and_then(|text| text.parse::<SocketAddr>().ok()) {
+        Some(address) => Ok(address),
+        None => expected(value, "an IP address with a port", "\"127.0.0.1:9478\" or \"[::1]:9478\""),
+    }
+}
+
 /// An address of this machine that no other can reach.
 pub(super) fn loopback(value: &DeValue<'_>) -> Read<SocketAddr> {
     let Some(address) = value.as_str().and_then(|text| text.parse::<SocketAddr>().ok()) else {

@@ -69,6 +69,7 @@ impl FrontDesk {
             next_push: after_offset(&schedule.push),
             next_reconcile: after_offset(&schedule.reconcile),
             next_compact: schedule::next(&schedule.compact, now),
+            next_look: after_offset(&schedule.look),
         }
     }
 

@@ -8,6 +8,7 @@ mod assemble;
 mod care;
 mod db;
 mod desk;
+mod door;
 mod log;
 mod metrics;
 mod notify;
@@ -22,6 +23,7 @@ mod sick;
 mod signals;
 mod unsent;
 mod watchdog;
+mod webhook;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

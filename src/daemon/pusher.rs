@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-use crate::jobs::{self, Context, Which};
+use crate::jobs::{self, Because, Context, Looked, Which};
 use crate::model::{Timestamp, micros_of};
 use crate::wire::ReconcileRequest;
 
@@ -21,6 +21,8 @@ pub(super) enum Nudge {
     Reconcile,
     /// The compaction schedule fired.
     Compact,
+    /// The schedule of the look at customer and invoices fired: run after this VM's own offset. Or events were taken: run now.
+    Look(Because),
 }
 
 /// Where nudges go.
@@ -52,8 +54,12 @@ pub(super) async fn run(context: Arc<Context>, mut nudges: mpsc::Receiver<Nudge>
     let mut pusher = Pusher {
         due: Some((Instant::now(), "start", Which::Scheduled)),
         compare: None,
+        look: None,
+        // What was taken before a restart is read after it.
+        events: Some(Instant::now()),
         wake: None,
         failures: 0,
+        look_failures: 0,
         context,
     };
     loop {
@@ -75,9 +81,14 @@ struct Pusher {
     due: Option<(Instant, &'static str, Which)>,
     /// When what stands is to be compared.
     compare: Option<Instant>,
+    /// When customer and invoices are to be looked at.
+    look: Option<Instant>,
+    /// When what events are about is to be read.
+    events: Option<Instant>,
     /// When the job wants to run again by itself.
     wake: Option<Timestamp>,
     failures: u32,
+    look_failures: u32,
 }
 
 impl Pusher {
@@ -88,7 +99,7 @@ impl Pusher {
             now + Duration::from_micros(micros).clamp(SOONEST, LOOK_AGAIN)
         });
         let due = self.due.as_ref().map(|(at, ..)| *at);
-        wake.into_iter().chain(due).chain(self.compare).min().unwrap_or(now + LOOK_AGAIN)
+        [wake, due, self.compare, self.look, self.events].into_iter().flatten().min().unwrap_or(now + LOOK_AGAIN)
     }
 
     async fn nudged(&mut self, nudge: Nudge) {
@@ -101,6 +112,11 @@ impl Pusher {
                 let at = self.after_offset();
                 self.compare.get_or_insert(at);
             }
+            Nudge::Look(Because::Schedule) => {
+                let at = self.after_offset();
+                self.look.get_or_insert(at);
+            }
+            Nudge::Look(Because::Events) => self.events = Some(Instant::now()),
             // Somebody changed something, so what waits out a failure need not wait longer.
             Nudge::Push(because) => self.due = Some((Instant::now(), because, Which::Now)),
             Nudge::Compact => {
@@ -123,6 +139,34 @@ impl Pusher {
             self.push("retry", Which::Due).await;
         } else if self.compare.take_if(|at| *at <= Instant::now()).is_some() {
             self.reconcile().await;
+        } else if self.look.take_if(|at| *at <= Instant::now()).is_some() {
+            self.look(Because::Schedule).await;
+        } else if self.events.take_if(|at| *at <= Instant::now()).is_some() {
+            self.look(Because::Events).await;
+        }
+    }
+
+    async fn look(&mut self, because: Because) {
+        match jobs::look(&self.context, because).await {
+            Ok(Looked { push, reconcile }) => {
+                self.look_failures = 0;
+                if push {
+                    self.due = Some((Instant::now(), "event", Which::Now));
+                }
+                if reconcile {
+                    self.compare = Some(Instant::now());
+                }
+            }
+            Err(error) => {
+                let wait = self.context.retry_delay(self.look_failures);
+                self.look_failures = self.look_failures.saturating_add(1);
+                let again = Some(Instant::now() + wait);
+                match because {
+                    Because::Schedule => self.look = again,
+                    Because::Events => self.events = again,
+                }
+                tracing::warn!("customer and invoices could not be read, again in {} s: {error}", wait.as_secs());
+            }
         }
     }
 

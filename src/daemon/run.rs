@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 use super::desk::{Afterwards, FrontDesk};
 use super::pusher::{Nudge, Nudges};
 use super::signals::{self, Asked};
-use super::{Exit, assemble, care, metrics, notify, pusher, sampler, schedule, watchdog};
+use super::{Exit, assemble, care, metrics, notify, pusher, sampler, schedule, watchdog, webhook};
 use crate::api;
 use crate::clock::SystemClock;
 use crate::config::{self, Environment, Loaded, Paths};
@@ -164,6 +164,10 @@ impl Daemon {
         if let Some(address) = config.metrics.listen {
             let (context, desk) = (Arc::clone(&context), Arc::clone(&desk));
             tasks.spawn(metrics::run(context, desk, limits, address, stop_answers.subscribe()));
+        }
+        if let Some(address) = config.webhook.listen {
+            let (context, nudges) = (Arc::clone(&context), nudges.clone());
+            tasks.spawn(webhook::run(context, nudges, limits, address, stop_answers.subscribe()));
         }
         tasks.spawn(async move {
             let end = async move { drop(answers_end.changed().await) };

@@ -9,9 +9,10 @@ use tokio_cron_scheduler::{
 use super::patience::Patience;
 use super::pusher::{Nudge, Nudges};
 use crate::config::Schedule;
+use crate::jobs;
 use crate::model::Timestamp;
 
-/// What the scheduler's actors may be behind by. There are three jobs, of three messages each; the scheduler's own measure is
+/// What the scheduler's actors may be behind by. There are four jobs, of three messages each; the scheduler's own measure is
 /// for hundreds, and all of it is held in memory.
 const CHANNEL: usize = 16;
 
@@ -32,6 +33,7 @@ pub(super) async fn start(schedule: &Schedule, nudges: Nudges) -> Result<Running
         (&schedule.push, Nudge::Scheduled),
         (&schedule.reconcile, Nudge::Reconcile),
         (&schedule.compact, Nudge::Compact),
+        (&schedule.look, Nudge::Look(jobs::Because::Schedule)),
     ];
     for (cron, nudge) in jobs {
         let nudges = nudges.clone();
@@ -74,6 +76,7 @@ mod tests {
             spread: Duration::ZERO,
             reconcile: "0 0 0 1 1 *".to_owned(),
             compact: "0 0 0 1 1 *".to_owned(),
+            look: "0 0 0 1 1 *".to_owned(),
         };
         let running = start(&often, send).await.unwrap();
         for _ in 0..2 {

@@ -81,6 +81,7 @@ pub(super) fn status(path: &Path, what: &str, since: Timestamp, sandbox: bool) -
         mode: if sandbox { "sandbox" } else { "unbilled" }.to_owned(),
         problems: vec![Problem::needs_someone(DAMAGED, said, NEXT)],
         link: None,
+        paused: None,
         period_from: month.from.to_string(),
         period_to: month.to.to_string(),
         meters: Vec::new(),

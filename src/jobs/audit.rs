@@ -1,7 +1,7 @@
 //! The audit, told and looked through.
 
 use super::{Context, JobError};
-use crate::model::Timestamp;
+use crate::model::{Timestamp, hex};
 use crate::store::audit::{self, Break, Entry};
 use crate::wire::{AuditEntry, AuditReport, AuditVerifyReport, SCHEMA};
 
@@ -50,8 +50,4 @@ fn line(entry: &Entry) -> AuditEntry {
         detail: serde_json::from_str(&entry.detail).unwrap_or_else(|_| entry.detail.clone().into()),
         hash: hex(&entry.hash),
     }
-}
-
-fn hex(hash: &[u8]) -> String {
-    hash.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }

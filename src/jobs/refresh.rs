@@ -35,7 +35,10 @@ pub(super) async fn refresh(context: &Arc<Context>) -> Result<(), JobError> {
 }
 
 /// Those that are linked, also to a link that ends when another begins, and those with rows that are not finished.
-fn subscriptions(connection: &rusqlite::Connection, now: Timestamp) -> Result<BTreeSet<SubscriptionId>, JobError> {
+pub(super) fn subscriptions(
+    connection: &rusqlite::Connection,
+    now: Timestamp,
+) -> Result<BTreeSet<SubscriptionId>, JobError> {
     let mut found: BTreeSet<_> =
         outbox::unfinished(connection)?.into_iter().map(|record| record.subscription).collect();
     found.extend(account::in_force_since(connection, now)?.into_iter().map(|link| link.subscription));

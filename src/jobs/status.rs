@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::context::limits;
 use super::sync::shown_segment;
 use super::usage::{self, Figures, Window};
-use super::{Context, JobError, Settings, drift, make_good, release, roll_up, run};
+use super::{Context, JobError, Settings, drift, look, make_good, release, roll_up, run};
 use crate::account::{self, Item};
 use crate::clock::trust::Placement;
 use crate::ledger;
@@ -37,6 +37,8 @@ pub struct Running {
     pub next_reconcile: Option<Timestamp>,
     /// When the next compaction is due.
     pub next_compact: Option<Timestamp>,
+    /// When the next look at customer and invoices is due.
+    pub next_look: Option<Timestamp>,
 }
 
 /// Answers it.
@@ -65,12 +67,8 @@ pub async fn status(context: &Arc<Context>, running: Running) -> Result<Status, 
                 since: running.since.to_string(),
                 mode: mode(&settings, running.sandbox).to_owned(),
                 problems,
-                link: account::in_force(c)?.map(|link| LinkStatus {
-                    customer: link.customer.to_string(),
-                    subscription: link.subscription.to_string(),
-                    plan: link.plan.to_string(),
-                    from: link.from.to_string(),
-                }),
+                link: link(c)?,
+                paused: look::paused(c, &settings)?,
                 period_from: window.span.from.to_string(),
                 period_to: window.span.to.to_string(),
                 meters: meters(c, &settings, &window, now)?,
@@ -91,6 +89,18 @@ pub async fn status(context: &Arc<Context>, running: Running) -> Result<Status, 
     // Worst first; within one severity in the order they were found.
     status.problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
     Ok(status)
+}
+
+fn link(connection: &Connection) -> Result<Option<LinkStatus>, JobError> {
+    let Some(link) = account::in_force(connection)? else { return Ok(None) };
+    let customer = account::customer(connection, &link.customer)?;
+    Ok(Some(LinkStatus {
+        customer: link.customer.to_string(),
+        customer_name: customer.and_then(|customer| customer.name),
+        subscription: link.subscription.to_string(),
+        plan: link.plan.to_string(),
+        from: link.from.to_string(),
+    }))
 }
 
 /// A ledger that was set aside, for as long as it lies there: nothing disappears silently.
@@ -286,19 +296,24 @@ fn coverage(connection: &Connection, window: &Window, now: Timestamp) -> Result<
 
 fn jobs(connection: &Connection, running: &Running) -> Result<Vec<JobStatus>, JobError> {
     let runs = run::runs(connection)?;
-    Ok([("push", running.next_push), ("reconcile", running.next_reconcile), ("compact", running.next_compact)]
-        .into_iter()
-        .map(|(name, next)| {
-            let last = runs.iter().find(|run| run.job == name);
-            JobStatus {
-                name: name.to_owned(),
-                last_at: last.map(|run| run.started.to_string()),
-                last_because: last.map(|run| run.because.clone()),
-                last_result: last.and_then(|run| run.result.clone()),
-                next_at: next.map(|next| next.to_string()),
-            }
-        })
-        .collect())
+    Ok([
+        ("push", running.next_push),
+        ("look", running.next_look),
+        ("reconcile", running.next_reconcile),
+        ("compact", running.next_compact),
+    ]
+    .into_iter()
+    .map(|(name, next)| {
+        let last = runs.iter().find(|run| run.job == name);
+        JobStatus {
+            name: name.to_owned(),
+            last_at: last.map(|run| run.started.to_string()),
+            last_because: last.map(|run| run.because.clone()),
+            last_result: last.and_then(|run| run.result.clone()),
+            next_at: next.map(|next| next.to_string()),
+        }
+    })
+    .collect())
 }
 
 /// What needs someone, as the database tells it: so it survives a restart.
@@ -306,6 +321,7 @@ fn stored_problems(connection: &Connection, settings: &Settings, now: Timestamp)
     let mut problems = Vec::new();
     problems.extend(unbilled(connection, settings)?);
     problems.extend(subscription_problem(connection, now)?);
+    problems.extend(look::problems(connection, settings)?);
     for record in outbox::unfinished(connection)? {
         problems.extend(record_problem(&record, settings, now));
     }

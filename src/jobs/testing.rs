@@ -62,6 +62,7 @@ pub(super) fn link(tx: &Tx<'_>, channel: Channel, from: Timestamp) -> Link {
         from,
         made_by: "uid:0".to_owned(),
         single_writer: false,
+        follows: false,
         items: vec![item],
     };
     account::begin(tx, &new, from).unwrap()

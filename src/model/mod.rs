@@ -3,8 +3,12 @@
 //! Owns: names, ids, quantities, times. Does not know: where any of them come from or go to.
 
 mod channel;
+mod customer;
+mod event;
+mod hex;
 mod identity;
 mod ids;
+mod invoice;
 mod meter;
 mod micros;
 mod near;
@@ -14,10 +18,14 @@ mod sample;
 mod time;
 
 pub use channel::{BillingMeter, Channel, Formula};
+pub use customer::Customer;
+pub use event::{Event, Subject};
+pub use hex::hex;
 pub use identity::MachineIdentity;
 pub use ids::{
     BillingMeterId, CustomerId, InvoiceId, ItemId, MeterName, NameError, PlanName, PriceId, SourceName, SubscriptionId,
 };
+pub use invoice::Invoice;
 pub use meter::{Meter, Report, Rounding, Source, Unit};
 pub use micros::{Micros, QuantityError};
 pub use near::nearest;

@@ -26,7 +26,7 @@ pub use standing::{BilledAt, Destination, SetUsage, Standing, Window};
 pub use view::{Interval, IntervalUnit, ItemView, MeterView, SubscriptionView};
 
 use crate::config::{ProviderConfig, ProviderKind};
-use crate::model::{BillingMeterId, ItemId, Span, SubscriptionId};
+use crate::model::{BillingMeterId, Customer, CustomerId, Invoice, ItemId, Span, SubscriptionId};
 
 /// A provider that can be set to N. An enum and not a trait object: the set is closed, and tests speak real HTTP.
 #[derive(Debug, Clone)]
@@ -126,6 +126,25 @@ impl Provider {
         }
     }
 
+    /// Reads who is billed; `None` where the provider is not asked.
+    pub async fn read_customer(&self, id: &CustomerId) -> ReadAnswer<Option<Customer>> {
+        match self {
+            Self::None => Answer::unanswered(Err(ReadError::not_configured())),
+            Self::Stripe(stripe) => stripe.read_customer(id).await.map(|read| read.map(Some)),
+            // Its webhooks tell nothing of customers, and its portal is its own.
+            Self::LemonSqueezy(_) => Answer::unanswered(Ok(None)),
+        }
+    }
+
+    /// Reads a subscription's last invoices, newest first.
+    pub async fn read_invoices(&self, of: &SubscriptionId) -> ReadAnswer<Vec<Invoice>> {
+        match self {
+            Self::None => Answer::unanswered(Err(ReadError::not_configured())),
+            Self::Stripe(stripe) => stripe.read_invoices(of).await,
+            Self::LemonSqueezy(lemon) => lemon.read_invoices(of).await,
+        }
+    }
+
     /// Sets what stands. The key must be on disk before this is called (rule S2).
     pub async fn set_usage(&self, set: &SetUsage) -> Answer<Outcome> {
         match self {
@@ -162,7 +181,7 @@ mod tests {
             periods: crate::config::Periods::Provider,
             quiet_before_end: Duration::from_mins(5),
             key: None,
-            webhook_secret: None,
+            on_payment_failed: crate::config::OnPaymentFailed::Alert,
         }
     }
 

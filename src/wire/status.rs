@@ -22,6 +22,9 @@ pub struct Status {
     pub problems: Vec<Problem>,
     /// What is billed to whom; absent while unlinked.
     pub link: Option<LinkStatus>,
+    /// Why the applications should pause, where a payment failed and they are to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<String>,
     /// Start of the current period.
     pub period_from: String,
     /// End of the current period.
@@ -51,6 +54,9 @@ pub struct Status {
 pub struct LinkStatus {
     /// `cus_…`.
     pub customer: String,
+    /// As it stands on their invoices, once it was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer_name: Option<String>,
     /// `sub_…`.
     pub subscription: String,
     /// The plan.

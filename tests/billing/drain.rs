@@ -41,7 +41,14 @@ fn credits(report: &DrainReport) -> &DrainLine {
 }
 
 async fn codes(vm: &Vm) -> Vec<String> {
-    let running = Running { since: vm.now(), sandbox: true, next_push: None, next_reconcile: None, next_compact: None };
+    let running = Running {
+        since: vm.now(),
+        sandbox: true,
+        next_push: None,
+        next_reconcile: None,
+        next_compact: None,
+        next_look: None,
+    };
     let status = jobs::status(vm.context(), running).await.unwrap();
     status.problems.into_iter().map(|problem| problem.code).collect()
 }

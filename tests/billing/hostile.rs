@@ -15,7 +15,14 @@ const CREDITS_ONLY: &str = "compute_hours = 1000, api_credits = 0";
 const CREDIT_DUE: &str = "SELECT ifnull(sum(units), 0) FROM credit_due";
 
 pub(crate) async fn status(vm: &Vm) -> Status {
-    let running = Running { since: vm.now(), sandbox: true, next_push: None, next_reconcile: None, next_compact: None };
+    let running = Running {
+        since: vm.now(),
+        sandbox: true,
+        next_push: None,
+        next_reconcile: None,
+        next_compact: None,
+        next_look: None,
+    };
     jobs::status(vm.context(), running).await.unwrap()
 }
 

@@ -133,8 +133,14 @@ fn s11_a_clone_begins_unlinked_with_an_empty_ledger_and_the_old_one_lies_beside_
         let old = rusqlite::Connection::open(&aside).unwrap();
         let credits: i64 = old.query_row("SELECT count(*) FROM credit", [], |row| row.get(0)).unwrap();
         assert_eq!(credits, 2, "nothing of it is lost");
-        let running =
-            Running { since: vm.now(), sandbox: true, next_push: None, next_reconcile: None, next_compact: None };
+        let running = Running {
+            since: vm.now(),
+            sandbox: true,
+            next_push: None,
+            next_reconcile: None,
+            next_compact: None,
+            next_look: None,
+        };
         let status = jobs::status(vm.context(), running).await.unwrap();
         let note = status.problems.iter().find(|problem| problem.code == "ledger_set_aside").unwrap();
         assert!(note.what.contains(aside.file_name().unwrap().to_str().unwrap()), "{}", note.what);

@@ -18,6 +18,7 @@ mod faults;
 mod hostile;
 mod identity;
 mod lemon_squeezy;
+mod look;
 mod meters;
 mod model;
 mod month;

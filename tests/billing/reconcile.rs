@@ -49,7 +49,14 @@ async fn line(vm: &Vm, state: &str) -> ReconcileLine {
 }
 
 async fn problem_codes(vm: &Vm) -> Vec<String> {
-    let running = Running { since: vm.now(), sandbox: true, next_push: None, next_reconcile: None, next_compact: None };
+    let running = Running {
+        since: vm.now(),
+        sandbox: true,
+        next_push: None,
+        next_reconcile: None,
+        next_compact: None,
+        next_look: None,
+    };
     jobs::status(vm.context(), running).await.unwrap().problems.into_iter().map(|problem| problem.code).collect()
 }
 

@@ -479,8 +479,14 @@ impl Vm {
 
     /// What status says.
     pub(crate) async fn status(&self) -> Status {
-        let running =
-            Running { since: self.now(), sandbox: false, next_push: None, next_reconcile: None, next_compact: None };
+        let running = Running {
+            since: self.now(),
+            sandbox: false,
+            next_push: None,
+            next_reconcile: None,
+            next_compact: None,
+            next_look: None,
+        };
         jobs::status(self.context(), running).await.unwrap()
     }
 
@@ -657,8 +663,14 @@ impl Vm {
 
     /// What `status` says needs someone, or is good to know.
     pub(crate) async fn problems(&self) -> Vec<Problem> {
-        let running =
-            Running { since: self.now(), sandbox: true, next_push: None, next_reconcile: None, next_compact: None };
+        let running = Running {
+            since: self.now(),
+            sandbox: true,
+            next_push: None,
+            next_reconcile: None,
+            next_compact: None,
+            next_look: None,
+        };
         jobs::status(self.context(), running).await.unwrap().problems
     }
 

@@ -304,8 +304,14 @@ impl Year {
 
     /// The codes of what status lists.
     async fn listed(&self) -> Vec<String> {
-        let running =
-            Running { since: self.vm.now(), sandbox: true, next_push: None, next_compact: None, next_reconcile: None };
+        let running = Running {
+            since: self.vm.now(),
+            sandbox: true,
+            next_push: None,
+            next_compact: None,
+            next_look: None,
+            next_reconcile: None,
+        };
         let status = jobs::status(self.vm.context(), running).await.unwrap();
         status.problems.into_iter().map(|problem| problem.code).collect()
     }

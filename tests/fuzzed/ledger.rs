@@ -152,7 +152,8 @@ fn integer(bytes: &[u8]) -> i64 {
 /// What an agent does in a day without its provider. Each may be refused, with words.
 async fn live(context: &Arc<Context>) -> Vec<String> {
     let since = Timestamp::parse(NOW).unwrap();
-    let running = Running { since, sandbox: false, next_push: None, next_reconcile: None, next_compact: None };
+    let running =
+        Running { since, sandbox: false, next_push: None, next_reconcile: None, next_compact: None, next_look: None };
     let mut refused = Vec::new();
     let mut hear = |error: Option<JobError>| refused.extend(error.map(|error| error.to_string()));
     hear(jobs::sample(context).await.err());

@@ -50,7 +50,7 @@ impl Server {
             periods: Periods::Provider,
             quiet_before_end: Duration::from_mins(5),
             key: Some(ApiKey { secret: key.to_owned().into(), from: "a test".to_owned() }),
-            webhook_secret: None,
+            on_payment_failed: usaged::config::OnPaymentFailed::Alert,
         };
         let provider = Provider::new(&config).unwrap();
         let heard = self.runtime.block_on(self.tasks.run_until(asked(&provider, lemon, question)));

@@ -87,6 +87,7 @@ async fn bind(
         from,
         made_by: actor.to_owned(),
         single_writer: request.single_writer,
+        follows: plan::told(&settings.config, &view).is_some_and(|told| told.name == plan.name),
         items: checked.iter().map(|checked| checked.item.clone()).collect(),
     };
     let linked = checked.iter().map(linked_item).collect();

@@ -20,16 +20,23 @@ pub(super) fn choose_plan<'c>(
             JobError::refused("unknown_plan", format!("there is no plan {name:?}"), format!("known plans: {}", known()))
         });
     }
+    told(config, view).ok_or_else(|| {
+        JobError::refused(
+            "plan_unclear",
+            format!("the items of {} do not tell which plan it is", view.id),
+            "name it: usagectl link … --plan NAME",
+        )
+    })
+}
+
+/// The plan whose price names the subscription's items carry, if that is one.
+pub(super) fn told<'c>(config: &'c Config, view: &SubscriptionView) -> Option<&'c Plan> {
     let carries = |key: &str| view.items.iter().any(|item| item.lookup_key.as_deref() == Some(key));
     let base = |plan: &&Plan| plan.monthly.iter().chain(&plan.annual).any(|price| carries(&price.price));
     let mut matching = config.plans.values().filter(base);
     match (matching.next(), matching.next()) {
-        (Some(plan), None) => Ok(plan),
-        _ => Err(JobError::refused(
-            "plan_unclear",
-            format!("the items of {} do not tell which plan it is", view.id),
-            "name it: usagectl link … --plan NAME",
-        )),
+        (Some(plan), None) => Some(plan),
+        _ => None,
     }
 }
 

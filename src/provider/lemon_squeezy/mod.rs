@@ -6,6 +6,7 @@
 mod answer;
 mod client;
 mod document;
+mod invoice;
 mod key;
 mod subscription;
 #[cfg(test)]
@@ -15,7 +16,7 @@ mod usage;
 use std::sync::Arc;
 
 use crate::config::ProviderConfig;
-use crate::model::{BillingMeterId, Channel, ItemId, Span, SubscriptionId};
+use crate::model::{BillingMeterId, Channel, Invoice, ItemId, Span, SubscriptionId};
 
 use super::endpoint::Endpoint;
 use super::{
@@ -86,6 +87,11 @@ impl LemonSqueezy {
         Answer::unanswered(Err(ReadError { refusal, passing: false, retry_after: None }))
     }
 
+    /// Reads a subscription's last invoices.
+    pub async fn read_invoices(&self, of: &SubscriptionId) -> ReadAnswer<Vec<Invoice>> {
+        invoice::read(&self.client, of).await
+    }
+
     /// Sets what stands in whatever period is current when it arrives.
     pub async fn set_usage(&self, set: &SetUsage) -> Answer<Outcome> {
         match set.to.channel {
@@ -126,7 +132,7 @@ mod tests {
             periods: crate::config::Periods::Provider,
             quiet_before_end: Duration::from_mins(5),
             key: Some(ApiKey { secret: key.into(), from: "test".to_owned() }),
-            webhook_secret: None,
+            on_payment_failed: crate::config::OnPaymentFailed::Alert,
         }
     }
 

@@ -33,7 +33,7 @@ pub(super) fn provider(base_url: &str, timeout: Duration) -> Provider {
         periods: crate::config::Periods::Provider,
         quiet_before_end: Duration::from_mins(5),
         key: Some(ApiKey { secret: KEY.into(), from: "test".to_owned() }),
-        webhook_secret: None,
+        on_payment_failed: crate::config::OnPaymentFailed::Alert,
     };
     Provider::LemonSqueezy(LemonSqueezy::new(&config).unwrap())
 }

@@ -5,6 +5,8 @@ mod api;
 mod billed;
 mod claim;
 mod client;
+mod customer;
+mod invoice;
 mod key;
 mod list;
 mod meter;
@@ -20,7 +22,7 @@ use std::sync::Arc;
 pub use api::Api;
 
 use crate::config::ProviderConfig;
-use crate::model::{BillingMeterId, Channel, ItemId, Span, SubscriptionId};
+use crate::model::{BillingMeterId, Channel, Customer, CustomerId, Invoice, ItemId, Span, SubscriptionId};
 
 use super::endpoint::Endpoint;
 use super::{
@@ -94,6 +96,16 @@ impl Stripe {
     /// Reads how many units are billed on an item at a price.
     pub async fn read_billed(&self, billed: &BilledAt) -> ReadAnswer<i64> {
         billed::read(&self.client, billed).await
+    }
+
+    /// Reads who is billed.
+    pub async fn read_customer(&self, id: &CustomerId) -> ReadAnswer<Customer> {
+        customer::read(&self.client, id).await
+    }
+
+    /// Reads a subscription's last invoices.
+    pub async fn read_invoices(&self, of: &SubscriptionId) -> ReadAnswer<Vec<Invoice>> {
+        invoice::read(&self.client, of).await
     }
 
     /// Sets a total at a timestamp, or sends a meter event.

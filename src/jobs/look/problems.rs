@@ -1,0 +1,91 @@
+//! What the last look showed, for as long as it is so.
+
+use rusqlite::Connection;
+
+use super::super::{JobError, Settings};
+use crate::account;
+use crate::config::OnPaymentFailed;
+use crate::model::{Invoice, Problem};
+
+/// What needs someone.
+pub(in crate::jobs) fn problems(connection: &Connection, settings: &Settings) -> Result<Vec<Problem>, JobError> {
+    let Some(link) = account::in_force(connection)? else { return Ok(Vec::new()) };
+    let invoices = account::invoices_of(connection, &link.subscription)?;
+    let mut problems: Vec<Problem> = invoices.iter().filter(|one| one.is_failing()).map(payment_failed).collect();
+    if account::customer(connection, &link.customer)?.is_some_and(|customer| customer.deleted) {
+        problems.push(Problem::needs_someone(
+            "customer_deleted",
+            format!(
+                "the customer {} was deleted at the provider, and nothing of theirs is invoiced any more",
+                link.customer
+            ),
+            "usagectl link to the customer that this VM is billed to now",
+        ));
+    }
+    if let Some(because) = paused(connection, settings)? {
+        let what = format!("the applications on this VM should pause: {because}; measuring and billing go on");
+        problems.push(Problem::note(
+            "paused",
+            what,
+            "it is over with the next payment; or set provider.on_payment_failed",
+        ));
+    }
+    Ok(problems)
+}
+
+fn payment_failed(invoice: &Invoice) -> Problem {
+    let declined = invoice.declined.as_ref().map_or_else(String::new, |code| format!(": {code}"));
+    let attempts =
+        if invoice.attempts == 1 { "one attempt".to_owned() } else { format!("{} attempts", invoice.attempts) };
+    let what = format!(
+        "{} of {} are not paid after {attempts}{declined}",
+        money(invoice.remaining, &invoice.currency),
+        invoice.name()
+    );
+    let next = match invoice.next_attempt {
+        Some(at) => format!("the provider tries again at {at}; the customer may pay before, in the portal"),
+        None => "the provider does not try again by itself: ask the customer to pay, in the portal".to_owned(),
+    };
+    Problem::needs_someone("payment_failed", what, next)
+}
+
+/// Why the applications should pause, where they should.
+pub(in crate::jobs) fn paused(connection: &Connection, settings: &Settings) -> Result<Option<String>, JobError> {
+    if settings.config.provider.on_payment_failed != OnPaymentFailed::Pause {
+        return Ok(None);
+    }
+    let Some(link) = account::in_force(connection)? else { return Ok(None) };
+    let invoices = account::invoices_of(connection, &link.subscription)?;
+    if let Some(failing) = invoices.iter().find(|one| one.is_failing()) {
+        return Ok(Some(format!("the invoice {} is not paid", failing.name())));
+    }
+    // A key that may not read invoices still reads this.
+    let subscription = account::last_read(connection, &link.subscription)?;
+    let overdue = subscription.filter(|read| matches!(&*read.status, "past_due" | "unpaid"));
+    Ok(overdue.map(|read| format!("the subscription {} is {}", read.id, read.status)))
+}
+
+/// In the currency's own units: `usd` and most others have two decimals.
+/// <https://docs.stripe.com/currencies#zero-decimal>
+fn money(amount: i64, currency: &str) -> String {
+    const WHOLE: [&str; 16] = [
+        "bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof", "xpf",
+    ];
+    let shown = if WHOLE.contains(&currency) {
+        amount.to_string()
+    } else {
+        format!("{}.{:02}", amount.div_euclid(100), amount.rem_euclid(100))
+    };
+    format!("{shown} {}", currency.to_ascii_uppercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn money_is_shown_in_the_currencys_own_units() {
+        assert_eq!((money(4_905, "eur").as_str(), money(4_905, "jpy").as_str()), ("49.05 EUR", "4905 JPY"));
+        assert_eq!(money(7, "usd"), "0.07 USD");
+    }
+}
