@@ -37,3 +37,4 @@ mod shutdown;
 #[path = "../torn/mod.rs"]
 mod torn;
 mod users;
+mod webhooks;
