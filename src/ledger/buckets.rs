@@ -7,10 +7,13 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension};
 
 use super::share::share;
 use super::{LedgerError, MeterId, boundaries};
-use crate::model::{MICROS_PER_MINUTE, Micros, Span, Timestamp};
+use crate::model::{MICROS_PER_DAY, MICROS_PER_MINUTE, Micros, Span, Timestamp};
 use crate::store::Tx;
 
 const PUT: &str = "INSERT INTO bucket (meter_id, from_us, width_us, quantity) VALUES (?1, ?2, ?3, ?4)";
+
+/// No machine runs that long between two readings: whoever says so has a spoiled row before them.
+const LONGEST_US: i64 = 100 * 366 * MICROS_PER_DAY;
 
 /// A stored bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +26,9 @@ pub(super) struct Bucket {
 /// length is a moment, and all of it lands there. A negative quantity takes back.
 pub fn add(tx: &Tx<'_>, meter: MeterId, span: Span, quantity: Micros) -> Result<(), LedgerError> {
     let total_us = span.micros();
+    if total_us > LONGEST_US {
+        return Err(LedgerError::Impossible { span });
+    }
     let last = span.to.max(span.from);
     let cuts = boundaries::inside(tx, grid(span.from, MICROS_PER_MINUTE).from, grid(last, MICROS_PER_MINUTE).to)?;
     let mut pouring = Pouring::into(tx, meter)?;
@@ -156,6 +162,17 @@ mod tests {
             let id = hours(tx);
             add(tx, id, Span::new(at(90), at(210)), Micros::new(100)).unwrap();
             assert_eq!(rows(tx, id), [(60, 60, 25), (120, 60, 50), (180, 60, 25)]);
+        });
+    }
+
+    #[test]
+    fn a_stretch_that_no_machine_ran_is_refused_and_not_poured_for_years() {
+        in_ledger(|tx| {
+            let id = hours(tx);
+            let span = Span::new(Timestamp::from_micros(i64::MIN), at(0));
+            let refused = add(tx, id, span, Micros::new(100)).unwrap_err();
+            assert!(matches!(refused, LedgerError::Impossible { .. }), "{refused}");
+            assert_eq!(rows(tx, id), []);
         });
     }
 

@@ -1,6 +1,6 @@
 //! What can go wrong in the ledger.
 
-use crate::model::{MeterName, SourceName};
+use crate::model::{MeterName, SourceName, Span};
 use crate::store::StoreError;
 
 /// Why the ledger did not do it.
@@ -20,6 +20,15 @@ pub enum LedgerError {
         stored: String,
         /// As `60 seconds`.
         configured: String,
+    },
+    /// A stretch that no usage can be of.
+    #[error(
+        "usage.db holds usage from {} to {}, and no machine runs that long\nhint: a row was spoiled; usagectl db check, and usagectl db recover",
+        .span.from, .span.to
+    )]
+    Impossible {
+        /// Of what.
+        span: Span,
     },
     /// No such meter.
     #[error(

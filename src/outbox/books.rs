@@ -29,9 +29,14 @@ fn imbalance(connection: &Connection, closed: &UsageRecord) -> Result<Option<Imb
     let carried_out = carry::carried_out(connection, closed.id)?;
     let carried_in = carry::carried_in(connection, closed.id)?;
     let credit_due = carry::credit_due(connection, closed.id)?;
-    let accounted = closed.standing.unwrap_or(0) + carried_out + closed.held_units;
-    let owed = closed.overage + carried_in + closed.adopted - closed.closed_segments + credit_due;
+    let accounted = sum([closed.standing.unwrap_or(0), carried_out, closed.held_units]);
+    let owed = sum([closed.overage, carried_in, closed.adopted, closed.closed_segments.saturating_neg(), credit_due]);
     Ok((accounted != owed).then_some(Imbalance { record: closed.id, accounted, owed }))
+}
+
+/// Sums beyond what can be counted come of rows that somebody spoiled, and balance with nothing.
+fn sum<const N: usize>(units: [i64; N]) -> i64 {
+    units.into_iter().fold(0, i64::saturating_add)
 }
 
 #[cfg(test)]

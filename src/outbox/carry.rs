@@ -126,13 +126,14 @@ fn held_units(tx: &Tx<'_>, closed: &UsageRecord) -> Result<i64, OutboxError> {
 /// The part of a row's carries that can still be lowered: not taken yet, taken by a period that is still open, or handed
 /// on by one that is not to where it can.
 fn takeable(connection: &Connection, record: i64) -> Result<i64, OutboxError> {
-    Ok(lowerable(connection, record)?.into_iter().map(|(_, units)| units).sum())
+    Ok(lowerable(connection, record)?.into_iter().fold(0, |sum, (_, units)| sum.saturating_add(units)))
 }
 
 /// A row's carries with the part of each that can still be lowered, newest first.
 fn lowerable(connection: &Connection, record: i64) -> Result<Vec<(i64, i64)>, OutboxError> {
     let mut statement = connection.prepare_cached(
-        "SELECT c.id, c.units, r.id, r.state FROM carry c LEFT JOIN usage_record r ON r.id = c.to_record
+        "SELECT c.id, c.units, r.id, r.state, r.period_from_s > f.period_from_s
+         FROM carry c JOIN usage_record f ON f.id = c.from_record LEFT JOIN usage_record r ON r.id = c.to_record
          WHERE c.from_record = ?1 ORDER BY c.id DESC",
     )?;
     let rows = statement.query_map([record], |row| {
@@ -140,13 +141,15 @@ fn lowerable(connection: &Connection, record: i64) -> Result<Vec<(i64, i64)>, Ou
             row.get::<_, i64>(0)?,
             row.get::<_, i64>(1)?,
             row.get::<_, Option<i64>>(2)?.zip(row.get::<_, Option<String>>(3)?),
+            row.get::<_, Option<bool>>(4)?.unwrap_or(true),
         ))
     })?;
     let carries: Vec<_> = rows.collect::<Result<_, _>>()?;
     let mut found = Vec::new();
-    for (id, units, taken_by) in carries {
-        // Carries lead to later periods only, so this ends.
+    for (id, units, taken_by, is_later) in carries {
+        // Carries lead to later periods only, so this ends; one that does not is a spoiled row's.
         let part = match taken_by {
+            Some(_) if !is_later => 0,
             Some((later, state)) if state == record::RecordState::Closed.word() => {
                 takeable(connection, later)?.min(units)
             }
@@ -271,6 +274,19 @@ mod tests {
     fn taken_by(tx: &Tx<'_>) -> Vec<(Option<i64>, i64)> {
         let mut rows = tx.prepare("SELECT to_record, units FROM carry ORDER BY id").unwrap();
         rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn r6_carries_that_spoiled_rows_lead_in_a_circle_come_to_an_end() {
+        in_store(|tx| {
+            let (a, b) = (made(tx, &a_row(tx, "si_1", 1, 5)), made(tx, &a_row(tx, "si_2", 5, 9)));
+            tx.execute("UPDATE usage_record SET state = 'closed'", []).unwrap();
+            for (from, to) in [(a, b), (b, a), (a, a)] {
+                let carry = "INSERT INTO carry (from_record, to_record, units, at_us) VALUES (?1, ?2, 4, 0)";
+                tx.execute(carry, (from, to)).unwrap();
+            }
+            assert_eq!((takeable(tx, a).unwrap(), takeable(tx, b).unwrap()), (0, 0));
+        });
     }
 
     #[test]

@@ -33,11 +33,14 @@ INSERT INTO credit VALUES (1, 2, 'uid:0', 'order-1', 9000000, 1796083200000000, 
 INSERT INTO credit_rate VALUES (2, 1796083200000000, 9000000);
 INSERT INTO void VALUES (2, 1796083200000000, 0, 'a mistake');
 INSERT INTO credit_hour VALUES (2, 'uid:0', 1795996800000000, 5000000, 3);
-INSERT INTO link VALUES (1, 'cus_1', 'sub_1', 'pro', 1793491200000000, NULL, 1793491200000000, 'uid:0', 0);
+INSERT INTO link VALUES (1, 'cus_1', 'sub_1', 'pro', 1793491200000000, NULL, 1793491200000000, 'uid:0', 0, 1);
 INSERT INTO item VALUES (1, 'api_credits', 'si_1', 'price_1', 'price_api', '1', 'eur', 1793491200, '"usage_records"', 0);
 INSERT INTO item VALUES (1, 'compute_hours', 'si_2', 'price_2', NULL, '4.5', 'eur', 1793491200, '{"meter":{"id":"mtr_1","event_name":"hours","customer_key":"stripe_customer_id","value_key":"value","formula":"sum_of_days"}}', 0);
 INSERT INTO generation VALUES (1, '00ada0066c6f61a0', 1793491200000000, 'start');
 INSERT INTO subscription VALUES ('sub_1', 'active', 0, NULL, 1796083200000000);
+INSERT INTO customer VALUES ('cus_1', 'A customer', NULL, 1, 0, 1796083200000000);
+INSERT INTO invoice VALUES ('in_1', 'sub_1', 'A-1', 'open', 'eur', 500, 500, 2, 1796169600, 'insufficient_funds', 1796083200, 1796083200000000);
+INSERT INTO event VALUES ('evt_1', 'invoice.paid', 'invoices', 'in_1', 1796083200000000, NULL);
 INSERT INTO usage_record (id, customer, subscription, item, meter, period_from_s, period_to_s, timestamp_s, price, unit_amount, state, plan, used, included, overage, target, standing, standing_us, read_generation, channel, unit_micros, held_units)
 VALUES (1, 'cus_1', 'sub_1', 'si_1', 'api_credits', 1793491200, 1796083200, 1793491201, 'price_1', '1', 'closed', 'pro', 20000000, 1000000, 19, 19, 15, 1796083800000000, 1, '"usage_records"', 1000000, 1),
        (2, 'cus_1', 'sub_1', 'si_1', 'api_credits', 1796083200, 1798761600, 1796083201, 'price_1', '1', 'open', 'pro', 9000000, 1000000, 8, 11, 5, 1796083800000000, 1, '"usage_records"', 1000000, 0),

@@ -12,6 +12,7 @@ mod api;
 mod config;
 mod ledger;
 mod provider;
+mod webhook;
 
 use std::path::Path;
 
@@ -44,4 +45,9 @@ fn any_answer_of_a_provider_is_understood_or_named() {
 #[test]
 fn any_value_in_a_ledger_is_worked_with_or_named() {
     replay("ledger", ledger::read);
+}
+
+#[test]
+fn no_webhook_is_let_in_unsigned_and_none_is_too_much() {
+    replay("webhook", webhook::take);
 }

@@ -69,6 +69,9 @@ fn heading(status: &Status, look: Look) -> String {
             let (customer, subscription) = (&link.customer, &link.subscription);
             let value = format!("{customer}, {subscription}, plan {}, since {}", link.plan, moment(&link.from));
             text += &line(look, "Billed to", &value);
+            if let Some(name) = &link.customer_name {
+                text += &line(look, "", name);
+            }
         }
         None => text += &line(look, "Billed to", "nobody"),
     }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::model::{Customer, CustomerId};
 use crate::provider::ReadAnswer;
+use crate::provider::judge::clean;
 
 use super::answer::{into_read, judge};
 use super::client::Client;
@@ -36,6 +37,9 @@ fn view(asked: &CustomerId, wire: WireCustomer) -> Result<Customer, String> {
     if object != "customer" || id != *asked {
         return Err(format!("asked for the customer {asked}, it is about the {object} {id}"));
     }
+    // They are shown on terminals.
+    let shown = |text: Option<String>| text.map(|text| clean(&text));
+    let (name, email) = (shown(name), shown(email));
     Ok(Customer { id, name, email, delinquent: delinquent.unwrap_or(false), deleted, metadata })
 }
 
@@ -54,7 +58,7 @@ mod tests {
     #[tokio::test]
     async fn a_customer_is_read_and_so_is_one_that_was_deleted() {
         let found = read(
-            r#"{"object":"customer","id":"cus_1","name":"N","email":null,"delinquent":true,"metadata":{"k":"v"}}"#,
+            r#"{"object":"customer","id":"cus_1","name":"N\u001b[2J","email":null,"delinquent":true,"metadata":{"k":"v"}}"#,
         )
         .await
         .unwrap();
