@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Context, JobError, db_check, run};
+use crate::account;
 use crate::ledger;
 use crate::model::{MICROS_PER_DAY, Span, Timestamp};
 use crate::outbox;
@@ -48,6 +49,7 @@ pub async fn compact(context: &Arc<Context>, because: &str) -> Result<(), JobErr
             break;
         }
     }
+    context.store.write(move |tx| account::prune_events(tx, now)).await?;
     // Day by day, so that a page that nobody reads is not found damaged when it is needed.
     let looked = db_check(context, &DbCheckRequest::default()).await?;
     let result = format!("{compacted} minutes compacted, {pruned} credits pruned; usage.db is {}", looked.verdict);

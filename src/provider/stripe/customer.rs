@@ -63,7 +63,7 @@ mod tests {
         .await
         .unwrap();
         let id = CustomerId::new("cus_1").unwrap();
-        let name = Some("N".to_owned());
+        let name = Some("N[2J".to_owned());
         assert_eq!(
             found,
             Customer {
