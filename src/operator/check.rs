@@ -85,6 +85,8 @@ pub struct Permission {
 pub enum Need {
     /// Not at all.
     Nothing,
+    /// Not at all; to read is of use.
+    BetterRead,
     /// To read.
     Read,
     /// To read; to write is of use, and it works without.
@@ -113,7 +115,8 @@ fn areas() -> [Area; 12] {
     let records = area("Usage records", "/v1/subscription_items/si_check/usage_records", Need::Nothing, Need::Write);
     [
         Area { write: None, ..area("Balance", "/v1/balance", Need::Nothing, Need::Nothing) },
-        area("Customers", "/v1/customers", Need::Write, Need::Nothing),
+        // The agent shows the customer's name where it may.
+        area("Customers", "/v1/customers", Need::Write, Need::BetterRead),
         area("Products", "/v1/products", Need::Write, Need::Nothing),
         area("Prices", "/v1/prices", Need::Write, Need::Nothing),
         // The agent writes its claim on an item where it may (rule S10).
@@ -227,7 +230,7 @@ impl Permission {
 
     fn beyond_agent(&self) -> Option<String> {
         let word = match self.agent {
-            Need::Nothing | Need::Read if self.write == Some(true) => "write",
+            Need::Nothing | Need::BetterRead | Need::Read if self.write == Some(true) => "write",
             Need::Nothing if self.read == Some(true) => "read",
             _ => return None,
         };

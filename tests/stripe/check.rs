@@ -65,8 +65,10 @@ fn the_agents_key_is_held_against_what_it_needs_and_no_more() {
         let account = Account::open();
         let (code, report) = check(&account, &may, &["--agent", "--kind", kind]);
         assert_eq!((code, &report["missing"], &report["beyond_agent"]), (0, &json!([]), &json!([])), "{report}");
-        let claiming = [&may[..], &["subscription_write"]].concat();
-        assert_eq!(check(&account, &claiming, &["--agent", "--kind", kind]).0, 0, "to claim items is of use (S10)");
+        for of_use in ["subscription_write", "customer_read"] {
+            let with = [&may[..], &[of_use]].concat();
+            assert_eq!(check(&account, &with, &["--agent", "--kind", kind]).0, 0, "{of_use} is of use");
+        }
         let (code, report) = check(&account, &[&may[..], &["customer_write"]].concat(), &["--agent", "--kind", kind]);
         assert_eq!((code, &report["beyond_agent"]), (5, &json!(["Customers: write"])));
         let (code, report) = check(&account, &may[..2], &["--agent", "--kind", kind]);

@@ -78,6 +78,7 @@ fn line(one: &Permission) -> [String; 5] {
     let may = |may: Option<bool>| may.map_or("", |may| if may { "yes" } else { "no" }).to_owned();
     let need = |need: operator::Need| match need {
         operator::Need::Nothing => "",
+        operator::Need::BetterRead => "better read",
         operator::Need::Read => "read",
         operator::Need::ReadBetterWrite => "read, better write",
         operator::Need::Write => "write",

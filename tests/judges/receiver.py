@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The official Stripe SDK judges the receiver of webhooks: what it lets in, and nothing else.
 
-usage: webhooks.py path/to/usaged
+usage: receiver.py path/to/usaged
 
 Starts `usaged run --sandbox` with a receiver, and gives it signed events that the SDK made, and headers of every kind. Each
 has to be answered as the SDK's own construct_event decides. Needs stripe (stripe_sdk.requirements.txt). Prints one line and
@@ -139,7 +139,7 @@ def judge_all(receiver):
 
 def main():
     if len(sys.argv) != 2:
-        raise SystemExit("usage: webhooks.py path/to/usaged")
+        raise SystemExit("usage: receiver.py path/to/usaged")
     with tempfile.TemporaryDirectory() as home:
         receiver = Receiver(sys.argv[1], pathlib.Path(home))
         try:
