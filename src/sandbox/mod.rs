@@ -25,15 +25,20 @@ mod behaviour;
 mod billing;
 mod books;
 mod call;
+mod changes;
 mod clock;
 mod collection;
 mod control;
 mod coupons;
+mod courier;
 mod customers;
+mod deliveries;
 mod demo;
 mod discounts;
 mod endings;
 mod errors;
+mod event_types;
+mod events;
 mod exchange;
 mod expand;
 mod faults;
@@ -61,13 +66,18 @@ mod routes;
 mod search;
 mod server;
 mod shapes;
+mod signatures;
 mod subscribe;
 mod subscription_changes;
 mod subscriptions;
+mod tampering;
+mod telling;
 mod test_clocks;
 mod trials;
 mod usage_records;
 mod version;
+mod webhook_endpoints;
+mod webhooks;
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -88,12 +98,14 @@ use rusqlite::{Connection, TransactionBehavior};
 use rust_decimal::prelude::ToPrimitive;
 use serde::Serialize;
 use serde_json::{Value, json};
+pub use tampering::{Tamper, Tampering};
 use tokio::net::TcpListener;
 pub use version::PINNED_VERSION;
 
 use crate::clock::SystemClock;
 use crate::model::Timestamp;
 use errors::ApiError;
+use events::{Cause, Moment};
 use items::Item;
 use log::RequestLog;
 use subscriptions::Subscription;
@@ -112,6 +124,7 @@ struct Inner {
     in_flight: Mutex<BTreeSet<String>>,
     log: RequestLog,
     limiter: limits::Limiter,
+    bell: courier::Bell,
 }
 
 /// A metered item's total in one period.
@@ -134,6 +147,8 @@ impl Sandbox {
     /// The directory or the file cannot be used, or the file is not the sandbox's.
     pub fn open(dir: &Path, clock: SandboxClock) -> Result<Self, SandboxError> {
         let connection = open_books(dir, "sandbox.db", &clock)?;
+        let bell = courier::Bell::default();
+        bell.want(webhook_endpoints::is_any(&connection)?);
         Ok(Self(Arc::new(Inner {
             books: Mutex::new(connection),
             clock,
@@ -141,12 +156,13 @@ impl Sandbox {
             in_flight: Mutex::default(),
             log: RequestLog::default(),
             limiter: limits::Limiter::default(),
+            bell,
         })))
     }
 
-    /// Serves until `shutdown` completes, then lets requests that have begun come to their end.
+    /// Serves and delivers events until `shutdown` completes, then lets requests that have begun come to their end.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
-        server::serve(self.0.clone(), listener, shutdown).await;
+        courier::while_serving(self.0.clone(), server::serve(self.0.clone(), listener, shutdown)).await;
     }
 
     /// The sandbox's time.
@@ -185,6 +201,17 @@ impl Sandbox {
     #[must_use]
     pub fn waiting_faults(&self) -> Vec<Fault> {
         self.0.faults.waiting()
+    }
+
+    /// Has the next deliveries of events that fit come as they should not.
+    pub fn tamper(&self, tampering: Tampering) {
+        self.0.bell.tamperings.add(tampering);
+    }
+
+    /// Rules about deliveries that still wait.
+    #[must_use]
+    pub fn waiting_tamperings(&self) -> Vec<Tampering> {
+        self.0.bell.tamperings.waiting()
     }
 
     /// Lets a restricted key in, with permissions such as `usage_record_write`.
@@ -292,11 +319,19 @@ impl Inner {
 
     /// Runs `f` in a transaction of its own, with the books caught up with the clock.
     fn within<T>(&self, f: impl FnOnce(&Connection, i64) -> Result<T, ApiError>) -> Result<T, SandboxError> {
+        let value = self.quietly_within(f)?;
+        self.bell.ring();
+        Ok(value)
+    }
+
+    /// As [`Self::within`], without a word to the courier.
+    fn quietly_within<T>(&self, f: impl FnOnce(&Connection, i64) -> Result<T, ApiError>) -> Result<T, SandboxError> {
         let now = self.clock.now().secs();
         let mut connection = self.books();
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         billing::catch_up(&tx, now)?;
         let value = f(&tx, now)?;
+        events::tell(&tx, Moment { at: now, sandbox_at: now }, &Cause::default())?;
         tx.commit()?;
         Ok(value)
     }

@@ -133,6 +133,9 @@ impl Record for Subscription {
         let resumes = self.pause.and_then(|pause| pause.resumes_at).filter(|_| !self.status.is_over());
         stage.into_iter().chain(resumes).min()
     }
+    fn told(&self) -> Option<(&'static str, &str)> {
+        Some((Self::KIND, &self.id))
+    }
 }
 
 pub(super) fn retrieve(call: &Call<'_>) -> Result<Value, ApiError> {
@@ -178,7 +181,16 @@ pub(super) fn list(call: &Call<'_>) -> Result<Value, ApiError> {
 }
 
 pub(super) fn render(books: &Connection, one: &Subscription, version: &Version) -> Result<Value, ApiError> {
-    let items: Vec<Item> = items::live(books, &one.id)?;
+    render_with(books, one, &items::live(books, &one.id)?, version)
+}
+
+/// As it is with these items.
+pub(super) fn render_with(
+    books: &Connection,
+    one: &Subscription,
+    items: &[Item],
+    version: &Version,
+) -> Result<Value, ApiError> {
     let rendered = items.iter().map(|item| items::render(books, item, one, version)).collect::<Result<Vec<_>, _>>()?;
     let url = format!("/v1/subscription_items?subscription={}", one.id);
     let threshold = |amount| json!({ "amount_gte": amount, "reset_billing_cycle_anchor": false });
@@ -219,7 +231,7 @@ pub(super) fn render(books: &Connection, one: &Subscription, version: &Version) 
     if version.is_basil() {
         return Ok(value);
     }
-    let only = if let [only] = items.as_slice() { only.quantity } else { None };
+    let only = if let [only] = items { only.quantity } else { None };
     let discount = one.discount.as_ref().map(|discount| discount.render(&one.id, &one.customer));
     let period = json!({ "current_period_start": one.period_start, "current_period_end": one.period().end });
     Ok(merged(value, merged(period, json!({ "discount": discount, "quantity": only }))))

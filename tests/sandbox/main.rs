@@ -4,6 +4,7 @@
 
 mod clocks;
 mod discounts;
+mod events;
 mod lemon_squeezy;
 mod life;
 mod limits;
@@ -12,6 +13,7 @@ mod meters;
 mod portal;
 mod swapped;
 mod thin_events;
+mod webhooks;
 
 use std::net::SocketAddr;
 use std::path::Path;
