@@ -218,6 +218,12 @@ pub(super) fn first_due(
     Ok(books.query_row(sql, params![clock, now], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?)
 }
 
+/// Whether there is one of a kind.
+pub(super) fn is_any<R: Record>(books: &Connection) -> Result<bool, ApiError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM objects WHERE kind = ?1)";
+    Ok(books.query_row(sql, [R::KIND], |row| row.get(0))?)
+}
+
 /// The test clock that an object lives on.
 pub(super) fn clock_of(books: &Connection, id: &str) -> Result<Option<String>, ApiError> {
     let sql = "SELECT clock FROM objects WHERE id = ?1";

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -16,7 +17,6 @@ use tokio::task::JoinSet;
 
 use super::SandboxError;
 use super::tampering::Tamperings;
-use super::webhook_endpoints::is_loopback;
 
 /// An endpoint has to answer within this real time.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -78,6 +78,34 @@ pub(super) trait Sender: Send + Sync + 'static {
     fn settle(&self, sent: &Self::Delivery, status: Option<u16>) -> Result<(), SandboxError>;
 }
 
+/// Whether deliveries can go to a URL.
+pub(super) enum Reach {
+    /// To this machine, or by TLS.
+    Possible,
+    /// Not without TLS.
+    Plain,
+    /// It is no URL of HTTP.
+    Impossible,
+}
+
+/// Whether deliveries can go there.
+pub(super) fn reach(text: &str) -> Reach {
+    let Ok(url) = Url::parse(text) else { return Reach::Impossible };
+    match url.scheme() {
+        "https" => Reach::Possible,
+        "http" if is_near(&url) => Reach::Possible,
+        "http" => Reach::Plain,
+        _ => Reach::Impossible,
+    }
+}
+
+/// Whether it is on this machine.
+fn is_near(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 /// Delivers for as long as `serving` goes on.
 pub(super) async fn while_serving<S: Sender>(sender: Arc<S>, serving: impl Future<Output = ()>) {
     tokio::select! {
@@ -134,8 +162,7 @@ fn client(url: &Url) -> Option<Client> {
     // Fails only if a provider is installed already, and any will do.
     let _already_installed = rustls::crypto::ring::default_provider().install_default().is_err();
     let client = Client::builder().timeout(PATIENCE).redirect(redirect::Policy::none()).referer(false).no_proxy();
-    let is_near = url.host_str().is_some_and(is_loopback) && url.scheme() == "http";
     // No certificates need to be read for this machine.
-    let client = if is_near { client.tls_certs_only([]) } else { client };
+    let client = if is_near(url) && url.scheme() == "http" { client.tls_certs_only([]) } else { client };
     client.build().ok()
 }

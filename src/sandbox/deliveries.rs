@@ -1,17 +1,33 @@
 //! Which event is still to be sent where, and when. At least once: what is not known to have arrived is sent again.
-//!
-//! <https://docs.stripe.com/webhooks#behaviors>: up to three days, at growing pauses. How long they are is not documented;
-//! here the first is five minutes, and each is twice the one before.
+//! The same for every provider, on its own terms.
 
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Value, json};
 
 use super::errors::ApiError;
 
-/// The pause before the second try, seconds.
-const PAUSE: i64 = 300;
-/// No try is later than this after the first, seconds.
-const TRIED: i64 = 3 * 86_400;
+/// How long something is tried.
+pub(super) struct Terms {
+    /// The pause before the second try, seconds.
+    pub(super) pause: i64,
+    /// Each pause is so many times the one before.
+    pub(super) factor: i64,
+    /// No try is later than this after the first, seconds.
+    pub(super) within: i64,
+    /// So many tries at most.
+    pub(super) tries: i64,
+    /// Whether a status ends it.
+    pub(super) is_taken: fn(u16) -> bool,
+}
+
+impl Terms {
+    /// When it is tried again after so many tries; `None`: no more.
+    fn next_try(&self, began: i64, attempts: i64, now: i64) -> Option<i64> {
+        let before = u32::try_from(attempts.saturating_sub(1)).ok()?;
+        let due = now.checked_add(self.pause.checked_mul(self.factor.checked_pow(before)?)?)?;
+        (attempts < self.tries && due <= began.saturating_add(self.within)).then_some(due)
+    }
+}
 
 /// What `held` says: not yet looked at by a tampering that puts deliveries off.
 const FRESH: i64 = 0;
@@ -83,11 +99,17 @@ pub(super) fn give_up(books: &Connection, delivery: &Delivery) -> Result<(), Api
     Ok(())
 }
 
-/// It was sent: a status of 2xx ends it, anything else or none has it tried again.
-pub(super) fn settle(books: &Connection, sent: &Delivery, status: Option<u16>, now: i64) -> Result<(), ApiError> {
-    let arrived = status.is_some_and(|status| (200..300).contains(&status));
+/// It was sent: where it was not taken it is tried again.
+pub(super) fn settle(
+    books: &Connection,
+    sent: &Delivery,
+    status: Option<u16>,
+    terms: &Terms,
+    now: i64,
+) -> Result<(), ApiError> {
+    let arrived = status.is_some_and(terms.is_taken);
     let (began, attempts) = (sent.began.unwrap_or(now), sent.attempts.saturating_add(1));
-    let again = next_try(began, attempts, now).filter(|_| !arrived);
+    let again = terms.next_try(began, attempts, now).filter(|_| !arrived);
     books.execute(
         "UPDATE deliveries SET began = ?2, attempts = ?3, status = ?4, due = ?5, delivered = ?6 WHERE seq = ?1",
         params![sent.seq, began, attempts, status, again, arrived.then_some(now)],
@@ -95,14 +117,6 @@ pub(super) fn settle(books: &Connection, sent: &Delivery, status: Option<u16>, n
     let sql = "UPDATE deliveries SET held = ?3 WHERE endpoint = ?1 AND held = ?4 AND seq < ?2";
     books.execute(sql, params![sent.endpoint, sent.seq, RELEASED, HELD])?;
     Ok(())
-}
-
-/// When it is tried again after so many tries; `None`: no more.
-fn next_try(began: i64, attempts: i64, now: i64) -> Option<i64> {
-    let doublings = u32::try_from(attempts.saturating_sub(1)).ok()?;
-    let pause = PAUSE.checked_mul(2_i64.checked_pow(doublings)?)?;
-    let due = now.checked_add(pause)?;
-    (due <= began.saturating_add(TRIED)).then_some(due)
 }
 
 /// To how many endpoints an event has not been delivered.
@@ -115,6 +129,12 @@ pub(super) fn pending(books: &Connection, event: &str) -> Result<i64, ApiError> 
 pub(super) fn forget(books: &Connection, endpoint: &str) -> Result<(), ApiError> {
     books.execute("DELETE FROM deliveries WHERE endpoint = ?1", [endpoint])?;
     Ok(())
+}
+
+/// When an endpoint took something last.
+pub(super) fn last_taken(books: &Connection, endpoint: &str) -> Result<Option<i64>, ApiError> {
+    let sql = "SELECT max(delivered) FROM deliveries WHERE endpoint = ?1";
+    Ok(books.query_row(sql, [endpoint], |row| row.get(0))?)
 }
 
 /// All of them, oldest first, for `GET /_sandbox/deliveries`.
@@ -138,16 +158,21 @@ pub(super) fn all(books: &Connection) -> Result<Vec<Value>, ApiError> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn pauses_grow_and_end_within_three_days() {
+    fn pauses(terms: &Terms) -> Vec<i64> {
         let mut pauses = Vec::new();
         let (mut now, mut attempts) = (0, 1);
-        while let Some(due) = next_try(0, attempts, now) {
+        while let Some(due) = terms.next_try(0, attempts, now) {
             pauses.push(due - now);
             (now, attempts) = (due, attempts + 1);
         }
-        assert_eq!(pauses, [300, 600, 1_200, 2_400, 4_800, 9_600, 19_200, 38_400, 76_800]);
-        assert!(now <= TRIED, "{now}");
-        assert_eq!(next_try(0, 1, TRIED), None, "a try that came very late is the last");
+        pauses
+    }
+
+    #[test]
+    fn pauses_grow_and_end_with_the_time_or_the_tries() {
+        let terms = Terms { pause: 10, factor: 3, within: 400, tries: 100, is_taken: |_| false };
+        assert_eq!(pauses(&terms), [10, 30, 90, 270]);
+        assert_eq!(terms.next_try(0, 1, 391), None, "a try that came very late is the last");
+        assert_eq!(pauses(&Terms { tries: 3, ..terms }), [10, 30]);
     }
 }

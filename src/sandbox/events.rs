@@ -80,7 +80,7 @@ pub(super) fn tell(books: &Connection, moment: Moment, cause: &Cause) -> Result<
             }
             let head = Head { version: account.text().to_owned(), cause: cause.clone() };
             let event = Event { id: books::new_id("evt_"), kind, created: moment.at, head, data };
-            insert(books, &event, moment.sandbox_at)?;
+            keep(books, &event.id, &event.kind, moment, &event.head, &event.data)?;
             for endpoint in wanting {
                 deliveries::plan(books, &event.id, &endpoint.id, moment.sandbox_at)?;
             }
@@ -89,17 +89,25 @@ pub(super) fn tell(books: &Connection, moment: Moment, cause: &Cause) -> Result<
     forget(books, moment.sandbox_at)
 }
 
-fn insert(books: &Connection, event: &Event, made: i64) -> Result<(), ApiError> {
-    let (head, data) = (serde_json::to_string(&event.head)?, serde_json::to_string(&event.data)?);
+/// Keeps an event.
+pub(super) fn keep(
+    books: &Connection,
+    id: &str,
+    kind: &str,
+    moment: Moment,
+    head: &impl Serialize,
+    data: &impl Serialize,
+) -> Result<(), ApiError> {
+    let (head, data) = (serde_json::to_string(head)?, serde_json::to_string(data)?);
     books.execute(
         "INSERT INTO events (id, type, created, made, head, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        params![event.id, event.kind, event.created, made, head, data],
+        params![id, kind, moment.at, moment.sandbox_at, head, data],
     )?;
     Ok(())
 }
 
 /// What is older than is listed goes, unless it is still to be delivered.
-fn forget(books: &Connection, now: i64) -> Result<(), ApiError> {
+pub(super) fn forget(books: &Connection, now: i64) -> Result<(), ApiError> {
     let waits = "SELECT event FROM deliveries WHERE due IS NOT NULL";
     let sql = format!("DELETE FROM events WHERE made < ?1 AND id NOT IN ({waits})");
     if books.execute(&sql, [now.saturating_sub(KEPT)])? > 0 {

@@ -11,6 +11,7 @@ use rusqlite::TransactionBehavior;
 use serde_json::{Value, json};
 
 use super::auth::{self, Key};
+use super::books;
 use super::call::Call;
 use super::errors::ApiError;
 use super::events::{self, Cause, Moment};
@@ -21,7 +22,8 @@ use super::limits::Running;
 use super::routes::{self, Route};
 use super::server::Answers;
 use super::version::{PINNED_VERSION, Version};
-use super::{InFlight, Inner, LoggedRequest, billing, control, expand, meter_events, test_clocks, webhook_endpoints};
+use super::webhook_endpoints::Endpoint;
+use super::{InFlight, Inner, LoggedRequest, billing, control, expand, meter_events, test_clocks};
 use crate::model::Timestamp;
 
 /// So many bytes more than it should be is a gigantic answer.
@@ -241,7 +243,7 @@ fn transact(inner: &Inner, request: &Request, admitted: &Admitted<'_>, effect: &
     }
     tx.commit()?;
     if request.path.starts_with("/v1/webhook_endpoints") {
-        inner.bell.want(webhook_endpoints::is_any(&connection)?);
+        inner.bell.want(books::is_any::<Endpoint>(&connection)?);
     }
     inner.bell.ring();
     Ok(Done { status, body, replayed: None, limited: None, is_final })

@@ -2,9 +2,11 @@
 //! Lemon Squeezy likewise, in [`lemon_squeezy`].
 //!
 //! Owns: `sandbox.db`, which holds nothing real; a settable clock; faults on request; a choice of how to read what
-//! Stripe leaves open. Speaks HTTP only, so that the daemon meets it exactly as it meets Stripe.
+//! Stripe leaves open. Speaks HTTP only, so that the daemon meets it exactly as it meets Stripe; also where it delivers
+//! events.
 //! After a crash: whatever was answered is on disk, together with the idempotency key that asked for it; so is how far
-//! the clock was moved, and what was chosen. Faults that wait, the request log and the limits are forgotten.
+//! the clock was moved, what was chosen, and what is still to be delivered. Faults and tamperings that wait, the request
+//! log and the limits are forgotten.
 //! Does not know: anything of this program but its clock and its words for time.
 //!
 //! ```text
@@ -13,9 +15,12 @@
 //!  control (/_sandbox)                        billing::catch_up           items, usage_records, invoices, payments,
 //!                                                                         meters, meter_events, meter_totals,
 //!                                                                         meter_errors, test_clocks
+//!                                                                          │ changes, told as events
+//!  an endpoint <── courier <── webhooks: version, signature <── deliveries ┘
 //! ```
 //!
 //! Invariant: an answer leaves after its effects and its key are committed.
+//! Invariant: what changes an object that events tell of leaves its events in the same transaction.
 //! Invariant: time is the sandbox's clock, read once per request; or the test clock's that an object lives on.
 
 mod account;
@@ -109,6 +114,7 @@ use events::{Cause, Moment};
 use items::Item;
 use log::RequestLog;
 use subscriptions::Subscription;
+use webhook_endpoints::Endpoint;
 
 /// The clock does not go beyond the year 9999.
 const LATEST: Timestamp = Timestamp::from_secs(253_402_300_799);
@@ -148,7 +154,7 @@ impl Sandbox {
     pub fn open(dir: &Path, clock: SandboxClock) -> Result<Self, SandboxError> {
         let connection = open_books(dir, "sandbox.db", &clock)?;
         let bell = courier::Bell::default();
-        bell.want(webhook_endpoints::is_any(&connection)?);
+        bell.want(books::is_any::<Endpoint>(&connection)?);
         Ok(Self(Arc::new(Inner {
             books: Mutex::new(connection),
             clock,

@@ -1,14 +1,12 @@
 //! Where events are delivered to. <https://docs.stripe.com/api/webhook_endpoints>
 
-use std::net::IpAddr;
-
-use reqwest::Url;
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::books::{self, Record};
 use super::call::Call;
+use super::courier::{self, Reach};
 use super::customers::{Metadata, update_metadata};
 use super::deliveries;
 use super::errors::ApiError;
@@ -58,12 +56,6 @@ impl Endpoint {
         let old = self.old_secrets.iter().filter(move |(_, until)| now < *until);
         std::iter::once(self.secret.as_str()).chain(old.map(|(secret, _)| secret.as_str()))
     }
-}
-
-/// Whether there is one at all.
-pub(super) fn is_any(books: &Connection) -> Result<bool, ApiError> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM objects WHERE kind = ?1)";
-    Ok(books.query_row(sql, [Endpoint::KIND], |row| row.get(0))?)
 }
 
 /// Those that events are delivered to.
@@ -162,23 +154,14 @@ fn describe(endpoint: &mut Endpoint, form: &Form) -> Result<(), ApiError> {
 }
 
 fn url(text: &str) -> Result<String, ApiError> {
-    let parsed = Url::parse(text).ok();
-    let host = parsed.as_ref().and_then(Url::host_str);
-    match (parsed.as_ref().map(Url::scheme), host) {
-        (Some("https"), Some(_)) => Ok(text.to_owned()),
-        (Some("http"), Some(host)) if is_loopback(host) => Ok(text.to_owned()),
-        (Some("http"), Some(_)) => Err(ApiError::not_kept("url", "delivery to another machine without https")),
-        _ => {
+    match courier::reach(text) {
+        Reach::Possible => Ok(text.to_owned()),
+        Reach::Plain => Err(ApiError::not_kept("url", "delivery to another machine without https")),
+        Reach::Impossible => {
             let message = "Invalid URL: An explicit scheme (such as https) must be provided.";
             Err(ApiError::parameter("url", "url_invalid", message))
         }
     }
-}
-
-/// Whether it is this machine.
-pub(super) fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn enabled_events(form: &Form) -> Result<Option<Vec<String>>, ApiError> {

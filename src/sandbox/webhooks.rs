@@ -2,12 +2,16 @@
 
 use super::books;
 use super::courier::{Bell, Parcel, Sender};
-use super::deliveries::{self, Delivery};
+use super::deliveries::{self, Delivery, Terms};
 use super::events::{self, Event};
 use super::exchange::pretty;
 use super::tampering::Tamper;
 use super::webhook_endpoints::{self, Endpoint};
 use super::{Inner, SandboxError, signatures};
+
+/// Up to three days at growing pauses is documented; how long they are is not.
+const TERMS: Terms =
+    Terms { pause: 300, factor: 2, within: 3 * 86_400, tries: i64::MAX, is_taken: |status| matches!(status, 200..300) };
 
 impl Sender for Inner {
     type Delivery = Delivery;
@@ -44,7 +48,7 @@ impl Sender for Inner {
     }
 
     fn settle(&self, sent: &Delivery, status: Option<u16>) -> Result<(), SandboxError> {
-        self.quietly_within(|tx, now| deliveries::settle(tx, sent, status, now))
+        self.quietly_within(|tx, now| deliveries::settle(tx, sent, status, &TERMS, now))
     }
 }
 

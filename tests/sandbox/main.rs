@@ -11,6 +11,7 @@ mod limits;
 mod meter_invoices;
 mod meters;
 mod portal;
+mod receiver;
 mod swapped;
 mod thin_events;
 mod webhooks;

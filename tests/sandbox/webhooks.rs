@@ -1,47 +1,17 @@
 //! Events of what happens, and their delivery to a receiver that verifies them by hand.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
-
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
 use ring::hmac;
 use serde_json::{Value, json};
 use usaged::sandbox::{Account, Sandbox, SandboxClock, Tamper, Tampering};
 
-use super::{Answer, DAY, START, Serving, World, at, now, run, serve, wait_until};
+use super::receiver::{Letter, Receiver, unhex};
+use super::{Answer, DAY, START, World, at, now, run, serve, wait_until};
 
 const BASIL: &str = "2025-03-31.basil";
 /// So long a receiver takes a signature for fresh, seconds.
 const TOLERANCE: i64 = 300;
 
-/// An endpoint of somebody's.
-struct Receiver {
-    url: String,
-    inbox: Arc<Inbox>,
-    _serving: Serving,
-}
-
-#[derive(Default)]
-struct Inbox {
-    came: Mutex<Vec<Letter>>,
-    /// What the next ones are answered with; 200 where nothing is said.
-    answers: Mutex<VecDeque<u16>>,
-}
-
-/// A request as it came.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Letter {
-    signature: String,
-    content_type: String,
-    body: String,
-}
-
 impl Letter {
-    fn event(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap()
-    }
-
     fn kind(&self) -> String {
         self.event()["type"].as_str().unwrap().to_owned()
     }
@@ -51,7 +21,7 @@ impl Letter {
     }
 
     fn parts(&self, name: &str) -> Vec<&str> {
-        self.signature
+        self.header("stripe-signature")
             .split(',')
             .filter_map(|part| part.split_once('='))
             .filter(|(key, _)| *key == name)
@@ -72,47 +42,8 @@ impl Letter {
     }
 }
 
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    text.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
-}
-
-async fn receive(State(inbox): State<Arc<Inbox>>, headers: HeaderMap, body: String) -> StatusCode {
-    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default();
-    let (signature, content_type) = (text("stripe-signature"), text("content-type"));
-    inbox.came.lock().unwrap().push(Letter { signature, content_type, body });
-    let status = inbox.answers.lock().unwrap().pop_front().unwrap_or(200);
-    StatusCode::from_u16(status).unwrap()
-}
-
-impl Receiver {
-    async fn start() -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/hook", listener.local_addr().unwrap());
-        let inbox = Arc::<Inbox>::default();
-        let app = axum::Router::new().route("/hook", axum::routing::post(receive)).with_state(inbox.clone());
-        let mut serving = Serving::new();
-        serving.spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { url, inbox, _serving: serving }
-    }
-
-    fn answer(&self, statuses: &[u16]) {
-        self.inbox.answers.lock().unwrap().extend(statuses);
-    }
-
-    fn came(&self) -> Vec<Letter> {
-        self.inbox.came.lock().unwrap().clone()
-    }
-
-    fn kinds(&self) -> Vec<String> {
-        self.came().iter().map(Letter::kind).collect()
-    }
-
-    async fn wait_for(&self, count: usize) -> Vec<Letter> {
-        wait_until(&format!("{count} deliveries"), || self.came().len() >= count).await;
-        let came = self.came();
-        assert_eq!(came.len(), count, "{:?}", self.kinds());
-        came
-    }
+fn kinds(receiver: &Receiver) -> Vec<String> {
+    receiver.came().iter().map(Letter::kind).collect()
 }
 
 impl World {
@@ -240,7 +171,7 @@ fn a_delivery_is_the_event_signed_for_the_endpoint() {
         assert_eq!(letter.verify(&secret, now()), Ok(()));
         assert_eq!(letter.verify("whsec_another", now()), Err("no signature fits"));
         assert_eq!(letter.parts("t"), [now().to_string()], "the sandbox's time");
-        assert!(letter.content_type.starts_with("application/json"));
+        assert!(letter.header("content-type").starts_with("application/json"));
         let event = letter.event();
         assert_eq!((event["pending_webhooks"].as_i64(), event["type"].as_str()), (Some(1), Some("customer.updated")));
         let [delivery] = world.quiet().await.try_into().unwrap();
@@ -363,7 +294,7 @@ fn deliveries_come_twice_late_and_out_of_order_where_that_is_asked_for() {
         wait_until("the rule is taken up", || world.sandbox.waiting_tamperings().is_empty()).await;
         world.post("/v1/products", &[("name", "first")]).await.id();
         receiver.wait_for(4).await;
-        assert_eq!(receiver.kinds()[2..], ["product.created", "customer.updated"]);
+        assert_eq!(kinds(&receiver)[2..], ["product.created", "customer.updated"]);
 
         world.sandbox.tamper(Tampering::next(Tamper::Late(3_600)));
         world.rename("c").await.id();
