@@ -78,6 +78,7 @@ CREATE TABLE events (
     head    TEXT NOT NULL,    -- what it shows of itself
     data    TEXT NOT NULL     -- what it tells, by API version
 );
+CREATE INDEX events_made ON events (made);
 CREATE TABLE deliveries (
     seq       INTEGER PRIMARY KEY AUTOINCREMENT,
     event     TEXT NOT NULL,

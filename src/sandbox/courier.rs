@@ -136,13 +136,21 @@ async fn deliver<S: Sender>(sender: Arc<S>) {
 
 /// Sends everything that is due to an endpoint, and gives back its name.
 async fn go_round<S: Sender>(sender: Arc<S>, endpoint: String) -> String {
-    while let Ok(Some(parcel)) = sender.pack(&endpoint) {
+    loop {
+        let parcel = match sender.pack(&endpoint) {
+            Ok(Some(parcel)) => parcel,
+            Ok(None) => break,
+            Err(_) => {
+                tokio::time::sleep(POLL).await;
+                break;
+            }
+        };
         let mut status = None;
         for _ in 0..parcel.copies {
             status = send(&parcel).await;
         }
         if sender.settle(&parcel.delivery, status).is_err() {
-            break;
+            tokio::time::sleep(POLL).await;
         }
     }
     endpoint

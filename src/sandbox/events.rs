@@ -119,18 +119,13 @@ pub(super) fn forget(books: &Connection, now: i64) -> Result<(), ApiError> {
 /// The event of this id.
 pub(super) fn find(books: &Connection, id: &str) -> Result<Option<Event>, ApiError> {
     let sql = "SELECT id, type, created, head, data FROM events WHERE id = ?1";
-    books.query_row(sql, [id], |row| Ok(read(row))).optional()?.transpose()
-}
-
-fn read(row: &Row<'_>) -> Result<Event, ApiError> {
-    let (head, data): (String, String) = (row.get(3)?, row.get(4)?);
-    Ok(Event {
-        id: row.get(0)?,
-        kind: row.get(1)?,
-        created: row.get(2)?,
-        head: serde_json::from_str(&head)?,
-        data: serde_json::from_str(&data)?,
-    })
+    let columns = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?));
+    let found: Option<(String, String, i64, String, String)> = books.query_row(sql, [id], columns).optional()?;
+    let read = |(id, kind, created, head, data): (String, String, i64, String, String)| {
+        let (head, data) = (serde_json::from_str(&head)?, serde_json::from_str(&data)?);
+        Ok(Event { id, kind, created, head, data })
+    };
+    found.map(read).transpose()
 }
 
 /// `GET /v1/events/{id}`.
@@ -147,29 +142,37 @@ pub(super) fn list(call: &Call<'_>) -> Result<Value, ApiError> {
         "type",
         "types[]",
         "created",
-        "created[*]",
+        "created[gt]",
+        "created[gte]",
+        "created[lt]",
+        "created[lte]",
         "delivery_success",
         "limit",
         "starting_after",
         "ending_before",
     ])?;
-    let types = Types::read(form)?;
+    let (types, created) = (Types::read(form)?, Created::read(form)?);
     let delivered = form.boolean("delivery_success")?;
-    let sql = "SELECT id, type, created, head, data FROM events WHERE made >= ?1 ORDER BY seq DESC";
+    let sql = "SELECT id, type, created FROM events WHERE made >= ?1 ORDER BY seq DESC";
     let mut statement = call.books.prepare_cached(sql)?;
     let mut rows = statement.query([call.sandbox_now.saturating_sub(KEPT)])?;
-    let mut rendered = Vec::new();
+    let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        let kind: String = row.get(1)?;
-        if types.fit(&kind) && is_created_within(form, row.get(2)?)? {
-            let event = read(row)?;
-            let is_delivered = deliveries::pending(call.books, &event.id)? == 0;
-            if delivered.is_none_or(|wanted| wanted == is_delivered) {
-                rendered.push(event.render(call.books, None)?);
-            }
+        let (id, kind): (String, String) = (row.get(0)?, row.get(1)?);
+        let fits = types.fit(&kind) && created.fits(row.get(2)?);
+        if fits && (delivered.is_none() || delivered == Some(deliveries::pending(call.books, &id)? == 0)) {
+            found.push(json!({ "id": id }));
         }
     }
-    lists::newest_first(call, "/v1/events", rendered)
+    let mut page = lists::newest_first(call, "/v1/events", found)?;
+    // Only what is on the page is read as a whole.
+    for one in page.get_mut("data").and_then(Value::as_array_mut).into_iter().flatten() {
+        let event = one.get("id").and_then(Value::as_str).map(|id| find(call.books, id)).transpose()?.flatten();
+        if let Some(event) = event {
+            *one = event.render(call.books, None)?;
+        }
+    }
+    Ok(page)
 }
 
 /// Which types a list is of; all where none is named.
@@ -196,25 +199,30 @@ impl Types {
     }
 }
 
-fn is_created_within(form: &Form, created: i64) -> Result<bool, ApiError> {
-    for (name, _) in form.map("created") {
-        let full = format!("created[{name}]");
-        let Some(bound) = form.integer(&full)? else { continue };
-        let holds = match name {
-            "gt" => created > bound,
-            "gte" => created >= bound,
-            "lt" => created < bound,
-            "lte" => created <= bound,
-            _ => {
-                let message = format!("Received unknown parameter: {full}");
-                return Err(ApiError::parameter(&full, "parameter_unknown", message));
-            }
-        };
-        if !holds {
-            return Ok(false);
+type Comparison = fn(&i64, &i64) -> bool;
+
+/// When what a list is of was created.
+struct Created(Vec<(Comparison, i64)>);
+
+impl Created {
+    fn read(form: &Form) -> Result<Self, ApiError> {
+        let comparisons: [(&str, Comparison); 5] = [
+            ("created", i64::eq),
+            ("created[gt]", i64::gt),
+            ("created[gte]", i64::ge),
+            ("created[lt]", i64::lt),
+            ("created[lte]", i64::le),
+        ];
+        let mut bounds = Vec::new();
+        for (name, holds) in comparisons {
+            bounds.extend(form.integer(name)?.map(|bound| (holds, bound)));
         }
+        Ok(Self(bounds))
     }
-    Ok(form.integer("created")?.is_none_or(|at| created == at))
+
+    fn fits(&self, created: i64) -> bool {
+        self.0.iter().all(|(holds, bound)| holds(&created, bound))
+    }
 }
 
 impl Event {

@@ -240,9 +240,12 @@ fn lists_of_events_go_by_type_and_time_and_end_after_thirty_days() {
         let back = world.get(&format!("/v1/events?type=customer.updated&ending_before={last}")).await.json;
         assert_eq!(back["data"].as_array().unwrap().iter().map(name).collect::<Vec<_>>(), ["c"]);
 
-        for (query, param) in
-            [("type=a.b&types[]=c.d", ""), ("created[since]=1", "created[since]"), ("limit=0", "limit")]
-        {
+        for (query, param) in [
+            ("type=a.b&types[]=c.d", ""),
+            ("created[since]=1", "created[since]"),
+            ("type=none.such&created[gt]=soon", "created[gt]"),
+            ("limit=0", "limit"),
+        ] {
             let refused = world.get(&format!("/v1/events?{query}")).await;
             assert_eq!((refused.status, refused.error("param")), (400, param), "{query}");
         }
