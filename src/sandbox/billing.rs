@@ -62,6 +62,9 @@ fn end_stage(books: &Connection, mut subscription: Subscription, due: i64) -> Re
         subscription.pause = None;
         return books::put(books, &subscription);
     }
+    if trials::told_at(&subscription).is_some_and(|at| at <= due) {
+        return trials::tell(books, &mut subscription);
+    }
     if subscription.status != Status::Incomplete {
         return end_period(books, subscription);
     }

@@ -238,6 +238,7 @@ fn begin(
         threshold,
         latest_invoice: None,
         trial_end,
+        told_trial_end: None,
         incomplete_until: None,
         pending: Vec::new(),
         pause: None,

@@ -17,7 +17,7 @@ use super::lists;
 use super::periods::{Anchor, Interval};
 use super::shapes::merged;
 use super::test_clocks;
-use super::trials::TrialWithoutMethod;
+use super::trials::{self, TrialWithoutMethod};
 use super::version::Version;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -50,6 +50,9 @@ pub(super) struct Subscription {
     pub(super) threshold: Option<i64>,
     pub(super) latest_invoice: Option<String>,
     pub(super) trial_end: Option<i64>,
+    /// The end of a trial of which it was told that it is near.
+    #[serde(default)]
+    pub(super) told_trial_end: Option<i64>,
     /// Until when the first invoice of an incomplete one can be paid.
     pub(super) incomplete_until: Option<i64>,
     /// Prorations, and usage of prices that were left, that the next invoice will carry.
@@ -131,7 +134,7 @@ impl Record for Subscription {
             Status::IncompleteExpired | Status::Paused | Status::Canceled => None,
         };
         let resumes = self.pause.and_then(|pause| pause.resumes_at).filter(|_| !self.status.is_over());
-        stage.into_iter().chain(resumes).min()
+        stage.into_iter().chain(resumes).chain(trials::told_at(self)).min()
     }
     fn told(&self) -> Option<(&'static str, &str)> {
         Some((Self::KIND, &self.id))

@@ -191,6 +191,30 @@ fn every_failed_payment_is_told_and_what_the_customer_has_to_do() {
 }
 
 #[test]
+fn it_is_told_three_days_before_a_trial_ends_and_again_where_the_end_moves() {
+    run(|world| async move {
+        let price = world.demo.prices["price_pro_monthly"].clone();
+        let customer = world.demo.customer.clone();
+        let ends = "customer.subscription.trial_will_end";
+        let told = async |world: &World| -> Vec<i64> {
+            let events = world.events(&format!("&type={ends}")).await;
+            events.iter().map(|one| one["created"].as_i64().unwrap() - now()).collect()
+        };
+        let pairs = |days| [("customer", customer.as_str()), ("items[0][price]", &price), ("trial_period_days", days)];
+        let long = world.post("/v1/subscriptions", &pairs("10")).await.id();
+        assert_eq!(told(&world).await, Vec::<i64>::new());
+        world.post("/v1/subscriptions", &pairs("2")).await.id();
+        assert_eq!(told(&world).await, [0], "a short one at once");
+        world.sandbox.advance(8 * DAY * 1_000_000).unwrap();
+        assert_eq!(told(&world).await, [0, 7 * DAY]);
+        let later = (now() + 15 * DAY).to_string();
+        world.post(&format!("/v1/subscriptions/{long}"), &[("trial_end", later.as_str())]).await.id();
+        world.sandbox.advance(20 * DAY * 1_000_000).unwrap();
+        assert_eq!(told(&world).await, [0, 7 * DAY, 12 * DAY]);
+    });
+}
+
+#[test]
 fn on_a_test_clock_things_happen_in_its_time_and_are_listed_all_the_same() {
     run(|world| async move {
         let then = at("2025-01-01T00:00:00Z").secs();
