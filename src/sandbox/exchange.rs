@@ -18,12 +18,13 @@ use super::events::{self, Cause, Moment};
 use super::faults::{Effect, Fault};
 use super::form::Form;
 use super::idempotency::{self, Stored};
+use super::in_flight::InFlight;
 use super::limits::Running;
 use super::routes::{self, Route};
 use super::server::Answers;
 use super::version::{PINNED_VERSION, Version};
 use super::webhook_endpoints::Endpoint;
-use super::{InFlight, Inner, LoggedRequest, billing, control, expand, meter_events, test_clocks};
+use super::{Inner, LoggedRequest, billing, control, expand, meter_events, test_clocks};
 use crate::model::Timestamp;
 
 /// So many bytes more than it should be is a gigantic answer.
@@ -177,10 +178,10 @@ fn form(request: &Request) -> Result<Form, ApiError> {
 
 /// Holds what no other request may have at the same time.
 fn hold<'a>(inner: &'a Inner, request: &Request, admitted: &Admitted) -> Result<[InFlight<'a>; 2], ApiError> {
-    let key = inner.mark_in_flight(admitted.idempotency_key.clone(), ApiError::key_in_use)?;
+    let key = inner.in_flight.mark(admitted.idempotency_key.clone(), ApiError::key_in_use)?;
     let is_event = request.method == "POST" && request.path == "/v1/billing/meter_events";
     let object = if is_event { meter_events::object(&inner.books(), &admitted.form)? } else { None };
-    let object = inner.mark_in_flight(object, |_| ApiError::locked())?;
+    let object = inner.in_flight.mark(object, |_| ApiError::locked())?;
     Ok([key, object])
 }
 

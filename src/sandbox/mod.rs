@@ -49,6 +49,7 @@ mod expand;
 mod faults;
 mod form;
 mod idempotency;
+mod in_flight;
 mod invoices;
 mod item_periods;
 mod items;
@@ -84,7 +85,6 @@ mod version;
 mod webhook_endpoints;
 mod webhooks;
 
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -127,7 +127,7 @@ struct Inner {
     books: Mutex<Connection>,
     clock: SandboxClock,
     faults: faults::Faults,
-    in_flight: Mutex<BTreeSet<String>>,
+    in_flight: in_flight::Names,
     log: RequestLog,
     limiter: limits::Limiter,
     bell: courier::Bell,
@@ -159,7 +159,7 @@ impl Sandbox {
             books: Mutex::new(connection),
             clock,
             faults: faults::Faults::default(),
-            in_flight: Mutex::default(),
+            in_flight: in_flight::Names::default(),
             log: RequestLog::default(),
             limiter: limits::Limiter::default(),
             bell,
@@ -351,21 +351,6 @@ impl Inner {
         self.within(|tx, _| books::remember(tx, "clock", &self.clock.setting()))
     }
 
-    /// Holds an idempotency key, or what only one request may work on, until the mark is dropped.
-    fn mark_in_flight(
-        &self,
-        name: Option<String>,
-        in_use: impl FnOnce(&str) -> ApiError,
-    ) -> Result<InFlight<'_>, ApiError> {
-        let mut names = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(name) = &name
-            && !names.insert(name.clone())
-        {
-            return Err(in_use(name));
-        }
-        Ok(InFlight { inner: self, name })
-    }
-
     /// All totals and invoices, for `GET /_sandbox/books`.
     fn report(&self) -> Result<Value, SandboxError> {
         self.within(|tx, _| {
@@ -386,20 +371,6 @@ impl Inner {
                 "meter_errors": meter_errors::all(tx)?,
             }))
         })
-    }
-}
-
-/// What is in use until this is dropped.
-struct InFlight<'a> {
-    inner: &'a Inner,
-    name: Option<String>,
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        if let Some(name) = &self.name {
-            self.inner.in_flight.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
-        }
     }
 }
 

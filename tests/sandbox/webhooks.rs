@@ -383,3 +383,18 @@ fn an_endpoint_that_does_not_answer_holds_up_neither_answers_nor_other_endpoints
         assert_eq!(names, ["a", "b", "c"], "in order where nobody wants it otherwise");
     });
 }
+
+#[test]
+fn what_happened_while_the_clock_leapt_is_delivered_in_order_however_old_it_is() {
+    run(|world| async move {
+        let receiver = Receiver::start().await;
+        let (_, secret) = world.endpoint(&receiver, &["invoice.paid"], &[]).await;
+        let to = at("2027-03-15T00:00:00Z");
+        world.sandbox.set_clock(to).unwrap();
+        let came = receiver.wait_for(4).await;
+        let created: Vec<_> = came.iter().map(|letter| letter.event()["created"].as_i64().unwrap()).collect();
+        let firsts = ["2026-12-01", "2027-01-01", "2027-02-01", "2027-03-01"];
+        assert_eq!(created, firsts.map(|day| at(&format!("{day}T01:00:00Z")).secs()));
+        assert!(came.iter().all(|letter| letter.verify(&secret, to.secs()).is_ok()), "signed when they are sent");
+    });
+}
