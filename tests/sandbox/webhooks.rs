@@ -398,3 +398,17 @@ fn what_happened_while_the_clock_leapt_is_delivered_in_order_however_old_it_is()
         assert!(came.iter().all(|letter| letter.verify(&secret, to.secs()).is_ok()), "signed when they are sent");
     });
 }
+
+#[test]
+fn where_nobody_listens_it_is_tried_again_too() {
+    run(|world| async move {
+        let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", closed.local_addr().unwrap());
+        drop(closed);
+        world.post("/v1/webhook_endpoints", &[("url", &url), ("enabled_events[]", "customer.updated")]).await.id();
+        world.rename("Ada").await.id();
+        let [delivery] = world.quiet().await.try_into().unwrap();
+        let found = (&delivery["attempts"], &delivery["status"], &delivery["due"]);
+        assert_eq!(found, (&json!(1), &Value::Null, &json!(now() + 300)));
+    });
+}
