@@ -9,6 +9,7 @@ use super::behaviour;
 use super::books::{self, Record};
 use super::collection;
 use super::errors::ApiError;
+use super::events::{self, Cause, Moment};
 use super::invoices::{self, Invoice, Status as InvoiceStatus};
 use super::item_periods;
 use super::items;
@@ -24,19 +25,29 @@ const LAST_NUMBER: &str = "last_invoice_number";
 
 /// Does everything that was due by now, by the sandbox's own time.
 pub(super) fn catch_up(books: &Connection, now: i64) -> Result<(), ApiError> {
-    catch_up_on(books, None, now)
-}
-
-/// Does everything that was due by now on a test clock, or on none.
-pub(super) fn catch_up_on(books: &Connection, clock: Option<&str>, now: i64) -> Result<(), ApiError> {
-    while let Some((kind, id, due)) = books::first_due(books, clock, now)? {
-        match kind.as_str() {
-            Subscription::KIND => end_stage(books, books::get(books, &id)?, due)?,
-            TestClock::KIND => test_clocks::remove(books, &id)?,
-            _ => end_wait(books, books::get(books, &id)?, due)?,
-        }
+    while let Some(due) = do_first(books, None, now)? {
+        events::tell(books, Moment { at: due, sandbox_at: due }, &Cause::default())?;
     }
     Ok(())
+}
+
+/// Does everything that was due by now on a test clock; the sandbox's own time is another.
+pub(super) fn catch_up_on(books: &Connection, clock: &str, now: i64, sandbox_now: i64) -> Result<(), ApiError> {
+    while let Some(due) = do_first(books, Some(clock), now)? {
+        events::tell(books, Moment { at: due, sandbox_at: sandbox_now }, &Cause::default())?;
+    }
+    Ok(())
+}
+
+/// Does what was due first on a test clock, or on none, and says when that was.
+fn do_first(books: &Connection, clock: Option<&str>, now: i64) -> Result<Option<i64>, ApiError> {
+    let Some((kind, id, due)) = books::first_due(books, clock, now)? else { return Ok(None) };
+    match kind.as_str() {
+        Subscription::KIND => end_stage(books, books::get(books, &id)?, due)?,
+        TestClock::KIND => test_clocks::remove(books, &id)?,
+        _ => end_wait(books, books::get(books, &id)?, due)?,
+    }
+    Ok(Some(due))
 }
 
 fn end_wait(books: &Connection, mut invoice: Invoice, due: i64) -> Result<(), ApiError> {
@@ -50,6 +61,9 @@ fn end_stage(books: &Connection, mut subscription: Subscription, due: i64) -> Re
     if subscription.pause.is_some_and(|pause| pause.resumes_at.is_some_and(|at| at <= due)) {
         subscription.pause = None;
         return books::put(books, &subscription);
+    }
+    if trials::told_at(&subscription).is_some_and(|at| at <= due) {
+        return trials::tell(books, &mut subscription);
     }
     if subscription.status != Status::Incomplete {
         return end_period(books, subscription);
@@ -88,6 +102,7 @@ fn end_period(books: &Connection, mut subscription: Subscription) -> Result<(), 
         usage_records::close(books, line, &invoice.id)?;
     }
     subscription.latest_invoice = Some(invoice.id.clone());
+    books::put(books, &invoice)?;
     collection::decide(books, &subscription, &mut invoice, ended.end)?;
     books::put(books, &invoice)?;
     books::put(books, &subscription)
@@ -196,6 +211,7 @@ pub(super) fn draft(subscription: &Subscription, reason: &str, period: Stretch, 
         finalize_at: None,
         finalized_at: None,
         paid_at: None,
+        paid_out_of_band: false,
         voided_at: None,
         payment_intent: None,
         days_until_due: subscription.days_until_due,

@@ -7,11 +7,12 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::changes;
 use super::errors::{ApiError, SandboxError};
 
 /// `usgs`, in the file's header.
 const APPLICATION_ID: i64 = 0x7573_6773;
-const SCHEMA: i64 = 3;
+const SCHEMA: i64 = 4;
 
 const TABLES: &str = "
 CREATE TABLE objects (
@@ -61,6 +62,36 @@ CREATE TABLE idempotency (
     is_final    INTEGER NOT NULL, -- whether it says that the same again changes nothing
     at          INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE changes (       -- objects as they were before they were stored, until events tell of it
+    seq    INTEGER PRIMARY KEY,
+    kind   TEXT NOT NULL,
+    id     TEXT NOT NULL,
+    word   TEXT,             -- what to tell without comparing
+    before TEXT              -- NULL: it was not there
+);
+CREATE TABLE events (
+    seq     INTEGER PRIMARY KEY AUTOINCREMENT,
+    id      TEXT NOT NULL UNIQUE,
+    type    TEXT NOT NULL,
+    created INTEGER NOT NULL, -- in the time of what it is about
+    made    INTEGER NOT NULL, -- in the sandbox's own time
+    head    TEXT NOT NULL,    -- what it shows of itself
+    data    TEXT NOT NULL     -- what it tells, by API version
+);
+CREATE INDEX events_made ON events (made);
+CREATE TABLE deliveries (
+    seq       INTEGER PRIMARY KEY AUTOINCREMENT,
+    event     TEXT NOT NULL,
+    endpoint  TEXT NOT NULL,
+    due       INTEGER,          -- when it is sent next; NULL: it arrived, or was given up
+    held      INTEGER NOT NULL DEFAULT 0, -- as deliveries.rs says
+    began     INTEGER,          -- when it was sent first
+    attempts  INTEGER NOT NULL DEFAULT 0,
+    status    INTEGER,          -- what the endpoint answered last
+    delivered INTEGER           -- when it arrived
+);
+CREATE INDEX deliveries_due ON deliveries (endpoint, due) WHERE due IS NOT NULL;
+CREATE INDEX deliveries_event ON deliveries (event);
 CREATE TABLE keys (key TEXT PRIMARY KEY, permissions TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 ";
@@ -83,6 +114,10 @@ pub(super) trait Record: Serialize + DeserializeOwned {
     }
     /// Unix seconds at which time alone changes it.
     fn due(&self) -> Option<i64> {
+        None
+    }
+    /// The object whose change is told by an event where this is stored, as kind and id.
+    fn told(&self) -> Option<(&'static str, &str)> {
         None
     }
 }
@@ -130,6 +165,9 @@ pub(super) fn new_id(prefix: &str) -> String {
 
 /// Stores an object, new or changed.
 pub(super) fn put<R: Record>(books: &Connection, record: &R) -> Result<(), ApiError> {
+    if let Some((kind, id)) = record.told() {
+        changes::note(books, kind, id)?;
+    }
     let body = serde_json::to_string(record)?;
     books.execute(
         "INSERT INTO objects (id, kind, owner, due, body, clock)
@@ -179,6 +217,12 @@ pub(super) fn first_due(
 ) -> Result<Option<(String, String, i64)>, ApiError> {
     let sql = "SELECT kind, id, due FROM objects WHERE clock IS ?1 AND due <= ?2 ORDER BY due, seq LIMIT 1";
     Ok(books.query_row(sql, params![clock, now], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?)
+}
+
+/// Whether there is one of a kind.
+pub(super) fn is_any<R: Record>(books: &Connection) -> Result<bool, ApiError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM objects WHERE kind = ?1)";
+    Ok(books.query_row(sql, [R::KIND], |row| row.get(0))?)
 }
 
 /// The test clock that an object lives on.

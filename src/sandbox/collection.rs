@@ -96,6 +96,7 @@ pub(super) fn issue(
     now: i64,
 ) -> Result<(), ApiError> {
     invoice.finalize_at = Some(now);
+    books::put(books, invoice)?;
     decide(books, subscription, invoice, now)?;
     if invoice.finalize_at.is_some() {
         return billing::finalize(books, invoice, now);

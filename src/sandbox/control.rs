@@ -9,7 +9,8 @@ use super::exchange::{Reply, Request};
 use super::faults::Faults;
 use super::limits::Limits;
 use super::shapes::merged;
-use super::{Behaviour, Inner, SandboxError, auth, behaviour, meter_errors, payments};
+use super::tampering::Tamperings;
+use super::{Behaviour, Inner, SandboxError, auth, behaviour, deliveries, meter_errors, payments, webhook_endpoints};
 use crate::model::Timestamp;
 
 #[derive(Deserialize)]
@@ -54,6 +55,16 @@ struct AuthenticateOrder {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct RollOrder {
+    /// `we_…`.
+    webhook_endpoint: String,
+    /// Seconds for which the secret so far stays valid.
+    #[serde(default)]
+    old_valid_s: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct LimitOrder {
     /// `sandbox` or `live`: what such an account may do.
     preset: String,
@@ -72,6 +83,9 @@ pub(super) fn answer(inner: &Inner, request: &Request) -> Option<Reply> {
         })),
         ("POST", "meter_errors") => Some(read(request).and_then(|order| note_meter_error(inner, &order))),
         ("POST", "authenticate") => Some(read(request).and_then(|order| authenticate(inner, &order))),
+        (_, "tamperings") => tamperings(&inner.bell.tamperings, request),
+        ("GET", "deliveries") => Some(show_deliveries(inner)),
+        ("POST", "roll_secret") => Some(read(request).and_then(|order| roll_secret(inner, &order))),
         ("GET", "account") => Some(account(inner)),
         ("POST", "account") => Some(read(request).and_then(|chosen| set_account(inner, &chosen))),
         ("GET", "behaviour") => Some(behaviour(inner)),
@@ -175,6 +189,29 @@ fn limits(request: &Request) -> Result<Limits, String> {
         "live" => Ok(Limits::LIVE),
         other => Err(format!("no such preset of limits: {other}; there are sandbox and live")),
     }
+}
+
+/// Shows the rules that wait, adds one or forgets them; `None` where the method is no control of them.
+pub(super) fn tamperings(tamperings: &Tamperings, request: &Request) -> Option<Result<Value, String>> {
+    match request.method.as_str() {
+        "GET" => {}
+        "POST" => match read(request) {
+            Ok(tampering) => tamperings.add(tampering),
+            Err(error) => return Some(Err(error)),
+        },
+        "DELETE" => tamperings.clear(),
+        _ => return None,
+    }
+    Some(Ok(json!({ "waiting": tamperings.waiting() })))
+}
+
+fn show_deliveries(inner: &Inner) -> Result<Value, String> {
+    inner.within(|tx, _| Ok(json!({ "deliveries": deliveries::all(tx)? }))).map_err(|error| error.to_string())
+}
+
+fn roll_secret(inner: &Inner, order: &RollOrder) -> Result<Value, String> {
+    let secret = inner.within(|tx, now| webhook_endpoints::roll(tx, &order.webhook_endpoint, order.old_valid_s, now));
+    Ok(json!({ "secret": secret.map_err(|error| error.to_string())? }))
 }
 
 fn account(inner: &Inner) -> Result<Value, String> {

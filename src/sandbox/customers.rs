@@ -42,6 +42,9 @@ impl Record for Customer {
     fn clock(&self) -> Option<&str> {
         self.test_clock.as_deref()
     }
+    fn told(&self) -> Option<(&'static str, &str)> {
+        Some((Self::KIND, &self.id))
+    }
 }
 
 const FIELDS: [&str; 9] = [

@@ -11,16 +11,20 @@ use rusqlite::TransactionBehavior;
 use serde_json::{Value, json};
 
 use super::auth::{self, Key};
+use super::books;
 use super::call::Call;
 use super::errors::ApiError;
+use super::events::{self, Cause, Moment};
 use super::faults::{Effect, Fault};
 use super::form::Form;
 use super::idempotency::{self, Stored};
+use super::in_flight::InFlight;
 use super::limits::Running;
 use super::routes::{self, Route};
 use super::server::Answers;
 use super::version::{PINNED_VERSION, Version};
-use super::{InFlight, Inner, LoggedRequest, billing, control, expand, meter_events, test_clocks};
+use super::webhook_endpoints::Endpoint;
+use super::{Inner, LoggedRequest, billing, control, expand, meter_events, test_clocks};
 use crate::model::Timestamp;
 
 /// So many bytes more than it should be is a gigantic answer.
@@ -174,10 +178,10 @@ fn form(request: &Request) -> Result<Form, ApiError> {
 
 /// Holds what no other request may have at the same time.
 fn hold<'a>(inner: &'a Inner, request: &Request, admitted: &Admitted) -> Result<[InFlight<'a>; 2], ApiError> {
-    let key = inner.mark_in_flight(admitted.idempotency_key.clone(), ApiError::key_in_use)?;
+    let key = inner.in_flight.mark(admitted.idempotency_key.clone(), ApiError::key_in_use)?;
     let is_event = request.method == "POST" && request.path == "/v1/billing/meter_events";
     let object = if is_event { meter_events::object(&inner.books(), &admitted.form)? } else { None };
-    let object = inner.mark_in_flight(object, |_| ApiError::locked())?;
+    let object = inner.in_flight.mark(object, |_| ApiError::locked())?;
     Ok([key, object])
 }
 
@@ -229,7 +233,7 @@ fn transact(inner: &Inner, request: &Request, admitted: &Admitted<'_>, effect: &
             }
         }
     }
-    let result = attempt(&mut tx, admitted, effect, now);
+    let result = attempt(&mut tx, request, admitted, effect, now);
     let (status, body, is_kept, is_final) = match &result {
         Ok(value) => (200, pretty(value), true, false),
         Err(error) => (error.status, pretty(&error.body()), error.ran, error.is_final),
@@ -239,12 +243,17 @@ fn transact(inner: &Inner, request: &Request, admitted: &Admitted<'_>, effect: &
         idempotency::keep(&tx, key, &request.path, &fingerprint, &stored, now)?;
     }
     tx.commit()?;
+    if request.path.starts_with("/v1/webhook_endpoints") {
+        inner.bell.want(books::is_any::<Endpoint>(&connection)?);
+    }
+    inner.bell.ring();
     Ok(Done { status, body, replayed: None, limited: None, is_final })
 }
 
 /// Runs the handler. What it stored stays only where it succeeded.
 fn attempt(
     tx: &mut rusqlite::Transaction<'_>,
+    request: &Request,
     admitted: &Admitted<'_>,
     effect: &Effect,
     now: i64,
@@ -264,6 +273,8 @@ fn attempt(
         key: idempotency_key.as_deref(),
     };
     let value = (admitted.route.handler)(&call).and_then(|value| expand::apply(&call, value))?;
+    let cause = Cause { id: Some(request.id.clone()), idempotency_key: idempotency_key.clone() };
+    events::tell(&savepoint, Moment { at: call.now, sandbox_at: now }, &cause)?;
     savepoint.commit()?;
     if *effect == Effect::ErrorAfterCommit { Err(ApiError::internal()) } else { Ok(value) }
 }

@@ -35,6 +35,9 @@ pub(super) struct Invoice {
     pub(super) finalize_at: Option<i64>,
     pub(super) finalized_at: Option<i64>,
     pub(super) paid_at: Option<i64>,
+    /// Otherwise than by a payment here.
+    #[serde(default)]
+    pub(super) paid_out_of_band: bool,
     pub(super) voided_at: Option<i64>,
     pub(super) payment_intent: Option<String>,
     /// Days until it is due where it is sent; `None` where it is charged by itself.
@@ -86,6 +89,9 @@ impl Record for Invoice {
             Status::Open => self.next_attempt,
             Status::Paid | Status::Uncollectible | Status::Void => None,
         }
+    }
+    fn told(&self) -> Option<(&'static str, &str)> {
+        Some((Self::KIND, &self.id))
     }
 }
 
@@ -273,7 +279,7 @@ fn before_basil(invoice: &Invoice) -> Value {
         "charge": null,
         "discount": invoice.discount.as_ref().map(|one| one.render(&invoice.subscription, &invoice.customer)),
         "paid": invoice.status == Status::Paid,
-        "paid_out_of_band": false,
+        "paid_out_of_band": invoice.paid_out_of_band,
         "payment_intent": invoice.payment_intent,
         "subscription": invoice.subscription,
         "subscription_details": { "metadata": {} },

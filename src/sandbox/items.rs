@@ -50,6 +50,9 @@ impl Record for Item {
     fn owner(&self) -> Option<&str> {
         Some(&self.subscription)
     }
+    fn told(&self) -> Option<(&'static str, &str)> {
+        Some((Subscription::KIND, &self.subscription))
+    }
 }
 
 /// The items on a subscription, oldest first.

@@ -2,9 +2,11 @@
 //! Lemon Squeezy likewise, in [`lemon_squeezy`].
 //!
 //! Owns: `sandbox.db`, which holds nothing real; a settable clock; faults on request; a choice of how to read what
-//! Stripe leaves open. Speaks HTTP only, so that the daemon meets it exactly as it meets Stripe.
+//! Stripe leaves open. Speaks HTTP only, so that the daemon meets it exactly as it meets Stripe; also where it delivers
+//! events.
 //! After a crash: whatever was answered is on disk, together with the idempotency key that asked for it; so is how far
-//! the clock was moved, and what was chosen. Faults that wait, the request log and the limits are forgotten.
+//! the clock was moved, what was chosen, and what is still to be delivered. Faults and tamperings that wait, the request
+//! log and the limits are forgotten.
 //! Does not know: anything of this program but its clock and its words for time.
 //!
 //! ```text
@@ -13,9 +15,12 @@
 //!  control (/_sandbox)                        billing::catch_up           items, usage_records, invoices, payments,
 //!                                                                         meters, meter_events, meter_totals,
 //!                                                                         meter_errors, test_clocks
+//!                                                                          │ changes, told as events
+//!  an endpoint <── courier <── webhooks: version, signature <── deliveries ┘
 //! ```
 //!
 //! Invariant: an answer leaves after its effects and its key are committed.
+//! Invariant: what changes an object that events tell of leaves its events in the same transaction.
 //! Invariant: time is the sandbox's clock, read once per request; or the test clock's that an object lives on.
 
 mod account;
@@ -25,20 +30,26 @@ mod behaviour;
 mod billing;
 mod books;
 mod call;
+mod changes;
 mod clock;
 mod collection;
 mod control;
 mod coupons;
+mod courier;
 mod customers;
+mod deliveries;
 mod demo;
 mod discounts;
 mod endings;
 mod errors;
+mod event_types;
+mod events;
 mod exchange;
 mod expand;
 mod faults;
 mod form;
 mod idempotency;
+mod in_flight;
 mod invoices;
 mod item_periods;
 mod items;
@@ -61,15 +72,19 @@ mod routes;
 mod search;
 mod server;
 mod shapes;
+mod signatures;
 mod subscribe;
 mod subscription_changes;
 mod subscriptions;
+mod tampering;
+mod telling;
 mod test_clocks;
 mod trials;
 mod usage_records;
 mod version;
+mod webhook_endpoints;
+mod webhooks;
 
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -88,15 +103,18 @@ use rusqlite::{Connection, TransactionBehavior};
 use rust_decimal::prelude::ToPrimitive;
 use serde::Serialize;
 use serde_json::{Value, json};
+pub use tampering::{Tamper, Tampering};
 use tokio::net::TcpListener;
 pub use version::PINNED_VERSION;
 
 use crate::clock::SystemClock;
 use crate::model::Timestamp;
 use errors::ApiError;
+use events::{Cause, Moment};
 use items::Item;
 use log::RequestLog;
 use subscriptions::Subscription;
+use webhook_endpoints::Endpoint;
 
 /// The clock does not go beyond the year 9999.
 const LATEST: Timestamp = Timestamp::from_secs(253_402_300_799);
@@ -109,9 +127,10 @@ struct Inner {
     books: Mutex<Connection>,
     clock: SandboxClock,
     faults: faults::Faults,
-    in_flight: Mutex<BTreeSet<String>>,
+    in_flight: in_flight::Names,
     log: RequestLog,
     limiter: limits::Limiter,
+    bell: courier::Bell,
 }
 
 /// A metered item's total in one period.
@@ -134,19 +153,22 @@ impl Sandbox {
     /// The directory or the file cannot be used, or the file is not the sandbox's.
     pub fn open(dir: &Path, clock: SandboxClock) -> Result<Self, SandboxError> {
         let connection = open_books(dir, "sandbox.db", &clock)?;
+        let bell = courier::Bell::default();
+        bell.want(books::is_any::<Endpoint>(&connection)?);
         Ok(Self(Arc::new(Inner {
             books: Mutex::new(connection),
             clock,
             faults: faults::Faults::default(),
-            in_flight: Mutex::default(),
+            in_flight: in_flight::Names::default(),
             log: RequestLog::default(),
             limiter: limits::Limiter::default(),
+            bell,
         })))
     }
 
-    /// Serves until `shutdown` completes, then lets requests that have begun come to their end.
+    /// Serves and delivers events until `shutdown` completes, then lets requests that have begun come to their end.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
-        server::serve(self.0.clone(), listener, shutdown).await;
+        courier::while_serving(self.0.clone(), server::serve(self.0.clone(), listener, shutdown)).await;
     }
 
     /// The sandbox's time.
@@ -185,6 +207,17 @@ impl Sandbox {
     #[must_use]
     pub fn waiting_faults(&self) -> Vec<Fault> {
         self.0.faults.waiting()
+    }
+
+    /// Has the next deliveries of events that fit come as they should not.
+    pub fn tamper(&self, tampering: Tampering) {
+        self.0.bell.tamperings.add(tampering);
+    }
+
+    /// Rules about deliveries that still wait.
+    #[must_use]
+    pub fn waiting_tamperings(&self) -> Vec<Tampering> {
+        self.0.bell.tamperings.waiting()
     }
 
     /// Lets a restricted key in, with permissions such as `usage_record_write`.
@@ -292,11 +325,19 @@ impl Inner {
 
     /// Runs `f` in a transaction of its own, with the books caught up with the clock.
     fn within<T>(&self, f: impl FnOnce(&Connection, i64) -> Result<T, ApiError>) -> Result<T, SandboxError> {
+        let value = self.quietly_within(f)?;
+        self.bell.ring();
+        Ok(value)
+    }
+
+    /// As [`Self::within`], without a word to the courier.
+    fn quietly_within<T>(&self, f: impl FnOnce(&Connection, i64) -> Result<T, ApiError>) -> Result<T, SandboxError> {
         let now = self.clock.now().secs();
         let mut connection = self.books();
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         billing::catch_up(&tx, now)?;
         let value = f(&tx, now)?;
+        events::tell(&tx, Moment { at: now, sandbox_at: now }, &Cause::default())?;
         tx.commit()?;
         Ok(value)
     }
@@ -308,21 +349,6 @@ impl Inner {
         }
         self.clock.set(to.min(LATEST));
         self.within(|tx, _| books::remember(tx, "clock", &self.clock.setting()))
-    }
-
-    /// Holds an idempotency key, or what only one request may work on, until the mark is dropped.
-    fn mark_in_flight(
-        &self,
-        name: Option<String>,
-        in_use: impl FnOnce(&str) -> ApiError,
-    ) -> Result<InFlight<'_>, ApiError> {
-        let mut names = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(name) = &name
-            && !names.insert(name.clone())
-        {
-            return Err(in_use(name));
-        }
-        Ok(InFlight { inner: self, name })
     }
 
     /// All totals and invoices, for `GET /_sandbox/books`.
@@ -345,20 +371,6 @@ impl Inner {
                 "meter_errors": meter_errors::all(tx)?,
             }))
         })
-    }
-}
-
-/// What is in use until this is dropped.
-struct InFlight<'a> {
-    inner: &'a Inner,
-    name: Option<String>,
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        if let Some(name) = &self.name {
-            self.inner.in_flight.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
-        }
     }
 }
 

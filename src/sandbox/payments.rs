@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::books::{self, Record};
 use super::call::Call;
+use super::changes;
 use super::collection;
 use super::customers;
 use super::errors::ApiError;
@@ -20,12 +21,12 @@ pub(super) struct PaymentIntent {
     currency: String,
     customer: String,
     invoice: String,
-    succeeded: bool,
+    pub(super) succeeded: bool,
     payment_method: Option<String>,
     secret: String,
     /// Whether the customer's bank asks who pays.
     #[serde(default)]
-    authenticating: bool,
+    pub(super) authenticating: bool,
 }
 
 /// Asks the customer's bank who pays, until a payment with it was once authenticated: 4000 0025 0000 3155.
@@ -42,6 +43,9 @@ impl Record for PaymentIntent {
     }
     fn owner(&self) -> Option<&str> {
         Some(&self.customer)
+    }
+    fn told(&self) -> Option<(&'static str, &str)> {
+        Some((Self::KIND, &self.id))
     }
 }
 
@@ -107,6 +111,7 @@ pub(super) fn pay(call: &Call<'_>, invoice: &mut Invoice) -> Result<(), ApiError
         return Err(not_paid(method, "invoice_payment_intent_requires_action"));
     }
     if invoice.status != InvoiceStatus::Paid {
+        invoice.paid_out_of_band = out_of_band;
         settle(call.books, invoice, method.as_deref(), call.now)?;
     }
     let mut subscription: Subscription = books::get(call.books, &invoice.subscription)?;
@@ -128,7 +133,8 @@ pub(super) fn not_paid(method: &str, code: &'static str) -> ApiError {
 pub(super) fn ask_who_pays(books: &Connection, invoice: &Invoice, method: Option<&str>) -> Result<(), ApiError> {
     let Some(id) = invoice.payment_intent.as_ref().filter(|_| method == Some(AUTHENTICATED)) else { return Ok(()) };
     let intent: PaymentIntent = books::get(books, id)?;
-    books::put(books, &PaymentIntent { authenticating: true, ..intent })
+    books::put(books, &PaymentIntent { authenticating: true, ..intent })?;
+    changes::tell(books, Invoice::KIND, &invoice.id, "invoice.payment_action_required")
 }
 
 /// The customer has told the bank who pays, or has not: no call of Stripe's, where the customer does it in a browser.

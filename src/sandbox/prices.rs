@@ -75,6 +75,9 @@ impl Record for Price {
     fn id(&self) -> &str {
         &self.id
     }
+    fn told(&self) -> Option<(&'static str, &str)> {
+        Some((Self::KIND, &self.id))
+    }
 }
 
 impl Price {

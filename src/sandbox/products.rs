@@ -26,6 +26,9 @@ impl Record for Product {
     fn id(&self) -> &str {
         &self.id
     }
+    fn told(&self) -> Option<(&'static str, &str)> {
+        Some((Self::KIND, &self.id))
+    }
 }
 
 impl Product {

@@ -6,10 +6,10 @@ use super::call::{Call, Handler};
 use super::errors::ApiError;
 use super::version::Version;
 use super::{
-    anchors, auth, collection, coupons, customers, invoices, items, meter_errors, meter_events, meter_totals, meters,
-    payments, portal, prices, products, promotion_codes, search, subscribe, usage_records,
+    anchors, auth, collection, coupons, customers, events, invoices, items, meter_errors, meter_events, meter_totals,
+    meters, payments, portal, prices, products, promotion_codes, search, subscribe, usage_records,
 };
-use super::{subscription_changes, subscriptions, test_clocks};
+use super::{subscription_changes, subscriptions, test_clocks, webhook_endpoints};
 
 /// Where a request goes.
 pub(super) struct Route {
@@ -41,6 +41,7 @@ pub(super) fn find(method: &str, path: &str, version: &Version) -> Option<Route>
         .or_else(|| billing(method, &segments))
         .or_else(|| discounting(method, &segments))
         .or_else(|| account(method, &segments))
+        .or_else(|| telling(method, &segments))
         .or_else(|| test_helpers(method, &segments))?;
     let id = match segments.as_slice() {
         ["billing", "meters", id, ..]
@@ -174,6 +175,19 @@ fn account(method: &str, segments: &[&str]) -> Found {
         ("GET", ["billing_portal", "configurations", _]) => (portal::retrieve, "customer_portal_read"),
         ("POST", ["billing_portal", "configurations", _]) => (portal::update, "customer_portal_write"),
         ("POST", ["billing_portal", "sessions"]) => (portal::create_session, "customer_portal_write"),
+        _ => return None,
+    })
+}
+
+fn telling(method: &str, segments: &[&str]) -> Found {
+    Some(match (method, segments) {
+        ("GET", ["events"]) => (events::list, "event_read"),
+        ("GET", ["events", _]) => (events::retrieve, "event_read"),
+        ("POST", ["webhook_endpoints"]) => (webhook_endpoints::create, "webhook_write"),
+        ("GET", ["webhook_endpoints"]) => (webhook_endpoints::list, "webhook_read"),
+        ("GET", ["webhook_endpoints", _]) => (webhook_endpoints::retrieve, "webhook_read"),
+        ("POST", ["webhook_endpoints", _]) => (webhook_endpoints::update, "webhook_write"),
+        ("DELETE", ["webhook_endpoints", _]) => (webhook_endpoints::delete, "webhook_write"),
         _ => return None,
     })
 }

@@ -5,10 +5,12 @@ use serde_json::Value;
 use super::billing;
 use super::books::{self, Record};
 use super::call::Call;
+use super::changes;
 use super::customers::{Customer, Metadata, payment_method, update_metadata};
 use super::discounts;
 use super::errors::ApiError;
 use super::form::Form;
+use super::invoices::Invoice;
 use super::item_periods::OwnPeriod;
 use super::items::{self, Item};
 use super::lines::{self, Line, Stretch};
@@ -236,6 +238,7 @@ fn begin(
         threshold,
         latest_invoice: None,
         trial_end,
+        told_trial_end: None,
         incomplete_until: None,
         pending: Vec::new(),
         pause: None,
@@ -312,9 +315,13 @@ fn invoice_first(call: &Call<'_>, subscription: &mut Subscription, lines: Vec<Li
     }
     books::put(call.books, subscription)?;
     debug_assert!(subscription.due().is_some(), "a subscription that has begun is due at some time");
+    books::put(call.books, &invoice)?;
     if waits {
         billing::open(call.books, &mut invoice, call.now)?;
         let charged = payer.as_deref().filter(|_| behavior != Some("default_incomplete"));
+        if charged.is_some_and(|method| method != payments::AUTHENTICATED) {
+            changes::tell(call.books, Invoice::KIND, &invoice.id, "invoice.payment_failed")?;
+        }
         payments::ask_who_pays(call.books, &invoice, charged)
     } else {
         billing::finalize(call.books, &mut invoice, call.now)

@@ -17,7 +17,7 @@ use super::lists;
 use super::periods::{Anchor, Interval};
 use super::shapes::merged;
 use super::test_clocks;
-use super::trials::TrialWithoutMethod;
+use super::trials::{self, TrialWithoutMethod};
 use super::version::Version;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -50,6 +50,9 @@ pub(super) struct Subscription {
     pub(super) threshold: Option<i64>,
     pub(super) latest_invoice: Option<String>,
     pub(super) trial_end: Option<i64>,
+    /// The end of a trial of which it was told that it is near.
+    #[serde(default)]
+    pub(super) told_trial_end: Option<i64>,
     /// Until when the first invoice of an incomplete one can be paid.
     pub(super) incomplete_until: Option<i64>,
     /// Prorations, and usage of prices that were left, that the next invoice will carry.
@@ -131,7 +134,10 @@ impl Record for Subscription {
             Status::IncompleteExpired | Status::Paused | Status::Canceled => None,
         };
         let resumes = self.pause.and_then(|pause| pause.resumes_at).filter(|_| !self.status.is_over());
-        stage.into_iter().chain(resumes).min()
+        stage.into_iter().chain(resumes).chain(trials::told_at(self)).min()
+    }
+    fn told(&self) -> Option<(&'static str, &str)> {
+        Some((Self::KIND, &self.id))
     }
 }
 
@@ -178,7 +184,16 @@ pub(super) fn list(call: &Call<'_>) -> Result<Value, ApiError> {
 }
 
 pub(super) fn render(books: &Connection, one: &Subscription, version: &Version) -> Result<Value, ApiError> {
-    let items: Vec<Item> = items::live(books, &one.id)?;
+    render_with(books, one, &items::live(books, &one.id)?, version)
+}
+
+/// As it is with these items.
+pub(super) fn render_with(
+    books: &Connection,
+    one: &Subscription,
+    items: &[Item],
+    version: &Version,
+) -> Result<Value, ApiError> {
     let rendered = items.iter().map(|item| items::render(books, item, one, version)).collect::<Result<Vec<_>, _>>()?;
     let url = format!("/v1/subscription_items?subscription={}", one.id);
     let threshold = |amount| json!({ "amount_gte": amount, "reset_billing_cycle_anchor": false });
@@ -219,7 +234,7 @@ pub(super) fn render(books: &Connection, one: &Subscription, version: &Version) 
     if version.is_basil() {
         return Ok(value);
     }
-    let only = if let [only] = items.as_slice() { only.quantity } else { None };
+    let only = if let [only] = items { only.quantity } else { None };
     let discount = one.discount.as_ref().map(|discount| discount.render(&one.id, &one.customer));
     let period = json!({ "current_period_start": one.period_start, "current_period_end": one.period().end });
     Ok(merged(value, merged(period, json!({ "discount": discount, "quantity": only }))))

@@ -111,7 +111,7 @@ pub(super) fn advance(call: &Call<'_>) -> Result<Value, ApiError> {
                        by more than two years where it has none.";
         return Err(ApiError::refused_at("frozen_time", message));
     }
-    billing::catch_up_on(call.books, Some(&clock.id), to)?;
+    billing::catch_up_on(call.books, &clock.id, to, call.sandbox_now)?;
     clock.frozen_time = to;
     books::put(call.books, &clock)?;
     if let Some(fields) = answer.as_object_mut() {

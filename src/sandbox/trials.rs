@@ -4,7 +4,9 @@ use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
 use super::anchors;
+use super::books::{self, Record};
 use super::call::Call;
+use super::changes;
 use super::collection;
 use super::errors::ApiError;
 use super::form::Form;
@@ -100,4 +102,22 @@ pub(super) fn ends_unpayable(books: &Connection, subscription: &mut Subscription
         }
     }
     Ok(true)
+}
+
+/// So long before its end is told of a trial, seconds; of a shorter one when it begins.
+/// <https://docs.stripe.com/billing/subscriptions/trials>
+const TOLD_BEFORE: i64 = 3 * 86_400;
+
+/// When it is to be told that a trial ends soon.
+pub(super) fn told_at(subscription: &Subscription) -> Option<i64> {
+    let runs = subscription.status == Status::Trialing;
+    let end = subscription.trial_end.filter(|end| runs && subscription.told_trial_end != Some(*end))?;
+    Some(end.saturating_sub(TOLD_BEFORE).max(subscription.created))
+}
+
+/// Tells that a trial ends soon.
+pub(super) fn tell(books: &Connection, subscription: &mut Subscription) -> Result<(), ApiError> {
+    subscription.told_trial_end = subscription.trial_end;
+    books::put(books, subscription)?;
+    changes::tell(books, Subscription::KIND, &subscription.id, "customer.subscription.trial_will_end")
 }

@@ -42,6 +42,10 @@ impl Version {
         Err(ApiError::malformed(format!("Invalid Stripe API version: {text}")))
     }
 
+    pub(super) fn text(&self) -> &str {
+        &self.0
+    }
+
     /// Whether it has `/v2/core/events`: `2024-09-30.acacia` or later.
     pub(super) fn has_thin_events(&self) -> bool {
         self.0.as_str() >= EVENTS

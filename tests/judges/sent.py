@@ -22,7 +22,7 @@ import urllib.parse
 import urllib.request
 
 BASIL = "2025-03-31"
-ID = re.compile(r"^(acct|cus|evt|ii|il|in|mbur|mtr|pi|pm|price|prod|si|sub)_\w+$")
+ID = re.compile(r"^(acct|cus|evt|ii|il|in|mbur|mtr|pi|pm|price|prod|si|sub|we)_\w+$")
 FORM = "application/x-www-form-urlencoded"
 
 

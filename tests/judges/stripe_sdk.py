@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 import stripe
 
 from sandbox import expect, expect_error, judged
+from webhooks import judge_webhooks
 
 NOVEMBER = int(datetime(2030, 11, 1, tzinfo=timezone.utc).timestamp())
 DECEMBER = int(datetime(2030, 12, 1, tzinfo=timezone.utc).timestamp())
@@ -374,6 +375,7 @@ def judge(server):
     judge_faults(server, items)
     server.note_sent()
     judge_restart(server, items)
+    judge_webhooks(server)
     judge_clocks(prices)
     judge_life(prices)
     judge_pausing_trials()

@@ -16,6 +16,7 @@ from decimal import Decimal
 import stripe
 
 from sandbox import expect, expect_error, judged
+from webhooks import judge_webhooks
 
 NOVEMBER = int(datetime(2030, 11, 1, tzinfo=timezone.utc).timestamp())
 DECEMBER = int(datetime(2030, 12, 1, tzinfo=timezone.utc).timestamp())
@@ -317,6 +318,7 @@ def judge(server):
     judge_discounts()
     judge_portal()
     judge_restart(server, meters, customer)
+    judge_webhooks(server)
     judge_invoices(server, customer, subscription)
 
 

@@ -1,5 +1,7 @@
 //! The strict Lemon Squeezy sandbox over real HTTP: one test per row of what it refuses and keeps.
 
+mod webhooks;
+
 use std::net::SocketAddr;
 
 use rust_decimal::Decimal;

@@ -266,7 +266,7 @@ fn when_no_try_is_left_the_account_decides() {
             (WhenRetriesFail::Unpaid, "unpaid", Some("draft")),
             (WhenRetriesFail::Canceled, "canceled", None),
         ] {
-            let account = Account { retry_days: vec![1], when_retries_fail: when };
+            let account = Account { retry_days: vec![1], when_retries_fail: when, ..Account::default() };
             world.sandbox.set_account(&account).unwrap();
             let customer = world.customer(Some("pm_card_visa")).await;
             let made = world.begin(&customer, &[]).await;

@@ -4,14 +4,17 @@
 
 mod clocks;
 mod discounts;
+mod events;
 mod lemon_squeezy;
 mod life;
 mod limits;
 mod meter_invoices;
 mod meters;
 mod portal;
+mod receiver;
 mod swapped;
 mod thin_events;
+mod webhooks;
 
 use std::net::SocketAddr;
 use std::path::Path;

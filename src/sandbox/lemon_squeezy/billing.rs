@@ -12,7 +12,7 @@ use super::errors::ApiError;
 use super::invoices::{Invoice, Reason, Status as InvoiceStatus};
 use super::straggler::{self, Straggler};
 use super::subscriptions::{self, Status, Subscription};
-use super::{ItemTotal, items, new_id, prices, usage_records};
+use super::{ItemTotal, events, items, new_id, prices, usage_records};
 use crate::model::Timestamp;
 
 /// Does everything that was due by now.
@@ -24,6 +24,7 @@ pub(super) fn catch_up(books: &Connection, now: i64) -> Result<(), ApiError> {
         } else {
             end_period(books, subscriptions::get(books, &id)?)?;
         }
+        events::tell(books, due)?;
     }
     Ok(())
 }

@@ -3,7 +3,8 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::super::control::{clock, conclude, faults, read};
+use super::super::control::{clock, conclude, faults, read, tamperings};
+use super::super::deliveries;
 use super::super::exchange::{Reply, Request};
 use super::super::shapes::merged;
 use super::subscriptions::{self, Status};
@@ -28,6 +29,8 @@ pub(super) fn answer(inner: &Inner, request: &Request) -> Option<Reply> {
     let result = match (request.method.as_str(), name) {
         (_, "clock") => clock(&inner.clock, |to| inner.move_clock(to), request),
         (_, "faults") => faults(&inner.faults, request),
+        (_, "tamperings") => tamperings(&inner.bell.tamperings, request),
+        ("GET", "deliveries") => Some(show_deliveries(inner)),
         ("GET", "behaviour") => Some(shown(inner)),
         ("POST", "behaviour") => Some(read(request).and_then(|order| behave(inner, order))),
         ("POST", "status") => Some(read(request).and_then(|order| set_status(inner, &order))),
@@ -40,6 +43,10 @@ pub(super) fn answer(inner: &Inner, request: &Request) -> Option<Reply> {
         _ => None,
     };
     Some(conclude(request, result))
+}
+
+fn show_deliveries(inner: &Inner) -> Result<Value, String> {
+    inner.within(|tx, _| Ok(json!({ "deliveries": deliveries::all(tx)? }))).map_err(|error| error.to_string())
 }
 
 fn shown(inner: &Inner) -> Result<Value, String> {

@@ -7,12 +7,14 @@ use rusqlite::TransactionBehavior;
 use serde_json::Value;
 
 use super::super::LoggedRequest;
+use super::super::books;
 use super::super::exchange::{Outcome, Reply, Request, http_date, pretty, spoil, wait};
 use super::super::faults::Effect;
 use super::super::server::Answers;
 use super::call::{Call, Handler, Query};
 use super::errors::ApiError;
-use super::{Inner, behaviour, billing, control, invoices, items, prices, store, subscriptions, usage_records};
+use super::webhooks::{self, Webhook};
+use super::{Inner, behaviour, billing, control, events, invoices, items, prices, store, subscriptions, usage_records};
 
 const MEDIA_TYPE: &str = "application/vnd.api+json";
 /// Keys of the sandbox begin like this. Real ones do not tell live from test, so none of them is let in.
@@ -124,6 +126,11 @@ fn find<'a>(method: &str, path: &'a str) -> Result<Route<'a>, ApiError> {
         ("POST", ["usage-records"]) => (usage_records::create, ""),
         ("GET", ["usage-records"]) => (usage_records::list, ""),
         ("GET", ["subscription-invoices"]) => (invoices::list, ""),
+        ("POST", ["webhooks"]) => (webhooks::create, ""),
+        ("GET", ["webhooks"]) => (webhooks::list, ""),
+        ("GET", ["webhooks", id]) => (webhooks::retrieve, id),
+        ("PATCH", ["webhooks", id]) => (webhooks::update, id),
+        ("DELETE", ["webhooks", id]) => (webhooks::delete, id),
         ("PATCH" | "DELETE", ["subscriptions" | "subscription-items", _]) => {
             return Err(ApiError::not_kept(&format!("{method} of what /v1/{} holds", segments.join("/"))));
         }
@@ -150,8 +157,12 @@ fn work(inner: &Inner, request: &Request, route: &Route<'_>, effect: &Effect) ->
     match transact(inner, request, route, effect) {
         Ok(_) if *effect == Effect::ErrorAfterCommit => Done::refused(&ApiError::internal()),
         Ok(value) => {
-            let status = if request.method == "POST" { 201 } else { 200 };
-            Done { status, body: pretty(&value), retry_after: None, left: None }
+            let (status, body) = match request.method.as_str() {
+                "POST" => (201, pretty(&value)),
+                "DELETE" => (204, String::new()),
+                _ => (200, pretty(&value)),
+            };
+            Done { status, body, retry_after: None, left: None }
         }
         Err(error) => Done::refused(&error),
     }
@@ -173,11 +184,16 @@ fn transact(inner: &Inner, request: &Request, route: &Route<'_>, effect: &Effect
         (route.handler)(&call)
     };
     if result.is_ok() {
+        events::tell(&savepoint, now)?;
         savepoint.commit()?;
     } else {
         drop(savepoint);
     }
     tx.commit()?;
+    if request.path.starts_with("/v1/webhooks") {
+        inner.bell.want(books::is_any::<Webhook>(&connection)?);
+    }
+    inner.bell.ring();
     result
 }
 

@@ -56,6 +56,9 @@ impl Record for Invoice {
     fn owner(&self) -> Option<&str> {
         Some(&self.subscription)
     }
+    fn told(&self) -> Option<(&'static str, &str)> {
+        Some((Self::KIND, &self.id))
+    }
 }
 
 /// `GET /v1/subscription-invoices`.

@@ -9,8 +9,8 @@
 //!
 //! ```text
 //!  server ──> exchange: key, limit, media type, route ──> handler ──> books (one transaction)
-//!    │            └ faults                                   │   subscriptions, items, prices, usage_records, invoices
-//!  control (/_sandbox)                     billing::catch_up ┘
+//!    │            └ faults                                   │   subscriptions, items, prices, usage_records, invoices,
+//!  control (/_sandbox)                     billing::catch_up ┘   webhooks, events ──> mail, by the courier
 //! ```
 //!
 //! Invariant: a usage record counts in the period in which it arrives, whenever it was sent.
@@ -22,16 +22,19 @@ mod control;
 mod demo;
 mod document;
 mod errors;
+mod events;
 mod exchange;
 mod invoices;
 mod items;
 mod limit;
+mod mail;
 mod prices;
 mod store;
 mod straggler;
 mod subscribe;
 mod subscriptions;
 mod usage_records;
+mod webhooks;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -47,8 +50,10 @@ pub use subscribe::{NewItem, NewSubscription, Subscribed};
 pub use subscriptions::Status;
 use tokio::net::TcpListener;
 
+use super::courier::{self, Bell};
 use super::faults::{Fault, Faults};
 use super::log::{LoggedRequest, RequestLog};
+use super::tampering::Tampering;
 use super::{ItemTotal, LATEST, SandboxClock, SandboxError, bind, books, open_books, server};
 use crate::clock::SystemClock;
 use crate::model::Timestamp;
@@ -56,6 +61,7 @@ use errors::ApiError;
 use invoices::Invoice;
 use items::Item;
 use subscriptions::Subscription;
+use webhooks::Webhook;
 
 /// The sandbox. Cheap to clone; clones are the same one.
 #[derive(Clone)]
@@ -67,6 +73,7 @@ struct Inner {
     faults: Faults,
     log: RequestLog,
     limit: limit::Limit,
+    bell: Bell,
 }
 
 impl LemonSqueezy {
@@ -75,14 +82,16 @@ impl LemonSqueezy {
     /// # Errors
     /// The directory or the file cannot be used, or the file is not the sandbox's.
     pub fn open(dir: &Path, clock: SandboxClock) -> Result<Self, SandboxError> {
-        let books = Mutex::new(open_books(dir, "lemon_squeezy.db", &clock)?);
+        let books = open_books(dir, "lemon_squeezy.db", &clock)?;
+        let bell = Bell::default();
+        bell.want(books::is_any::<Webhook>(&books)?);
         let (faults, log, limit) = (Faults::default(), RequestLog::default(), limit::Limit::default());
-        Ok(Self(Arc::new(Inner { books, clock, faults, log, limit })))
+        Ok(Self(Arc::new(Inner { books: Mutex::new(books), clock, faults, log, limit, bell })))
     }
 
-    /// Serves until `shutdown` completes, then lets requests that have begun come to their end.
+    /// Serves and delivers events until `shutdown` completes, then lets requests that have begun come to their end.
     pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
-        server::serve(self.0.clone(), listener, shutdown).await;
+        courier::while_serving(self.0.clone(), server::serve(self.0.clone(), listener, shutdown)).await;
     }
 
     /// The sandbox's time.
@@ -121,6 +130,11 @@ impl LemonSqueezy {
     #[must_use]
     pub fn waiting_faults(&self) -> Vec<Fault> {
         self.0.faults.waiting()
+    }
+
+    /// Has the next deliveries of events that fit come as they should not.
+    pub fn tamper(&self, tampering: Tampering) {
+        self.0.bell.tamperings.add(tampering);
     }
 
     /// Refuses more than this many calls in one minute of the sandbox's time; 300 where nobody says otherwise.
@@ -210,11 +224,19 @@ impl Inner {
 
     /// Runs `f` in a transaction of its own, with the books caught up with the clock.
     fn within<T>(&self, f: impl FnOnce(&Connection, i64) -> Result<T, ApiError>) -> Result<T, SandboxError> {
+        let value = self.quietly_within(f)?;
+        self.bell.ring();
+        Ok(value)
+    }
+
+    /// As [`Self::within`], without a word to the courier.
+    fn quietly_within<T>(&self, f: impl FnOnce(&Connection, i64) -> Result<T, ApiError>) -> Result<T, SandboxError> {
         let now = self.clock.now().secs();
         let mut connection = self.books();
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         billing::catch_up(&tx, now)?;
         let value = f(&tx, now)?;
+        events::tell(&tx, now)?;
         tx.commit()?;
         Ok(value)
     }

@@ -73,6 +73,9 @@ impl Record for Subscription {
     fn due(&self) -> Option<i64> {
         (self.status != Status::Expired).then_some(self.period_end)
     }
+    fn told(&self) -> Option<(&'static str, &str)> {
+        Some((Self::KIND, &self.id))
+    }
 }
 
 impl Subscription {
