@@ -41,14 +41,24 @@ pub(super) fn surroundings(loaded: &Loaded) -> Vec<Problem> {
             format!("sudo groupadd {group}, or name another in usaged.toml"),
         )
     });
-    loaded.problems.iter().cloned().chain(missing).collect()
+    let webhook = &loaded.config.webhook;
+    let unchecked = (webhook.listen.is_some() && webhook.secrets.is_empty()).then(|| {
+        Problem::needs_someone(
+            NO_SECRET,
+            "webhooks are refused: there is no secret to check them by",
+            "provide it as systemd credential stripe_webhook_secret, in webhook.secret_file, or as STRIPE_WEBHOOK_SECRET, then: \
+             systemctl restart usaged",
+        )
+    });
+    loaded.problems.iter().cloned().chain(missing).chain(unchecked).collect()
 }
 
 const GROUP_MISSING: &str = "command_group_missing";
+const NO_SECRET: &str = "webhook_no_secret";
 
 /// Shows it, and no longer what is over.
 pub(super) fn report_surroundings(context: &Context, problems: Vec<Problem>) {
-    for code in [KEY_EXPOSED, GROUP_MISSING] {
+    for code in [KEY_EXPOSED, GROUP_MISSING, NO_SECRET] {
         if problems.iter().all(|problem| problem.code != code) {
             context.clear(code);
         }

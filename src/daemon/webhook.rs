@@ -25,7 +25,6 @@ const MANY: u32 = 5;
 const SLOW: Duration = Duration::from_secs(5);
 
 const REFUSED: &str = "webhook_refused";
-const NO_SECRET: &str = "webhook_no_secret";
 const TOO_SLOW: &str = "webhook_slow";
 
 /// Answers until told to stop.
@@ -45,7 +44,6 @@ pub(super) async fn run(
     };
     if let Some(listener) = door.open(&context, address, &mut stop).await {
         let inbox = Arc::new(Mail { context, nudges, refused: AtomicU32::new(0) });
-        inbox.look_for_secrets();
         let end = async move { drop(stop.changed().await) };
         api::serve_tcp(listener, webhook::router(inbox), CONNECTIONS_MAX, limits, end).await;
     }
@@ -60,19 +58,6 @@ struct Mail {
 }
 
 impl Mail {
-    fn look_for_secrets(&self) {
-        if self.context.settings().config.webhook.secrets.is_empty() {
-            self.context.raise(Problem::needs_someone(
-                NO_SECRET,
-                "webhooks are refused: there is no secret to check them by",
-                "provide it as systemd credential stripe_webhook_secret, in webhook.secret_file, or as \
-                 STRIPE_WEBHOOK_SECRET, then: systemctl restart usaged",
-            ));
-        } else {
-            self.context.clear(NO_SECRET);
-        }
-    }
-
     async fn keep(&self, event: Event) -> Taken {
         let id = event.id.clone();
         match jobs::take_event(&self.context, event).await {
@@ -122,10 +107,8 @@ impl Inbox for Mail {
     fn refused(&self, why: Refused) {
         let refused = self.refused.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         tracing::debug!("a webhook was refused: {why}");
-        if why == Refused::NoSecret {
-            return self.look_for_secrets();
-        }
-        if refused == MANY {
+        // That there is no secret is a problem of its own.
+        if refused == MANY && why != Refused::NoSecret {
             self.context.raise(Problem::note(
                 REFUSED,
                 format!("{MANY} webhooks in a row were refused, and none was taken since: {why}"),

@@ -2,9 +2,12 @@
 
 use std::io::Write as _;
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use ring::hmac;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::harness::{Account, Answer, Process, Stripe, Vm, ask, config, until};
@@ -260,5 +263,66 @@ fn a_vm_that_was_never_linked_is_linked_by_its_customers_new_subscription() {
     send("evt_2");
     let daemon = vm.await_link(daemon);
     assert_eq!(vm.status()["link"]["subscription"], account.subscription);
+    daemon.stop();
+}
+
+/// An endpoint at the sandbox for everything that is about customers, and its secret where the daemon finds it.
+fn endpoint(stripe: &Stripe, vm: &Vm, daemon: &Process, secrets: &Path) -> String {
+    let url = format!("http://{}/webhooks/stripe", address(daemon));
+    let order = [("url", &*url), ("enabled_events[]", "customer.updated")];
+    let made = stripe.books.post("/v1/webhook_endpoints", &order);
+    std::fs::write(secrets, made["secret"].as_str().unwrap()).unwrap();
+    daemon.signal(Signal::HUP);
+    daemon.says("the configuration was reloaded");
+    until("the secret is known", || {
+        let problems = vm.problems();
+        if problems.contains(&"webhook_no_secret".to_owned()) { Err(format!("{problems:?}")) } else { Ok(()) }
+    });
+    made["id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn what_the_provider_delivers_twice_in_disorder_late_and_under_a_rolled_secret_leaves_the_same() {
+    let stripe = Stripe::start();
+    let account = stripe.books.subscribe("price_api_overage");
+    let vm = Vm::billed(&stripe, &account);
+    let secrets = vm.dir().join("webhook_secret");
+    std::fs::write(&secrets, "").unwrap();
+    std::fs::set_permissions(&secrets, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let webhook = format!("[webhook]\nlisten = \"127.0.0.1:0\"\nsecret_file = \"{}\"\n", secrets.display());
+    vm.configure(&format!("{}\n{webhook}", config(&stripe.books.base_url())));
+    let daemon = vm.start_linked();
+    vm.problem("webhook_no_secret");
+    let endpoint = endpoint(&stripe, &vm, &daemon, &secrets);
+    rename(&stripe, &account, "One");
+    await_name(&vm, "One");
+    for effect in [json!("twice"), json!("out_of_order"), json!("bogus"), json!({ "late": 60 })] {
+        stripe.books.control("tamperings", &json!({ "effect": effect }));
+    }
+    for name in ["Two", "Three", "Four", "Five", "Six"] {
+        rename(&stripe, &account, name);
+        stripe.books.advance(90);
+    }
+    await_name(&vm, "Six");
+    let rolled = stripe.books.control("roll_secret", &json!({ "webhook_endpoint": endpoint, "old_valid_s": 3_600 }));
+    rename(&stripe, &account, "Under both secrets");
+    await_name(&vm, "Under both secrets");
+    stripe.books.advance(7_200);
+    std::fs::write(&secrets, rolled["secret"].as_str().unwrap()).unwrap();
+    daemon.signal(Signal::HUP);
+    rename(&stripe, &account, "Under the new one");
+    await_name(&vm, "Under the new one");
+    until("every event was taken, and each once", || {
+        let taken: i64 = vm.query("SELECT count(*) FROM event WHERE done_us IS NOT NULL");
+        if taken == 8 { Ok(()) } else { Err(format!("{taken} of 8")) }
+    });
+    stripe.books.control("tamperings", &json!({ "effect": "forged", "times": 1 }));
+    rename(&stripe, &account, "Told by no forged event");
+    until("it came, and was refused", || {
+        let deliveries = stripe.books.deliveries();
+        let refused = deliveries.iter().any(|one| one["status"] == 400);
+        if refused { Ok(()) } else { Err(format!("{deliveries:?}")) }
+    });
+    assert_eq!(events(&vm), 8);
     daemon.stop();
 }

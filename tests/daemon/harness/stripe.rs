@@ -94,6 +94,12 @@ impl Books {
         self.ask("GET", "/_sandbox/clock", &[], "").unwrap()["now"].as_i64().unwrap()
     }
 
+    /// What became of webhooks.
+    pub(crate) fn deliveries(&self) -> Vec<Value> {
+        let told = self.ask("GET", "/_sandbox/deliveries", &[], "").unwrap();
+        told["deliveries"].as_array().unwrap().clone()
+    }
+
     /// Requests that reached a path with this ending, as the sandbox logged them.
     pub(crate) fn requests(&self, ending: &str) -> Vec<Value> {
         let log = self.ask("GET", "/_sandbox/requests", &[], "").unwrap();
