@@ -3,6 +3,7 @@
 //! Owns: names, ids, quantities, times. Does not know: where any of them come from or go to.
 
 mod channel;
+pub mod decline;
 mod identity;
 mod ids;
 mod meter;
