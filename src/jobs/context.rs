@@ -146,6 +146,7 @@ impl Context {
 
     /// A state of affairs of one thing among several begins.
     pub(super) fn raise_about(&self, about: &str, problem: Problem) {
+        let problem = if about.is_empty() { problem } else { problem.about(about) };
         let mut live = self.live();
         let key = (problem.code.clone(), about.to_owned());
         if live.problems.get(&key) != Some(&problem) {

@@ -21,6 +21,7 @@ mod link;
 mod make_good;
 mod periods;
 mod prepare_image;
+mod problems;
 mod push;
 mod reconcile;
 mod record;

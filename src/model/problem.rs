@@ -17,6 +17,9 @@ pub enum Severity {
 pub struct Problem {
     /// A stable word for programs, as `provider_key_refused`.
     pub code: String,
+    /// Which of several things it is about, as an item or a meter: two of one code are two states of affairs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
     /// How much it matters.
     pub severity: Severity,
     /// What is wrong, on what, why: one sentence.
@@ -29,13 +32,29 @@ impl Problem {
     /// A state that needs someone.
     #[must_use]
     pub fn needs_someone(code: &str, what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { code: code.to_owned(), severity: Severity::Problem, what: what.into(), hint: hint.into() }
+        Self::new(code, Severity::Problem, what.into(), hint.into())
     }
 
     /// A state that is good to know.
     #[must_use]
     pub fn note(code: &str, what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { code: code.to_owned(), severity: Severity::Note, what: what.into(), hint: hint.into() }
+        Self::new(code, Severity::Note, what.into(), hint.into())
+    }
+
+    fn new(code: &str, severity: Severity, what: String, hint: String) -> Self {
+        Self { code: code.to_owned(), about: None, severity, what, hint }
+    }
+
+    /// The same, about one thing among several.
+    #[must_use]
+    pub fn about(self, about: impl ToString) -> Self {
+        Self { about: Some(about.to_string()), ..self }
+    }
+
+    /// What it is about; empty where there is only one.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        self.about.as_deref().unwrap_or_default()
     }
 }
 
