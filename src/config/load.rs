@@ -13,7 +13,7 @@ use super::section::{Findings, Section, line_of};
 use super::values::{Read, choice, cron, duration, loopback, refuse, text, whole};
 use super::{
     ClockTrust, Config, Environment, Fault, Intake, LinkSeed, Metrics, Paths, ProviderConfig, Reading, Schedule,
-    meters, plan_ready, plans, provider, secrets, seed,
+    alerts, meters, plan_ready, plans, provider, secrets, seed,
 };
 use crate::model::{AllowanceRule, PlanName, Problem};
 
@@ -68,10 +68,11 @@ fn read(text: &str, env: &Environment) -> Result<Loaded, Vec<Fault>> {
     let shipped = parse(SHIPPED)?;
     let mut findings = Findings::of(text);
     let root = Section::root(&own, &shipped);
-    let (mut config, key_file) = read_root(root, &mut findings);
+    let (mut config, Files { key, secret }) = read_root(root, &mut findings);
     let mut faults = findings.into_faults();
-    config.provider.key = secrets::find(env, config.provider.kind, key_file.as_deref(), &mut faults);
+    config.provider.key = secrets::find(env, config.provider.kind, key.as_deref(), &mut faults);
     config.provider.webhook_secret = secrets::webhook_secret(env, &mut faults);
+    config.alerts.secret = secrets::alerts_secret(env, secret.as_deref(), &mut faults);
     config.seed = seed::read(env, config.seed.plan.take(), &mut faults);
     if !faults.is_empty() {
         return Err(faults);
@@ -89,8 +90,14 @@ fn parse(text: &str) -> Result<DeTable<'_>, Vec<Fault>> {
     })
 }
 
+/// What the file only names.
+struct Files {
+    key: Option<PathBuf>,
+    secret: Option<PathBuf>,
+}
+
 /// Where something is refused, any value stands in for it: with a fault noted, none of this is used.
-fn read_root(mut root: Section<'_>, findings: &mut Findings<'_>) -> (Config, Option<PathBuf>) {
+fn read_root(mut root: Section<'_>, findings: &mut Findings<'_>) -> (Config, Files) {
     let clock = choice([("auto", ClockTrust::Auto), ("trusted", ClockTrust::Trusted)]);
     let clock = root.get("clock", clock, findings).unwrap_or_default();
     let allowance = choice([("latest", AllowanceRule::Latest), ("prorated", AllowanceRule::Prorated)]);
@@ -101,9 +108,10 @@ fn read_root(mut root: Section<'_>, findings: &mut Findings<'_>) -> (Config, Opt
     let schedule = read_schedule(root.section("schedule", findings), findings);
     let intake = read_intake(root.section("intake", findings), findings);
     let metrics = read_metrics(root.section("metrics", findings), findings);
+    let (alerts, secret) = alerts::read(root.section("alerts", findings), findings);
     let (meters, meter_names) = meters::read(root.section("meters", findings), findings);
     let plans = plans::read(root.section("plans", findings), &meter_names, findings);
-    let key_file = provider.key_file;
+    let files = Files { key: provider.key_file, secret };
     let provider = ProviderConfig {
         kind: provider.kind,
         base_url: provider.base_url,
@@ -115,10 +123,11 @@ fn read_root(mut root: Section<'_>, findings: &mut Findings<'_>) -> (Config, Opt
         webhook_secret: None,
     };
     let seed = LinkSeed { plan, ..LinkSeed::default() };
-    let config = Config { clock, meters, plans, allowance, provider, schedule, intake, metrics, command_group, seed };
+    let config =
+        Config { clock, meters, plans, allowance, provider, schedule, intake, metrics, alerts, command_group, seed };
     check_plan_in_use(&config, &root, findings);
     root.close(findings);
-    (config, key_file)
+    (config, files)
 }
 
 /// The plan the operator names is the one to be billed by; shipped ones nobody uses may stay unfinished.

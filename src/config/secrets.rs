@@ -37,7 +37,7 @@ pub(super) fn find(
 ) -> Option<ApiKey> {
     let variable = variable(kind);
     let (key, from) = from_credential(env, credential(kind), faults)
-        .or_else(|| from_file(key_file?, faults))
+        .or_else(|| from_file(key_file?, "provider.key_file", faults))
         .or_else(|| Some((env.text(variable, faults)?, format!("environment {variable}"))))?;
     let (trouble, hint) = if kind == ProviderKind::LemonSqueezy {
         (trouble_with_lemon_squeezy(&key), "make a key in Lemon Squeezy's settings, under API")
@@ -56,6 +56,14 @@ pub(super) fn webhook_secret(env: &Environment, faults: &mut Vec<Fault>) -> Opti
     env.text("STRIPE_WEBHOOK_SECRET", faults).map(SecretString::from)
 }
 
+/// What alerts are signed with: the credential, the file, the environment.
+pub(super) fn alerts_secret(env: &Environment, file: Option<&Path>, faults: &mut Vec<Fault>) -> Option<SecretString> {
+    let found = from_credential(env, "alerts_secret", faults)
+        .or_else(|| from_file(file?, "alerts.secret_file", faults))
+        .map(|(secret, _)| secret);
+    found.or_else(|| env.text("USAGED_ALERTS_SECRET", faults)).map(SecretString::from)
+}
+
 /// systemd itself keeps others out of that directory, and shows an access list as group bits: the mode says nothing.
 fn from_credential(env: &Environment, name: &str, faults: &mut Vec<Fault>) -> Option<(String, String)> {
     let path = env.path("CREDENTIALS_DIRECTORY")?.join(name);
@@ -71,24 +79,24 @@ fn from_credential(env: &Environment, name: &str, faults: &mut Vec<Fault>) -> Op
     Some((contents(file, &from, faults)?, from))
 }
 
-fn from_file(path: &Path, faults: &mut Vec<Fault>) -> Option<(String, String)> {
+fn from_file(path: &Path, setting: &str, faults: &mut Vec<Fault>) -> Option<(String, String)> {
     let from = format!("file {}", path.display());
     let opened = open(path).and_then(|file| Ok((file.metadata()?, file)));
     let (about, file) = match opened {
         Ok(opened) => opened,
         Err(why) => {
-            faults.push(unreadable(&from, &format!("{why} (provider.key_file names it)")));
+            faults.push(unreadable(&from, &format!("{why} ({setting} names it)")));
             return None;
         }
     };
     if !about.is_file() {
-        let hint = "let provider.key_file name a file that holds the key and nothing else";
+        let hint = format!("let {setting} name a file that holds the secret and nothing else");
         faults.push(Fault::outside(from, "is not a regular file", hint));
         return None;
     }
     let mode = std::os::unix::fs::MetadataExt::mode(&about) & 0o777;
     if mode & 0o077 != 0 {
-        let what = format!("holds the key and is open to others (mode {mode:04o})");
+        let what = format!("holds a secret and is open to others (mode {mode:04o})");
         faults.push(Fault::outside(from, what, format!("run: chmod 0600 {}", path.display())));
         return None;
     }

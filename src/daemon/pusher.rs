@@ -47,13 +47,19 @@ const LOOK_AGAIN: Duration = Duration::from_mins(1);
 /// Nothing is so urgent that it may spin.
 const SOONEST: Duration = Duration::from_secs(1);
 
-/// Runs until told to stop.
-pub(super) async fn run(context: Arc<Context>, mut nudges: mpsc::Receiver<Nudge>, mut stop: watch::Receiver<bool>) {
+/// Runs until told to stop. `pushed` tells others of each push.
+pub(super) async fn run(
+    context: Arc<Context>,
+    pushed: watch::Sender<()>,
+    mut nudges: mpsc::Receiver<Nudge>,
+    mut stop: watch::Receiver<bool>,
+) {
     let mut pusher = Pusher {
         due: Some((Instant::now(), "start", Which::Scheduled)),
         compare: None,
         wake: None,
         failures: 0,
+        pushed,
         context,
     };
     loop {
@@ -78,6 +84,7 @@ struct Pusher {
     /// When the job wants to run again by itself.
     wake: Option<Timestamp>,
     failures: u32,
+    pushed: watch::Sender<()>,
 }
 
 impl Pusher {
@@ -150,5 +157,6 @@ impl Pusher {
                 tracing::warn!("the push stopped early and is tried again in {} s: {error}", wait.as_secs());
             }
         }
+        self.pushed.send_replace(());
     }
 }

@@ -10,11 +10,11 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::jobs;
 use crate::model::{Problem, Timestamp, split_hint};
 use crate::wire::{
-    AuditReport, AuditVerifyReport, Check, ClockStatus, CoverageStatus, DatabaseStatus, DbBackupReport,
-    DbBackupRequest, DbCheckReport, DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport, IdentityReport,
-    IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest, PushStatus, ReconcileReport,
-    ReconcileRequest, RecordAnswer, ReleaseReport, ReleaseRequest, SCHEMA, Status, SyncReport, SyncRequest,
-    UsageReport, Verdict, VoidReport, VoidRequest,
+    AlertTestReport, AlertsReport, AuditReport, AuditVerifyReport, Check, ClockStatus, CoverageStatus, DatabaseStatus,
+    DbBackupReport, DbBackupRequest, DbCheckReport, DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport,
+    IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest, PushStatus,
+    ReconcileReport, ReconcileRequest, RecordAnswer, ReleaseReport, ReleaseRequest, SCHEMA, Status, SyncReport,
+    SyncRequest, UsageReport, Verdict, VoidReport, VoidRequest,
 };
 
 pub(super) const DAMAGED: &str = "database_damaged";
@@ -167,6 +167,14 @@ impl Desk for SickDesk {
     }
 
     fn audit_verify(&self) -> Answer<'_, AuditVerifyReport> {
+        self.refuse()
+    }
+
+    fn alerts(&self, _most: u32) -> Answer<'_, AlertsReport> {
+        self.refuse()
+    }
+
+    fn test_alert(&self, _caller: Caller) -> Answer<'_, AlertTestReport> {
         self.refuse()
     }
 

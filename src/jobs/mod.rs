@@ -3,6 +3,7 @@
 //! Owns: no table but `job_run`. After a crash: the next run of a job finds what the last left and goes on from there.
 //! A schedule, a command and a start activate the same job. Does not know: who asked, or how it is answered.
 
+mod alerts;
 mod audit;
 mod calendar;
 mod certificate;
@@ -15,6 +16,7 @@ mod doctor;
 mod drain;
 mod drift;
 mod error;
+mod heartbeat;
 mod identity;
 mod intake;
 mod link;
@@ -35,12 +37,16 @@ mod stands;
 mod start;
 mod status;
 mod sync;
+mod tell;
+mod test_alert;
 #[cfg(test)]
 mod testing;
 mod unseen;
 mod unsent;
 mod usage;
+mod watch;
 
+pub use alerts::{alerts, look_for_alerts};
 pub use audit::{audit, audit_verify};
 pub use compact::compact;
 pub use context::{Context, Settings};
@@ -48,6 +54,7 @@ pub use db::{DAMAGED, db_backup, db_check, db_recover};
 pub use doctor::doctor;
 pub use drain::drain;
 pub use error::JobError;
+pub use heartbeat::heartbeat;
 pub use identity::identity;
 pub use link::link;
 pub use make_good::recover;
@@ -63,5 +70,7 @@ pub use seed::seed;
 pub use start::{Parts, know_meters, start};
 pub use status::{Running, status};
 pub use sync::sync;
+pub use tell::tell;
+pub use test_alert::test_alert;
 pub use unsent::unsent;
 pub use usage::{usage, utc_month};

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::context::limits;
-use super::{Context, JobError, Settings, drift, make_good, release, roll_up};
+use super::{Context, JobError, Settings, drift, make_good, release, roll_up, watch};
 use crate::account::{self, Link};
+use crate::alerts::Wanted;
 use crate::clock::trust::Placement;
 use crate::ledger;
 use crate::model::{Formula, Problem, Timestamp};
@@ -22,6 +23,8 @@ pub(super) struct Seen {
     pub(super) settings: Arc<Settings>,
     /// Where the wall clock's trust comes from.
     pub(super) placement: Placement,
+    /// Running time since a sample was stored.
+    pub(super) unsampled_us: i64,
     live: Vec<Problem>,
     path: PathBuf,
 }
@@ -33,6 +36,7 @@ impl Seen {
             now: context.utc(reading),
             settings: context.settings(),
             placement: context.placement(reading, None),
+            unsampled_us: reading.monotonic_us.saturating_sub(context.live().sampled_monotonic_us),
             live: context.problems(),
             path: context.store.path().to_owned(),
         }
@@ -47,13 +51,27 @@ impl Seen {
     }
 }
 
-/// Worst first; within one severity in the order they were found.
-pub(super) fn standing(connection: &Connection, seen: &Seen) -> Result<Vec<Problem>, JobError> {
+/// Everything that stands.
+pub(super) fn standing(connection: &Connection, seen: &Seen) -> Result<Vec<Wanted>, JobError> {
     let mut problems = seen.live.clone();
     problems.extend(stored(connection, &seen.settings, seen.now)?);
     problems.extend(set_aside(connection, &seen.path)?);
     problems.extend(store::recovered(connection, &seen.path)?.as_ref().map(make_good::problem));
     problems.extend(seen.ahead_s().map(clock_problem));
+    let problems = problems.into_iter().map(|problem| Wanted { problem, once_a_period: false });
+    Ok(problems.chain(watch::found(connection, seen)?).collect())
+}
+
+/// The same for people: worst first, within one severity in the order they were found; of the marks that a meter has
+/// reached, the last.
+pub(super) fn shown(connection: &Connection, seen: &Seen) -> Result<Vec<Problem>, JobError> {
+    let mut problems: Vec<Problem> = Vec::new();
+    for Wanted { problem, .. } in standing(connection, seen)? {
+        if let Some(meter) = watch::meter_of_mark(&problem) {
+            problems.retain(|other| watch::meter_of_mark(other) != Some(meter));
+        }
+        problems.push(problem);
+    }
     problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
     Ok(problems)
 }

@@ -54,7 +54,7 @@ pub async fn status(context: &Arc<Context>, running: Running) -> Result<Status, 
                 now: now.to_string(),
                 since: running.since.to_string(),
                 mode: mode(&settings, running.sandbox).to_owned(),
-                problems: problems::standing(c, &seen)?,
+                problems: problems::shown(c, &seen)?,
                 link: account::in_force(c)?.map(|link| LinkStatus {
                     customer: link.customer.to_string(),
                     subscription: link.subscription.to_string(),

@@ -2,6 +2,7 @@
 //!
 //! Owns: names, ids, quantities, times. Does not know: where any of them come from or go to.
 
+mod alert;
 mod channel;
 pub mod decline;
 mod identity;
@@ -14,6 +15,7 @@ mod problem;
 mod sample;
 mod time;
 
+pub use alert::{AlertNotice, AlertPeriod, AlertState, AlertWay};
 pub use channel::{BillingMeter, Channel, Formula};
 pub use identity::MachineIdentity;
 pub use ids::{
