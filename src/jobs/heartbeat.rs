@@ -33,7 +33,8 @@ pub async fn heartbeat(context: &Arc<Context>) -> Result<(), JobError> {
     let now_us = context.clock.read().boottime_us;
     let every_us = micros_of(settings.config.alerts.heartbeat_every);
     let is_early = |last_us: i64| now_us.saturating_sub(last_us) < every_us;
-    if context.live().alerts.last_beat_us.is_some_and(is_early) || !is_well(context).await? {
+    let was_given = context.live().alerts.last_beat_us.is_some_and(is_early);
+    if was_given || !is_well(context).await? {
         return Ok(());
     }
     context.live().alerts.last_beat_us = Some(now_us);

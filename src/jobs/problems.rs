@@ -32,11 +32,12 @@ pub(super) struct Seen {
 impl Seen {
     pub(super) fn by(context: &Context) -> Self {
         let reading = context.clock.read();
+        let sampled_us = context.live().sampled_monotonic_us;
         Self {
             now: context.utc(reading),
             settings: context.settings(),
             placement: context.placement(reading, None),
-            unsampled_us: reading.monotonic_us.saturating_sub(context.live().sampled_monotonic_us),
+            unsampled_us: reading.monotonic_us.saturating_sub(sampled_us),
             live: context.problems(),
             path: context.store.path().to_owned(),
         }
