@@ -47,10 +47,10 @@ const LOOK_AGAIN: Duration = Duration::from_mins(1);
 /// Nothing is so urgent that it may spin.
 const SOONEST: Duration = Duration::from_secs(1);
 
-/// Runs until told to stop. `pushed` tells others of each push.
+/// Runs until told to stop. `done` tells others of each push.
 pub(super) async fn run(
     context: Arc<Context>,
-    pushed: watch::Sender<()>,
+    done: watch::Sender<()>,
     mut nudges: mpsc::Receiver<Nudge>,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -59,7 +59,7 @@ pub(super) async fn run(
         compare: None,
         wake: None,
         failures: 0,
-        pushed,
+        done,
         context,
     };
     loop {
@@ -84,7 +84,7 @@ struct Pusher {
     /// When the job wants to run again by itself.
     wake: Option<Timestamp>,
     failures: u32,
-    pushed: watch::Sender<()>,
+    done: watch::Sender<()>,
 }
 
 impl Pusher {
@@ -157,6 +157,6 @@ impl Pusher {
                 tracing::warn!("the push stopped early and is tried again in {} s: {error}", wait.as_secs());
             }
         }
-        self.pushed.send_replace(());
+        self.done.send_replace(());
     }
 }

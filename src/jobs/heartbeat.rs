@@ -10,7 +10,7 @@ use crate::model::{Problem, micros_of};
 const FAILING: &str = "heartbeat_failing";
 
 /// Problems with which pushes do not do what they should, beside everything that is held.
-const UNWELL: [&str; 10] = [
+const UNWELL: [&str; 11] = [
     "database_unavailable",
     "deadline_near",
     "identity_changed",
@@ -20,6 +20,7 @@ const UNWELL: [&str; 10] = [
     "push_refused",
     "push_stopped",
     "seed_failed",
+    "standing_unreadable",
     "subscription_unreadable",
 ];
 

@@ -111,10 +111,10 @@ fn stored(connection: &Connection, settings: &Settings, now: Timestamp) -> Resul
     problems.extend(unbilled(connection, settings)?);
     if let Some(link) = account::in_force(connection)? {
         let problem = subscription_problem(connection, &link, now)?;
-        problems.extend(problem.map(|problem| problem.about(&link.subscription)));
+        problems.extend(problem.map(|problem| problem.about(link.subscription.to_string())));
     }
     for record in outbox::unfinished(connection)? {
-        problems.extend(record_problem(&record, settings, now).map(|problem| problem.about(&record.item)));
+        problems.extend(record_problem(&record, settings, now).map(|problem| problem.about(record.item.to_string())));
     }
     problems.extend(closed_differing(connection, now)?);
     for stretch in outbox::unseen(connection)? {
@@ -128,7 +128,7 @@ fn stored(connection: &Connection, settings: &Settings, now: Timestamp) -> Resul
             format!("{} units of {} wait to be carried: {because}", carried.units, carried.meter),
             "usagectl sync --month YYYY-MM shows the period they come from",
         );
-        problems.push(problem.about(&carried.meter));
+        problems.push(problem.about(carried.meter.to_string()));
     }
     let since = roll_up::looked_back_to(&settings.config, now);
     for closed in outbox::closed_since(connection, since)? {
@@ -152,7 +152,7 @@ fn stored(connection: &Connection, settings: &Settings, now: Timestamp) -> Resul
             ),
             "please report this with the output of usagectl sync --month",
         );
-        problems.push(problem.about(imbalance.record));
+        problems.push(problem.about(imbalance.record.to_string()));
     }
     Ok(problems)
 }

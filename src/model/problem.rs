@@ -47,8 +47,8 @@ impl Problem {
 
     /// The same, about one thing among several.
     #[must_use]
-    pub fn about(self, about: impl ToString) -> Self {
-        Self { about: Some(about.to_string()), ..self }
+    pub fn about(self, about: impl Into<String>) -> Self {
+        Self { about: Some(about.into()), ..self }
     }
 
     /// What it is about; empty where there is only one.
