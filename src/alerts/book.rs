@@ -49,7 +49,7 @@ pub fn fire(tx: &Tx<'_>, new: &NewAlert, ways: &[AlertWay], now: Timestamp) -> R
             &new.name,
             &problem.code,
             problem.subject(),
-            word(problem.severity),
+            problem.severity.word(),
             &problem.what,
             &problem.hint,
             from_s,
@@ -136,17 +136,9 @@ fn raw(row: &Row<'_>) -> rusqlite::Result<(Alert, String)> {
     Ok((alert, row.get(4)?))
 }
 
-const fn word(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Note => "note",
-        Severity::Problem => "problem",
-    }
-}
-
 fn severity_of(word: String) -> Result<Severity, AlertsError> {
-    match word.as_str() {
-        "note" => Ok(Severity::Note),
-        "problem" => Ok(Severity::Problem),
-        _ => Err(AlertsError::Word { what: "alert.severity", value: word }),
-    }
+    [Severity::Note, Severity::Problem]
+        .into_iter()
+        .find(|severity| severity.word() == word)
+        .ok_or(AlertsError::Word { what: "alert.severity", value: word })
 }

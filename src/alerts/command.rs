@@ -78,7 +78,8 @@ fn spawn(hook: &Hook<'_>) -> Result<Child, String> {
         .args(arguments)
         .env_clear()
         .env("PATH", PATH)
-        .envs(hook.variables.iter().map(|(name, value)| (name, value)))
+        // No variable can hold it, and nothing else is to keep an alert from being told.
+        .envs(hook.variables.iter().map(|(name, value)| (name, value.replace('\0', ""))))
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -112,6 +112,10 @@ async fn run(config: &Alerts, notice: &AlertNotice, body: String) -> Result<(), 
         ("USAGED_ALERT_STATE", notice.state.word().to_owned()),
         ("USAGED_ALERT_CODE", notice.code.clone()),
         ("USAGED_ALERT_ABOUT", notice.about.clone().unwrap_or_default()),
+        ("USAGED_ALERT_SEVERITY", notice.severity.word().to_owned()),
+        ("USAGED_ALERT_WHAT", notice.what.clone()),
+        ("USAGED_ALERT_HINT", notice.hint.clone()),
+        ("USAGED_ALERT_HOST", notice.host.clone()),
     ];
     let hook = Hook { command: &config.command, limit: config.time_limit, variables, body };
     let (words, ended) = alerts::run(&hook).await;

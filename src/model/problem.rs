@@ -12,6 +12,17 @@ pub enum Severity {
     Problem,
 }
 
+impl Severity {
+    /// As it is written everywhere.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Problem => "problem",
+        }
+    }
+}
+
 /// A named state of affairs. Stands until what caused it is gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {

@@ -214,6 +214,22 @@ fn killed_anywhere_an_alert_is_told_all_the_same_and_every_time_under_its_id() {
 }
 
 #[test]
+fn what_the_ledger_does_not_take_is_told_all_the_same_and_once() {
+    run(async {
+        let mut vm = telling("").await;
+        vm.context().raise(wrong());
+        vm.context().store.note_damage("torn");
+        for _ in 0..3 {
+            assert!(jobs::look_for_alerts(vm.context()).await.is_err());
+        }
+        assert_eq!(told(&vm), ["fired something_wrong"]);
+        vm.kill();
+        vm.start().await;
+        assert_eq!(listed(&vm).await, [], "nothing of it was stored");
+    });
+}
+
+#[test]
 fn a_restored_disk_at_worst_tells_again_under_another_id() {
     run(async {
         let mut vm = telling("").await;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::Value;
 
-use crate::harness::{Receiver, Stripe, Vm, config, until};
+use crate::harness::{Receiver, Stripe, Vm, clean, config, run, until};
 
 /// What the command was told, a line for each.
 fn notices(vm: &Vm) -> Vec<Value> {
@@ -148,6 +148,27 @@ fn an_address_that_fails_is_asked_again_and_a_kill_in_between_loses_nothing() {
     });
     let ids: Vec<Value> = receiver.at("/in").iter().map(|arrived| arrived.json()["id"].clone()).collect();
     assert!(ids.len() >= 2 && ids.iter().all(|id| *id == told["alerts"][0]["id"]), "{ids:?}");
+    daemon.stop();
+}
+
+#[test]
+fn the_example_mails_what_it_is_told_by_any_sendmail() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/examples/alerts/mail-alert");
+    assert_eq!(run(clean("sh").args(["-n", example])).code, 0);
+    let (vm, _other) = with_a_taken_port("");
+    let (sendmail, mail) = (vm.dir().join("sendmail"), vm.dir().join("mail"));
+    std::fs::write(&sendmail, format!("#!/bin/sh\necho \"$@\" > {0}\ncat >> {0}\n", mail.display())).unwrap();
+    std::fs::set_permissions(&sendmail, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let command = format!("command = [\"{example}\", \"ops@example.com\", \"{}\"]\n", sendmail.display());
+    let text = std::fs::read_to_string(vm.config_file()).unwrap();
+    vm.configure(&text.replace("[alerts]\n", &format!("[alerts]\n{command}")));
+    let daemon = vm.start();
+    daemon.says("told by command");
+    let mail = std::fs::read_to_string(mail).unwrap();
+    assert!(mail.starts_with("-t -i\nTo: ops@example.com\nSubject: ["), "{mail}");
+    for words in ["fired metrics_not_served", "What to do: ", "\"schema\":1"] {
+        assert!(mail.contains(words), "{words}: {mail}");
+    }
     daemon.stop();
 }
 
