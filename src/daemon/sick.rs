@@ -51,7 +51,7 @@ impl SickDesk {
         self.recover_now.notified().await;
     }
 
-    fn what(&self) -> String {
+    pub(super) fn what(&self) -> String {
         self.what.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -71,7 +71,6 @@ pub(super) fn refusal(what: &str) -> ApiError {
 pub(super) fn status(path: &Path, what: &str, since: Timestamp, sandbox: bool) -> Status {
     let now = SystemClock.read().wall;
     let month = jobs::utc_month(now);
-    let said = format!("usage.db is damaged: {what}");
     Status {
         schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -79,7 +78,7 @@ pub(super) fn status(path: &Path, what: &str, since: Timestamp, sandbox: bool) -
         now: now.to_string(),
         since: since.to_string(),
         mode: if sandbox { "sandbox" } else { "unbilled" }.to_owned(),
-        problems: vec![Problem::needs_someone(DAMAGED, said, NEXT)],
+        problems: vec![problem(what)],
         link: None,
         period_from: month.from.to_string(),
         period_to: month.to.to_string(),
@@ -108,6 +107,11 @@ pub(super) fn status(path: &Path, what: &str, since: Timestamp, sandbox: bool) -
 
 const NEXT: &str = "the kernel's counters go on, and are read once it is recovered: keep this machine up; no records are taken and \
                     nothing is sent meanwhile. usagectl db recover tries at once";
+
+/// What needs someone.
+pub(super) fn problem(what: &str) -> Problem {
+    Problem::needs_someone(DAMAGED, format!("usage.db is damaged: {what}"), NEXT)
+}
 
 /// The doctor's one finding.
 pub(super) fn doctor(what: &str) -> DoctorReport {

@@ -70,7 +70,7 @@ pub use seed::seed;
 pub use start::{Parts, know_meters, start};
 pub use status::{Running, status};
 pub use sync::sync;
-pub use tell::tell;
+pub use tell::{tell, tell_of_damage};
 pub use test_alert::test_alert;
 pub use unsent::unsent;
 pub use usage::{usage, utc_month};

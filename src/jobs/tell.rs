@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Context, JobError};
-use crate::account;
-use crate::alerts::{self, Alert, Hook, Message, NewAlert, Words};
+use crate::account::{self, Link};
+use crate::alerts::{self, Alert, Hook, Message, NewAlert, Web, Words};
 use crate::config::Alerts;
 use crate::model::{
     AlertNotice, AlertPeriod, AlertState, AlertWay, MICROS_PER_DAY, Problem, Span, Timestamp, micros_of,
 };
+use crate::sources::Machine;
 use crate::wire::SCHEMA;
 
 /// So long it is tried.
@@ -85,24 +86,46 @@ pub(super) async fn tell_at_once(context: &Arc<Context>, alert: &NewAlert, at: T
 /// Sends one notice, and says why it did not get through where it did not.
 pub(super) async fn send(context: &Context, way: AlertWay, about: &About<'_>) -> Result<(), String> {
     let _one_at_a_time = context.telling.lock().await;
-    let notice = notice(context, about).await;
-    let body = serde_json::to_string(&notice).map_err(|error| format!("it cannot be written as JSON: {error}"))?;
-    let settings = context.settings();
-    let config = &settings.config.alerts;
-    match way {
-        AlertWay::Command => run(config, &notice, body).await,
-        AlertWay::Url => post(context, config, body).await,
+    // What is wrong may be that the ledger cannot be read.
+    let link = context.store.read(account::in_force).await.ok().flatten();
+    let notice = notice(&context.machine, link, about);
+    deliver(&context.settings().config.alerts, &context.web, way, &notice, context.now()).await
+}
+
+/// Says that the ledger is damaged, once on every way: there is none in which it could be noted.
+pub async fn tell_of_damage(config: &Alerts, name: &str, problem: &Problem, now: Timestamp) {
+    let about = About { name, state: AlertState::Fired, problem, period: None, at: now };
+    let (notice, web) = (notice(&Machine::default(), None, &about), Web::default());
+    for way in config.ways() {
+        let (code, word) = (&problem.code, way.word());
+        match deliver(config, &web, way, &notice, now).await {
+            Ok(()) => tracing::info!(code, "fired: told by {word}"),
+            Err(error) => tracing::warn!(code, "fired: not told by {word}: {error}"),
+        }
     }
 }
 
-async fn post(context: &Context, config: &Alerts, body: String) -> Result<(), String> {
+async fn deliver(
+    config: &Alerts,
+    web: &Web,
+    way: AlertWay,
+    notice: &AlertNotice,
+    now: Timestamp,
+) -> Result<(), String> {
+    let body = serde_json::to_string(notice).map_err(|error| format!("it cannot be written as JSON: {error}"))?;
+    match way {
+        AlertWay::Command => run(config, notice, body).await,
+        AlertWay::Url => post(config, web, body, now.secs()).await,
+    }
+}
+
+async fn post(config: &Alerts, web: &Web, body: String, at_s: i64) -> Result<(), String> {
     let url = config.url.as_ref().ok_or(NOT_CONFIGURED)?;
-    let at_s = context.now().secs();
     let signature = config.secret.as_ref().map(|secret| {
         let secret = secrecy::ExposeSecret::expose_secret(secret);
         alerts::sign(secret.as_bytes(), at_s, body.as_bytes())
     });
-    context.web.post(url, body, signature).await.map_err(|error| format!("{url}: {error}"))
+    web.post(url, body, signature).await.map_err(|error| format!("{url}: {error}"))
 }
 
 async fn run(config: &Alerts, notice: &AlertNotice, body: String) -> Result<(), String> {
@@ -134,9 +157,7 @@ fn journal(program: &str, words: &Words) {
     }
 }
 
-async fn notice(context: &Context, about: &About<'_>) -> AlertNotice {
-    // What is wrong may be that the ledger cannot be read.
-    let link = context.store.read(account::in_force).await.ok().flatten();
+fn notice(machine: &Machine, link: Option<Link>, about: &About<'_>) -> AlertNotice {
     let problem = about.problem;
     AlertNotice {
         schema: SCHEMA,
@@ -149,8 +170,8 @@ async fn notice(context: &Context, about: &About<'_>) -> AlertNotice {
         hint: problem.hint.clone(),
         at: about.at.to_string(),
         period: about.period.map(|period| AlertPeriod { from: period.from.to_string(), to: period.to.to_string() }),
-        host: context.machine.host_name(),
-        machine: context.machine.machine_id(),
+        host: machine.host_name(),
+        machine: machine.machine_id(),
         customer: link.as_ref().map(|link| link.customer.to_string()),
         subscription: link.map(|link| link.subscription.to_string()),
     }
