@@ -19,6 +19,7 @@
 //! Invariant: `now` is read by the jobs, where they begin and after each answer, and passed down.
 
 pub mod account;
+pub mod alerts;
 pub mod api;
 pub mod cli;
 pub mod clock;
@@ -26,6 +27,7 @@ pub mod config;
 pub mod daemon;
 #[cfg(feature = "sandbox")]
 pub mod fuse;
+mod https;
 pub mod jobs;
 pub mod ledger;
 pub mod model;

@@ -49,7 +49,7 @@ fn moment(text: &str) -> Result<Timestamp, ApiError> {
     })
 }
 
-fn count(text: &str) -> Result<u32, ApiError> {
+pub(super) fn count(text: &str) -> Result<u32, ApiError> {
     let limit = text.parse().ok().filter(|limit| (1..=MOST).contains(limit));
     limit.ok_or_else(|| {
         let shown: String = text.chars().take(40).collect();

@@ -3,10 +3,10 @@ use std::pin::Pin;
 use super::{ApiError, Caller, Record};
 use crate::model::Timestamp;
 use crate::wire::{
-    AuditReport, AuditVerifyReport, DbBackupReport, DbBackupRequest, DbCheckReport, DbCheckRequest, DbRecoverReport,
-    DoctorReport, DrainReport, IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport,
-    PrepareImageRequest, ReconcileReport, ReconcileRequest, RecordAnswer, ReleaseReport, ReleaseRequest, Status,
-    SyncReport, SyncRequest, UsageReport, VoidReport, VoidRequest,
+    AlertTestReport, AlertsReport, AuditReport, AuditVerifyReport, DbBackupReport, DbBackupRequest, DbCheckReport,
+    DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport, IdentityReport, IdentityRequest, LinkReport,
+    LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport, ReconcileRequest, RecordAnswer,
+    ReleaseReport, ReleaseRequest, Status, SyncReport, SyncRequest, UsageReport, VoidReport, VoidRequest,
 };
 
 /// What the desk will say.
@@ -66,6 +66,12 @@ pub trait Desk: Send + Sync + 'static {
 
     /// Looks whether every line of the audit is what was written.
     fn audit_verify(&self) -> Answer<'_, AuditVerifyReport>;
+
+    /// The newest alerts, at most `most`, and what was told of them.
+    fn alerts(&self, most: u32) -> Answer<'_, AlertsReport>;
+
+    /// Tries whether an alert arrives, on every way.
+    fn test_alert(&self, caller: Caller) -> Answer<'_, AlertTestReport>;
 
     /// Looks at everything that can be wrong.
     fn doctor(&self) -> Answer<'_, DoctorReport>;

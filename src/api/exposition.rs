@@ -15,7 +15,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 use rust_decimal::Decimal;
 
-use crate::model::{Severity, Timestamp};
+use crate::model::Timestamp;
 use crate::wire::{ClockStatus, JobStatus, MeterStatus, Status, UnsentStatus};
 
 /// What the text says it is.
@@ -145,11 +145,7 @@ fn jobs(page: &mut Page<'_>, jobs: &[JobStatus]) -> fmt::Result {
 fn problems(page: &mut Page<'_>, status: &Status) -> fmt::Result {
     let mut counts: BTreeMap<(&str, &str), i64> = BTreeMap::new();
     for problem in &status.problems {
-        let severity = match problem.severity {
-            Severity::Note => "note",
-            Severity::Problem => "problem",
-        };
-        let count = counts.entry((&problem.code, severity)).or_default();
+        let count = counts.entry((&problem.code, problem.severity.word())).or_default();
         *count = count.saturating_add(1);
     }
     let lines =

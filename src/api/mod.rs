@@ -11,6 +11,7 @@
 
 mod access;
 mod accounts;
+mod alerts;
 mod audit;
 mod body;
 mod db;

@@ -183,6 +183,7 @@ fn a_recorder_reads_and_records_but_does_not_command() {
         ("/v1/link", r#"{"customer": "cus_1", "subscription": "sub_1"}"#),
         ("/v1/release", r#"{"item": "si_1", "adopt": true, "because": "b"}"#),
         ("/v1/drain", ""),
+        ("/v1/alerts/test", ""),
         ("/v1/reconcile", ""),
         ("/v1/db/check", ""),
         ("/v1/db/backup", r#"{"path": "/tmp/copy.db"}"#),
@@ -202,6 +203,10 @@ fn commands_reach_the_desk_as_they_were_asked() {
     for body in ["", "{}"] {
         assert_eq!(server.post("/v1/drain", body).status, 200);
     }
+    assert_eq!(server.get("/v1/alerts").status, 200);
+    assert_eq!(server.get("/v1/alerts?limit=0").json["code"], "bad_limit");
+    assert_eq!(server.get("/v1/alerts?most=1").json["code"], "unknown_parameter");
+    assert_eq!(server.post("/v1/alerts/test", "").status, 200);
     for body in ["", r#"{"item": "si_1"}"#] {
         assert_eq!(server.post("/v1/reconcile", body).status, 200);
     }
@@ -216,6 +221,8 @@ fn commands_reach_the_desk_as_they_were_asked() {
         "sync SyncRequest { month: None, subscription_item: None, commit: false }",
         "drain",
         "drain",
+        "alerts 20",
+        "test alert",
         "reconcile ReconcileRequest { item: None }",
         "reconcile ReconcileRequest { item: Some(\"si_1\") }",
         "release ReleaseRequest { item: \"si_1\", adopt: false, because: \"checked\" }",
@@ -237,6 +244,7 @@ fn commands_are_checked_before_the_desk_is_asked() {
         ("/v1/sync", r#"{"commit": "yes"}"#, "malformed"),
         ("/v1/sync", "[]", "malformed"),
         ("/v1/drain", r#"{"force": true}"#, "unknown_field"),
+        ("/v1/alerts/test", r#"{"force": true}"#, "unknown_field"),
         ("/v1/db/check", r#"{"deep": true}"#, "unknown_field"),
         ("/v1/db/backup", "{}", "malformed"),
         ("/v1/db/recover", r#"{"force": true}"#, "unknown_field"),
@@ -319,6 +327,8 @@ fn every_path_is_in_the_document_and_every_answer_has_its_schema() {
         openapi_document::assert_describes(&document, "ReconcileReport", &serde_json::to_value(compared).unwrap());
     }
     for (name, answer) in [
+        ("AlertsReport", serde_json::to_value(answers::alerts()).unwrap()),
+        ("AlertTestReport", serde_json::to_value(answers::alert_not_told()).unwrap()),
         ("AuditReport", serde_json::to_value(answers::audit()).unwrap()),
         ("AuditVerifyReport", serde_json::to_value(answers::audit_broken()).unwrap()),
         ("DbCheckReport", serde_json::to_value(answers::db_check(true)).unwrap()),

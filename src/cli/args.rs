@@ -70,6 +70,8 @@ pub(super) enum Command {
     },
     /// What was done at the provider and to the account data, by whom and why
     Audit(AuditArgs),
+    /// What needed somebody lately, and who was told of it
+    Alerts(AlertsArgs),
     /// Check everything that can be wrong
     Doctor,
     /// Print the figures for Prometheus, or write them for a textfile collector
@@ -112,6 +114,22 @@ pub(super) struct AuditArgs {
 pub(super) enum AuditCommand {
     /// Say whether every line is what was written, and follows the one before it (exit 0, or 5)
     Verify,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct AlertsArgs {
+    #[command(subcommand)]
+    pub(super) command: Option<AlertsCommand>,
+    /// The newest so many, 1 to 10000 [default: 20]
+    #[arg(long, value_name = "N")]
+    pub(super) limit: Option<u32>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AlertsCommand {
+    /// Send a test through the configured command and address, and say what came of it (exit 0, or 5)
+    Test,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -7,6 +7,7 @@
 //! Invariant: with `--json`, stdout carries exactly what the daemon said, and nothing else.
 
 mod add;
+mod alerts;
 mod args;
 mod audit;
 mod client;

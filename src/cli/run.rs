@@ -11,8 +11,8 @@ use super::error::CliError;
 use super::look::Look;
 use super::stripe::{self, Session};
 use super::{
-    Args, Exit, Sockets, audit, db, doctor, drain, identity, link, metrics, prepare_image, reconcile, record, release,
-    status, sync, usage, void,
+    Args, Exit, Sockets, alerts, audit, db, doctor, drain, identity, link, metrics, prepare_image, reconcile, record,
+    release, status, sync, usage, void,
 };
 use crate::cli::client::Client;
 use crate::clock::Reading;
@@ -133,6 +133,7 @@ impl Run<'_> {
             Command::Drain => drain::drain(self).await,
             Command::Db { command } => db::db(self, command).await,
             Command::Audit(args) => audit::audit(self, args).await,
+            Command::Alerts(args) => alerts::alerts(self, args).await,
             Command::Doctor => doctor::doctor(self).await,
             Command::Metrics(args) => metrics::metrics(self, args).await,
             // Asked without a daemon, before there is a run.

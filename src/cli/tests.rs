@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 
 use super::look::Look;
 use super::{
-    Exit, Sockets, Surroundings, audit, doctor, drain, identity, link, prepare_image, reconcile, record, release, run,
-    status, sync, usage, void,
+    Exit, Sockets, Surroundings, alerts, audit, doctor, drain, identity, link, prepare_image, reconcile, record,
+    release, run, status, sync, usage, void,
 };
 use crate::api::fake::{FakeDesk, Server, answers};
 use crate::clock::{Clock as _, SystemClock};
@@ -74,6 +74,9 @@ fn screens_are_as_they_were_approved() {
     snapshot("audit", &audit::screen(&answers::audit(), PLAIN));
     let verified = [answers::audit_verified(), answers::audit_broken()];
     snapshot("audit_verify", &verified.map(|report| audit::verify_screen(&report, PLAIN)).join("\n"));
+    snapshot("alerts", &alerts::screen(&answers::alerts(), PLAIN));
+    let tests = [answers::alert_told(), answers::alert_not_told()];
+    snapshot("alerts_test", &tests.map(|report| alerts::test_screen(&report, PLAIN)).join("\n"));
     snapshot("link", &link::screen(&answers::link(), PLAIN));
     let others = [void::screen(&answers::void("order-1"), PLAIN), release::screen(&answers::release(), PLAIN)];
     snapshot("void_and_release", &others.concat());
@@ -363,6 +366,8 @@ fn commands_carry_every_argument() {
     assert_eq!(ask(&server, &["drain"]).exit, Exit::Fine);
     assert_eq!(ask(&server, &["audit", "--since", "2026-11-01T00:00:00Z", "--limit", "7"]).exit, Exit::Fine);
     assert_eq!(ask(&server, &["audit", "verify"]).exit, Exit::Fine);
+    assert_eq!(ask(&server, &["alerts", "--limit", "7"]).exit, Exit::Fine);
+    assert_eq!(ask(&server, &["alerts", "test"]).exit, Exit::Fine);
     let checked = ask(&server, &["db", "check", "--full"]);
     assert_eq!((checked.exit, checked.out.contains("is sound")), (Exit::Fine, true), "{}", checked.out);
     assert_eq!(ask(&server, &["db", "backup", "/srv/copy.db"]).exit, Exit::Fine);
@@ -377,6 +382,8 @@ fn commands_carry_every_argument() {
         "drain",
         "audit since Some(Timestamp(1793491200000000)), 7",
         "audit verify",
+        "alerts 7",
+        "test alert",
         "db check DbCheckRequest { full: true }",
         r#"db backup DbBackupRequest { path: "/srv/copy.db" }"#,
         "doctor",
@@ -402,6 +409,14 @@ fn what_a_rule_refuses_exits_4() {
     let sync = ask(&server, &["sync", "--commit"]);
     assert_eq!(sync.exit, Exit::Refused);
     assert!(sync.out.contains("si_compute"), "what could be done is shown all the same");
+}
+
+#[test]
+fn a_test_alert_that_does_not_arrive_exits_5() {
+    let server = Server::start(FakeDesk::default());
+    server.desk.refuses.store(true, Ordering::SeqCst);
+    let tested = ask(&server, &["alerts", "test"]);
+    assert_eq!((tested.exit, tested.out.contains("it answered 502")), (Exit::NeedsSomeone, true), "{}", tested.out);
 }
 
 #[test]

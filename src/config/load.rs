@@ -13,7 +13,7 @@ use super::section::{Findings, Section, line_of};
 use super::values::{Read, address, choice, cron, duration, loopback, refuse, text, whole};
 use super::{
     ClockTrust, Config, Environment, Fault, Intake, LinkSeed, Metrics, Paths, ProviderConfig, Reading, Schedule,
-    Webhook, meters, plan_ready, plans, provider, secrets, seed,
+    Webhook, alerts, meters, plan_ready, plans, provider, secrets, seed,
 };
 use crate::model::{AllowanceRule, PlanName, Problem};
 
@@ -68,10 +68,11 @@ fn read(text: &str, env: &Environment) -> Result<Loaded, Vec<Fault>> {
     let shipped = parse(SHIPPED)?;
     let mut findings = Findings::of(text);
     let root = Section::root(&own, &shipped);
-    let (mut config, key_file, secret_file) = read_root(root, &mut findings);
+    let (mut config, Files { key, webhook, alerts }) = read_root(root, &mut findings);
     let mut faults = findings.into_faults();
-    config.provider.key = secrets::find(env, config.provider.kind, key_file.as_deref(), &mut faults);
-    config.webhook.secrets = secrets::webhook(env, config.provider.kind, secret_file.as_deref(), &mut faults);
+    config.provider.key = secrets::find(env, config.provider.kind, key.as_deref(), &mut faults);
+    config.webhook.secrets = secrets::webhook(env, config.provider.kind, webhook.as_deref(), &mut faults);
+    config.alerts.secret = secrets::alerts_secret(env, alerts.as_deref(), &mut faults);
     config.seed = seed::read(env, config.seed.plan.take(), &mut faults);
     if !faults.is_empty() {
         return Err(faults);
@@ -89,8 +90,15 @@ fn parse(text: &str) -> Result<DeTable<'_>, Vec<Fault>> {
     })
 }
 
+/// What the file only names.
+struct Files {
+    key: Option<PathBuf>,
+    webhook: Option<PathBuf>,
+    alerts: Option<PathBuf>,
+}
+
 /// Where something is refused, any value stands in for it: with a fault noted, none of this is used.
-fn read_root(mut root: Section<'_>, findings: &mut Findings<'_>) -> (Config, Option<PathBuf>, Option<PathBuf>) {
+fn read_root(mut root: Section<'_>, findings: &mut Findings<'_>) -> (Config, Files) {
     let clock = choice([("auto", ClockTrust::Auto), ("trusted", ClockTrust::Trusted)]);
     let clock = root.get("clock", clock, findings).unwrap_or_default();
     let allowance = choice([("latest", AllowanceRule::Latest), ("prorated", AllowanceRule::Prorated)]);
@@ -101,10 +109,11 @@ fn read_root(mut root: Section<'_>, findings: &mut Findings<'_>) -> (Config, Opt
     let schedule = read_schedule(root.section("schedule", findings), findings);
     let intake = read_intake(root.section("intake", findings), findings);
     let metrics = read_metrics(root.section("metrics", findings), findings);
-    let (webhook, secret_file) = read_webhook(root.section("webhook", findings), findings);
+    let (webhook, webhook_file) = read_webhook(root.section("webhook", findings), findings);
+    let (alerts, alerts_file) = alerts::read(root.section("alerts", findings), findings);
     let (meters, meter_names) = meters::read(root.section("meters", findings), findings);
     let plans = plans::read(root.section("plans", findings), &meter_names, findings);
-    let key_file = provider.key_file;
+    let files = Files { key: provider.key_file, webhook: webhook_file, alerts: alerts_file };
     let provider = ProviderConfig {
         kind: provider.kind,
         base_url: provider.base_url,
@@ -116,11 +125,23 @@ fn read_root(mut root: Section<'_>, findings: &mut Findings<'_>) -> (Config, Opt
         on_payment_failed: provider.on_payment_failed,
     };
     let seed = LinkSeed { plan, ..LinkSeed::default() };
-    let config =
-        Config { clock, meters, plans, allowance, provider, schedule, intake, metrics, webhook, command_group, seed };
+    let config = Config {
+        clock,
+        meters,
+        plans,
+        allowance,
+        provider,
+        schedule,
+        intake,
+        metrics,
+        webhook,
+        alerts,
+        command_group,
+        seed,
+    };
     check_plan_in_use(&config, &root, findings);
     root.close(findings);
-    (config, key_file, secret_file)
+    (config, files)
 }
 
 /// The plan the operator names is the one to be billed by; shipped ones nobody uses may stay unfinished.

@@ -5,6 +5,7 @@
 //! [`ConfigFaults`], at the start, on a reload and for `usaged check-config` alike. Either every setting is good or
 //! nothing of the file is used.
 
+mod alerts;
 mod check;
 mod environment;
 mod exposed;
@@ -20,6 +21,7 @@ mod section;
 mod seed;
 mod values;
 
+pub use alerts::{Address, Alerts};
 pub use check::{Checked, check};
 pub use environment::{Environment, UserDirectories};
 pub use exposed::{KEY_EXPOSED, exposed_key};
@@ -59,6 +61,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// Where the provider's webhooks come in.
     pub webhook: Webhook,
+    /// What somebody is told of, and how.
+    pub alerts: Alerts,
     /// Who may command besides root: a group's name.
     pub command_group: Option<String>,
     /// Ids of the first link, from the environment (rule R1).

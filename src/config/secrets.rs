@@ -37,7 +37,7 @@ pub(super) fn find(
 ) -> Option<ApiKey> {
     let variable = variable(kind);
     let (key, from) = from_credential(env, credential(kind), faults)
-        .or_else(|| from_file(key_file?, KEY_FILE, faults))
+        .or_else(|| from_file(key_file?, "provider.key_file", faults))
         .or_else(|| Some((env.text(variable, faults)?, format!("environment {variable}"))))?;
     let (trouble, hint) = if kind == ProviderKind::LemonSqueezy {
         (trouble_with_lemon_squeezy(&key), "make a key in Lemon Squeezy's settings, under API")
@@ -63,7 +63,7 @@ pub(super) fn webhook(
         _ => ("stripe_webhook_secret", "STRIPE_WEBHOOK_SECRET"),
     };
     let found = from_credential(env, credential, faults)
-        .or_else(|| from_file(file?, WEBHOOK_FILE, faults))
+        .or_else(|| from_file(file?, "webhook.secret_file", faults))
         .or_else(|| Some((env.text(variable, faults)?, format!("environment {variable}"))));
     let Some((text, from)) = found else { return Vec::new() };
     let is_stripes = kind != ProviderKind::LemonSqueezy;
@@ -74,6 +74,14 @@ pub(super) fn webhook(
         return Vec::new();
     }
     secrets.into_iter().map(SecretString::from).collect()
+}
+
+/// What alerts are signed with: the credential, the file, the environment.
+pub(super) fn alerts_secret(env: &Environment, file: Option<&Path>, faults: &mut Vec<Fault>) -> Option<SecretString> {
+    let found = from_credential(env, "alerts_secret", faults)
+        .or_else(|| from_file(file?, "alerts.secret_file", faults))
+        .map(|(secret, _)| secret);
+    found.or_else(|| env.text("USAGED_ALERTS_SECRET", faults)).map(SecretString::from)
 }
 
 /// systemd itself keeps others out of that directory, and shows an access list as group bits: the mode says nothing.
@@ -91,22 +99,18 @@ fn from_credential(env: &Environment, name: &str, faults: &mut Vec<Fault>) -> Op
     Some((contents(file, &from, faults)?, from))
 }
 
-/// The settings that name a file with a secret in it.
-const KEY_FILE: &str = "provider.key_file";
-const WEBHOOK_FILE: &str = "webhook.secret_file";
-
-fn from_file(path: &Path, named_by: &str, faults: &mut Vec<Fault>) -> Option<(String, String)> {
+fn from_file(path: &Path, setting: &str, faults: &mut Vec<Fault>) -> Option<(String, String)> {
     let from = format!("file {}", path.display());
     let opened = open(path).and_then(|file| Ok((file.metadata()?, file)));
     let (about, file) = match opened {
         Ok(opened) => opened,
         Err(why) => {
-            faults.push(unreadable(&from, &format!("{why} ({named_by} names it)")));
+            faults.push(unreadable(&from, &format!("{why} ({setting} names it)")));
             return None;
         }
     };
     if !about.is_file() {
-        let hint = format!("let {named_by} name a file that holds the secret and nothing else");
+        let hint = format!("let {setting} name a file that holds the secret and nothing else");
         faults.push(Fault::outside(from, "is not a regular file", hint));
         return None;
     }

@@ -81,6 +81,14 @@ pub(super) fn whole(range: RangeInclusive<u32>) -> impl Fn(&DeValue<'_>) -> Read
     }
 }
 
+/// Several of a kind.
+pub(super) fn list<T>(read: impl Fn(&DeValue<'_>) -> Read<T>) -> impl Fn(&DeValue<'_>) -> Read<Vec<T>> {
+    move |value| match value.as_array() {
+        Some(values) => values.iter().map(|value| read(value.get_ref())).collect(),
+        None => expected(value, "an array", "[…, …], in brackets"),
+    }
+}
+
 /// As `60s`, `15m`, `1h` or `2d`, within bounds.
 pub(super) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&DeValue<'_>) -> Read<Duration> {
     move |value| match value.as_str().and_then(parse_duration) {

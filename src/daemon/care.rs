@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::{Instant, interval, sleep_until};
+use tokio::time::{Instant, interval, sleep, sleep_until};
 
-use super::notify;
 use super::run::listen;
 use super::sick::SickDesk;
 use super::signals::Asked;
+use super::{notify, sick};
 use crate::api;
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{Config, Paths};
+use crate::config::{Alerts, Config, Paths};
 use crate::jobs;
 use crate::store::{self, Depth, Soundness};
 
@@ -28,6 +28,8 @@ const LONG: Duration = Duration::from_mins(10);
 /// must not be filled with damaged files.
 const AGAIN: Duration = Duration::from_mins(1);
 const APART: Duration = Duration::from_mins(10);
+/// What is recovered sooner is not told as damaged.
+const TELL_AFTER: Duration = Duration::from_secs(5);
 /// systemd hears of us this often.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
 
@@ -76,6 +78,8 @@ impl Care {
         serving.spawn(async move {
             api::serve(socket, asked_there, access, limits, async move { drop(stopped.changed().await) }).await;
         });
+        let mut telling = JoinSet::new();
+        telling.spawn(tell_later(config.alerts.clone(), Arc::clone(&desk)));
         notify::ready("usage.db is damaged: what can be read is being recovered");
         let done = self.recover(&path, found, &desk, asked).await;
         stop.send_replace(true);
@@ -165,6 +169,14 @@ impl Care {
             due = Instant::now() + AGAIN;
         }
     }
+}
+
+/// Somebody is told where it is not recovered at once; what became of it is told from the recovered ledger.
+async fn tell_later(config: Alerts, desk: Arc<SickDesk>) {
+    sleep(TELL_AFTER).await;
+    let Ok(drawn) = getrandom::u64() else { return };
+    let now = SystemClock.read().wall;
+    jobs::tell_of_damage(&config, &format!("al_damaged_{drawn:016x}"), &sick::problem(&desk.what()), now).await;
 }
 
 /// Waits until then, or until somebody asks for it now; false where the daemon is asked to stop.

@@ -15,10 +15,11 @@ use crate::model::{MeterName, SourceName, Timestamp, micros_of, split_hint};
 use crate::outbox::OutboxError;
 use crate::store::StoreError;
 use crate::wire::{
-    AuditReport, AuditVerifyReport, DbBackupReport, DbBackupRequest, DbCheckReport, DbCheckRequest, DbRecoverReport,
-    DoctorReport, DrainReport, IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport,
-    PrepareImageRequest, ReconcileReport, ReconcileRequest, RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest,
-    SCHEMA, Status, SyncReport, SyncRequest, UsageReport, VoidReport, VoidRequest,
+    AlertTestReport, AlertsReport, AuditReport, AuditVerifyReport, DbBackupReport, DbBackupRequest, DbCheckReport,
+    DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport, IdentityReport, IdentityRequest, LinkReport,
+    LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport, ReconcileRequest, RecordAnswer,
+    RecordOutcome, ReleaseReport, ReleaseRequest, SCHEMA, Status, SyncReport, SyncRequest, UsageReport, VoidReport,
+    VoidRequest,
 };
 
 /// A caller that is told to come again waits this long.
@@ -190,6 +191,14 @@ impl Desk for FrontDesk {
 
     fn audit_verify(&self) -> Answer<'_, AuditVerifyReport> {
         Box::pin(async move { jobs::audit_verify(&self.context).await.map_err(explain) })
+    }
+
+    fn alerts(&self, most: u32) -> Answer<'_, AlertsReport> {
+        Box::pin(async move { jobs::alerts(&self.context, most).await.map_err(explain) })
+    }
+
+    fn test_alert(&self, _caller: Caller) -> Answer<'_, AlertTestReport> {
+        Box::pin(async move { jobs::test_alert(&self.context).await.map_err(explain) })
     }
 
     fn doctor(&self) -> Answer<'_, DoctorReport> {

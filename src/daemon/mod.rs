@@ -3,6 +3,7 @@
 //! Owns: the command line, the log, signals, the schedule, and the tasks that activate the jobs. After a crash: nothing of
 //! it has to survive; the jobs go on from what the rooms have stored.
 
+mod alerter;
 mod args;
 mod assemble;
 mod care;

@@ -49,8 +49,13 @@ const LOOK_AGAIN: Duration = Duration::from_mins(1);
 /// Nothing is so urgent that it may spin.
 const SOONEST: Duration = Duration::from_secs(1);
 
-/// Runs until told to stop.
-pub(super) async fn run(context: Arc<Context>, mut nudges: mpsc::Receiver<Nudge>, mut stop: watch::Receiver<bool>) {
+/// Runs until told to stop. `done` tells others of each push.
+pub(super) async fn run(
+    context: Arc<Context>,
+    done: watch::Sender<()>,
+    mut nudges: mpsc::Receiver<Nudge>,
+    mut stop: watch::Receiver<bool>,
+) {
     let mut pusher = Pusher {
         due: Some((Instant::now(), "start", Which::Scheduled)),
         compare: None,
@@ -60,6 +65,7 @@ pub(super) async fn run(context: Arc<Context>, mut nudges: mpsc::Receiver<Nudge>
         wake: None,
         failures: 0,
         look_failures: 0,
+        done,
         context,
     };
     loop {
@@ -89,6 +95,7 @@ struct Pusher {
     wake: Option<Timestamp>,
     failures: u32,
     look_failures: u32,
+    done: watch::Sender<()>,
 }
 
 impl Pusher {
@@ -194,5 +201,6 @@ impl Pusher {
                 tracing::warn!("the push stopped early and is tried again in {} s: {error}", wait.as_secs());
             }
         }
+        self.done.send_replace(());
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 use super::desk::{Afterwards, FrontDesk};
 use super::pusher::{Nudge, Nudges};
 use super::signals::{self, Asked};
-use super::{Exit, assemble, care, metrics, notify, pusher, sampler, schedule, watchdog, webhook};
+use super::{Exit, alerter, assemble, care, metrics, notify, pusher, sampler, schedule, watchdog, webhook};
 use crate::api;
 use crate::clock::SystemClock;
 use crate::config::{self, Environment, Loaded, Paths};
@@ -178,7 +178,9 @@ impl Daemon {
         if let Some(patience) = notify::patience() {
             tasks.spawn(watchdog::run(Arc::clone(&context), patience, is_due, stopping.clone()));
         }
-        tasks.spawn(pusher::run(Arc::clone(&context), inbox, stopping));
+        let (pushed, has_pushed) = watch::channel(());
+        tasks.spawn(alerter::run(Arc::clone(&context), has_pushed, stopping.clone()));
+        tasks.spawn(pusher::run(Arc::clone(&context), pushed, inbox, stopping));
         let schedule = schedule::start(&config.schedule, nudges.clone()).await?;
         notify::ready("measuring");
         tracing::info!(version = env!("CARGO_PKG_VERSION"), socket = %paths.socket().display(), database = %paths.database().display(), "usaged runs");

@@ -10,11 +10,11 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::jobs;
 use crate::model::{Problem, Timestamp, split_hint};
 use crate::wire::{
-    AuditReport, AuditVerifyReport, Check, ClockStatus, CoverageStatus, DatabaseStatus, DbBackupReport,
-    DbBackupRequest, DbCheckReport, DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport, IdentityReport,
-    IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest, PushStatus, ReconcileReport,
-    ReconcileRequest, RecordAnswer, ReleaseReport, ReleaseRequest, SCHEMA, Status, SyncReport, SyncRequest,
-    UsageReport, Verdict, VoidReport, VoidRequest,
+    AlertTestReport, AlertsReport, AuditReport, AuditVerifyReport, Check, ClockStatus, CoverageStatus, DatabaseStatus,
+    DbBackupReport, DbBackupRequest, DbCheckReport, DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport,
+    IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest, PushStatus,
+    ReconcileReport, ReconcileRequest, RecordAnswer, ReleaseReport, ReleaseRequest, SCHEMA, Status, SyncReport,
+    SyncRequest, UsageReport, Verdict, VoidReport, VoidRequest,
 };
 
 pub(super) const DAMAGED: &str = "database_damaged";
@@ -51,7 +51,7 @@ impl SickDesk {
         self.recover_now.notified().await;
     }
 
-    fn what(&self) -> String {
+    pub(super) fn what(&self) -> String {
         self.what.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -71,7 +71,6 @@ pub(super) fn refusal(what: &str) -> ApiError {
 pub(super) fn status(path: &Path, what: &str, since: Timestamp, sandbox: bool) -> Status {
     let now = SystemClock.read().wall;
     let month = jobs::utc_month(now);
-    let said = format!("usage.db is damaged: {what}");
     Status {
         schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -79,7 +78,7 @@ pub(super) fn status(path: &Path, what: &str, since: Timestamp, sandbox: bool) -
         now: now.to_string(),
         since: since.to_string(),
         mode: if sandbox { "sandbox" } else { "unbilled" }.to_owned(),
-        problems: vec![Problem::needs_someone(DAMAGED, said, NEXT)],
+        problems: vec![problem(what)],
         link: None,
         paused: None,
         period_from: month.from.to_string(),
@@ -109,6 +108,11 @@ pub(super) fn status(path: &Path, what: &str, since: Timestamp, sandbox: bool) -
 
 const NEXT: &str = "the kernel's counters go on, and are read once it is recovered: keep this machine up; no records are taken and \
                     nothing is sent meanwhile. usagectl db recover tries at once";
+
+/// What needs someone.
+pub(super) fn problem(what: &str) -> Problem {
+    Problem::needs_someone(DAMAGED, format!("usage.db is damaged: {what}"), NEXT)
+}
 
 /// The doctor's one finding.
 pub(super) fn doctor(what: &str) -> DoctorReport {
@@ -168,6 +172,14 @@ impl Desk for SickDesk {
     }
 
     fn audit_verify(&self) -> Answer<'_, AuditVerifyReport> {
+        self.refuse()
+    }
+
+    fn alerts(&self, _most: u32) -> Answer<'_, AlertsReport> {
+        self.refuse()
+    }
+
+    fn test_alert(&self, _caller: Caller) -> Answer<'_, AlertTestReport> {
         self.refuse()
     }
 

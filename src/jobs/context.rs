@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::JobError;
+use super::alerts::Memory;
 use super::intake::Intake;
 use super::sample::HasSampled;
+use crate::alerts::Web;
 use crate::clock::trust::{self, Placement, ProviderDate};
 use crate::clock::{Clock, Reading};
 use crate::config::{ClockTrust, Config, ProviderConfig};
@@ -48,6 +50,11 @@ pub struct Context {
     pub(super) sampling: tokio::sync::Mutex<()>,
     /// One push at a time: two would only wait for each other's claims.
     pub(super) pushing: tokio::sync::Mutex<()>,
+    /// One look for alerts at a time, and one message at a time: a command must not run beside itself.
+    pub(super) alerting: tokio::sync::Mutex<()>,
+    pub(super) telling: tokio::sync::Mutex<()>,
+    /// What alerts are sent by.
+    pub(super) web: Web,
     /// One drain at a time: they would close the intake over each other.
     pub(super) draining: tokio::sync::Mutex<()>,
 }
@@ -72,6 +79,10 @@ pub(super) struct Live {
     pub(super) identity_changed: bool,
     /// What this process has stored of its samples.
     pub(super) has_sampled: HasSampled,
+    /// `CLOCK_MONOTONIC` when it last stored one, and before that when it started.
+    pub(super) sampled_monotonic_us: i64,
+    /// What this process knows of its alerts.
+    pub(super) alerts: Memory,
 }
 
 impl Context {
@@ -91,6 +102,8 @@ impl Context {
             problems: BTreeMap::new(),
             identity_changed,
             has_sampled: HasSampled::Never,
+            sampled_monotonic_us: parts.clock.read().monotonic_us,
+            alerts: Memory::default(),
         };
         Self {
             store: parts.store,
@@ -103,6 +116,9 @@ impl Context {
             intake: Intake::default(),
             sampling: tokio::sync::Mutex::new(()),
             pushing: tokio::sync::Mutex::new(()),
+            alerting: tokio::sync::Mutex::new(()),
+            telling: tokio::sync::Mutex::new(()),
+            web: Web::default(),
             draining: tokio::sync::Mutex::new(()),
         }
     }
@@ -146,6 +162,7 @@ impl Context {
 
     /// A state of affairs of one thing among several begins.
     pub(super) fn raise_about(&self, about: &str, problem: Problem) {
+        let problem = if about.is_empty() { problem } else { problem.about(about) };
         let mut live = self.live();
         let key = (problem.code.clone(), about.to_owned());
         if live.problems.get(&key) != Some(&problem) {

@@ -1,6 +1,7 @@
 //! Why a job could not do it.
 
 use crate::account::AccountError;
+use crate::alerts::AlertsError;
 use crate::ledger::LedgerError;
 use crate::outbox::OutboxError;
 use crate::provider::{ReadError, RefusalKind};
@@ -23,6 +24,9 @@ pub enum JobError {
     /// The outbox.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
+    /// The alerts.
+    #[error(transparent)]
+    Alerts(#[from] AlertsError),
     /// The rating.
     #[error(transparent)]
     Rating(#[from] RatingError),

@@ -3,6 +3,7 @@
 //! Owns: no table but `job_run`. After a crash: the next run of a job finds what the last left and goes on from there.
 //! A schedule, a command and a start activate the same job. Does not know: who asked, or how it is answered.
 
+mod alerts;
 mod audit;
 mod calendar;
 mod certificate;
@@ -16,6 +17,7 @@ mod drain;
 mod drift;
 mod error;
 mod events;
+mod heartbeat;
 mod identity;
 mod intake;
 mod link;
@@ -23,6 +25,7 @@ mod look;
 mod make_good;
 mod periods;
 mod prepare_image;
+mod problems;
 mod push;
 mod reconcile;
 mod record;
@@ -36,12 +39,16 @@ mod stands;
 mod start;
 mod status;
 mod sync;
+mod tell;
+mod test_alert;
 #[cfg(test)]
 mod testing;
 mod unseen;
 mod unsent;
 mod usage;
+mod watch;
 
+pub use alerts::{alerts, look_for_alerts};
 pub use audit::{audit, audit_verify};
 pub use compact::compact;
 pub use context::{Context, Settings};
@@ -50,6 +57,7 @@ pub use doctor::doctor;
 pub use drain::drain;
 pub use error::JobError;
 pub use events::take_event;
+pub use heartbeat::heartbeat;
 pub use identity::identity;
 pub use link::link;
 pub use look::{Because, Looked, look};
@@ -66,5 +74,7 @@ pub use seed::seed;
 pub use start::{Parts, know_meters, start};
 pub use status::{Running, status};
 pub use sync::sync;
+pub use tell::{tell, tell_of_damage};
+pub use test_alert::test_alert;
 pub use unsent::unsent;
 pub use usage::{usage, utc_month};

@@ -64,6 +64,7 @@ pub async fn push(context: &Arc<Context>, because: &str, which: Which) -> Result
         )),
     }
     let finished = context.now();
+    context.live().alerts.has_pushed = true;
     context.store.write(move |tx| run::finish(tx, "push", &result, finished)).await?;
     pushed
 }

@@ -33,7 +33,7 @@ pub async fn sample(context: &Arc<Context>) -> Result<Sampled, JobError> {
     let stored = context.store.write(move |tx| store(tx, &job, &taken, reading, how)).await;
     match stored {
         Ok((sampled, capped)) => {
-            context.live().has_sampled = HasSampled::Stored;
+            context.note_stored(reading);
             context.clear("database_unavailable");
             context.note_capped(&capped);
             context.note_placed(sampled.placed);
@@ -74,6 +74,12 @@ pub(super) enum HasSampled {
 }
 
 impl Context {
+    fn note_stored(&self, reading: Reading) {
+        let mut live = self.live();
+        live.has_sampled = HasSampled::Stored;
+        live.sampled_monotonic_us = reading.monotonic_us;
+    }
+
     /// A round that could not be stored, after one that was.
     fn note_unstored(&self) {
         let mut live = self.live();

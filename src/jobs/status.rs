@@ -5,24 +5,21 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use super::context::limits;
+use super::problems::{self, Seen};
 use super::sync::shown_segment;
 use super::usage::{self, Figures, Window};
-use super::{Context, JobError, Settings, drift, look, make_good, release, roll_up, run};
+use super::{Context, JobError, Settings, look, run};
 use crate::account::{self, Item};
 use crate::clock::trust::Placement;
 use crate::ledger;
-use crate::model::{Formula, Meter, Problem, Timestamp};
-use crate::outbox::{self, RecordState, Unseen, UsageRecord};
+use crate::model::{Meter, Timestamp};
+use crate::outbox::{self, RecordState, UsageRecord};
 use crate::provider::Provider;
 use crate::rating;
-use crate::store;
 use crate::wire::{
     ClockStatus, CoverageStatus, DatabaseStatus, JobStatus, LinkStatus, MeterStatus, PushStatus, SCHEMA, Status,
     UnsentStatus,
 };
-
-/// A record that has been failing for this many attempts needs someone.
-const MANY_ATTEMPTS: u32 = 8;
 
 /// What only the daemon knows.
 #[derive(Debug, Clone)]
@@ -43,11 +40,8 @@ pub struct Running {
 
 /// Answers it.
 pub async fn status(context: &Arc<Context>, running: Running) -> Result<Status, JobError> {
-    let reading = context.clock.read();
-    let now = context.utc(reading);
-    let placement = context.placement(reading, None);
-    let settings = context.settings();
-    let problems = context.problems();
+    let seen = Seen::by(context);
+    let (now, settings) = (seen.now, Arc::clone(&seen.settings));
     let boot_id = context.incarnation.boot_id.clone();
     let path = context.store.path().to_owned();
     let mut status = context
@@ -55,10 +49,6 @@ pub async fn status(context: &Arc<Context>, running: Running) -> Result<Status, 
         .read(move |c| {
             let window = usage::current_window(c, now)?;
             let waiting = ledger::placement::waiting(c, &boot_id)?;
-            let mut problems = problems;
-            problems.extend(stored_problems(c, &settings, now)?);
-            problems.extend(set_aside(c, &path)?);
-            problems.extend(store::recovered(c, &path)?.as_ref().map(make_good::problem));
             let status = Status {
                 schema: SCHEMA,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -66,7 +56,7 @@ pub async fn status(context: &Arc<Context>, running: Running) -> Result<Status, 
                 now: now.to_string(),
                 since: running.since.to_string(),
                 mode: mode(&settings, running.sandbox).to_owned(),
-                problems,
+                problems: problems::shown(c, &seen)?,
                 link: link(c)?,
                 paused: look::paused(c, &settings)?,
                 period_from: window.span.from.to_string(),
@@ -76,7 +66,7 @@ pub async fn status(context: &Arc<Context>, running: Running) -> Result<Status, 
                 last_sample: ledger::coverage::last_sample(c)?.map(|at| at.to_string()),
                 push: push(c, running.next_push)?,
                 unsent: unsent(c, &settings, now)?,
-                clock: clock(&placement, !waiting.quantities.is_empty()),
+                clock: clock(&seen, !waiting.quantities.is_empty()),
                 coverage: coverage(c, &window, now)?,
                 database: DatabaseStatus { path: path.display().to_string(), bytes: 0, schema: schema(c)? },
                 jobs: jobs(c, &running)?,
@@ -85,9 +75,6 @@ pub async fn status(context: &Arc<Context>, running: Running) -> Result<Status, 
         })
         .await?;
     status.database.bytes = bytes(context.store.path());
-    status.problems.extend(clock_problem(&status.clock));
-    // Worst first; within one severity in the order they were found.
-    status.problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
     Ok(status)
 }
 
@@ -100,16 +87,6 @@ fn link(connection: &Connection) -> Result<Option<LinkStatus>, JobError> {
         subscription: link.subscription.to_string(),
         plan: link.plan.to_string(),
         from: link.from.to_string(),
-    }))
-}
-
-/// A ledger that was set aside, for as long as it lies there: nothing disappears silently.
-fn set_aside(connection: &Connection, path: &std::path::Path) -> Result<Option<Problem>, JobError> {
-    let before = store::set_aside_before(connection, path)?;
-    Ok(before.map(|before| {
-        let what =
-            format!("an earlier ledger of this disk lies beside usage.db as {}: {}", before.name, before.because);
-        Problem::note("ledger_set_aside", what, "delete it once nobody needs it any more")
     }))
 }
 
@@ -264,29 +241,13 @@ fn unsent(connection: &Connection, settings: &Settings, now: Timestamp) -> Resul
 /// A total that missed its period.
 const OVER: &str = "its period is over; what was not billed in it is carried, or listed, once two reads of it agree";
 
-fn clock(placement: &Placement, waiting: bool) -> ClockStatus {
-    match placement {
-        Placement::Known { by, wall_ahead_us, .. } => {
-            ClockStatus { trusted_by: by.word().to_owned(), ahead_s: wall_ahead_us.map(|us| us.div_euclid(1_000_000)) }
-        }
-        Placement::Waiting => {
-            let word = if waiting { "nobody" } else { "nobody yet" };
-            ClockStatus { trusted_by: word.to_owned(), ahead_s: None }
-        }
-    }
-}
-
-fn clock_problem(clock: &ClockStatus) -> Option<Problem> {
-    let ahead = clock.ahead_s?;
-    Some(Problem::needs_someone(
-        "clock_wrong",
-        format!(
-            "this machine's clock is {} seconds {} the provider's",
-            ahead.abs(),
-            if ahead > 0 { "ahead of" } else { "behind" }
-        ),
-        "usage is placed by the provider's time meanwhile; correct the clock: timedatectl set-ntp true",
-    ))
+fn clock(seen: &Seen, waiting: bool) -> ClockStatus {
+    let trusted_by = match &seen.placement {
+        Placement::Known { by, .. } => by.word(),
+        Placement::Waiting if waiting => "nobody",
+        Placement::Waiting => "nobody yet",
+    };
+    ClockStatus { trusted_by: trusted_by.to_owned(), ahead_s: seen.ahead_s() }
 }
 
 fn coverage(connection: &Connection, window: &Window, now: Timestamp) -> Result<CoverageStatus, JobError> {
@@ -314,221 +275,4 @@ fn jobs(connection: &Connection, running: &Running) -> Result<Vec<JobStatus>, Jo
         }
     })
     .collect())
-}
-
-/// What needs someone, as the database tells it: so it survives a restart.
-fn stored_problems(connection: &Connection, settings: &Settings, now: Timestamp) -> Result<Vec<Problem>, JobError> {
-    let mut problems = Vec::new();
-    problems.extend(unbilled(connection, settings)?);
-    problems.extend(subscription_problem(connection, now)?);
-    problems.extend(look::problems(connection, settings)?);
-    for record in outbox::unfinished(connection)? {
-        problems.extend(record_problem(&record, settings, now));
-    }
-    problems.extend(closed_differing(connection, now)?);
-    for stretch in outbox::unseen(connection)? {
-        problems.push(unseen_problem(connection, settings, &stretch)?);
-    }
-    for carried in outbox::waiting_carries(connection)? {
-        let because = carried.held_because.unwrap_or_else(|| "no period has taken it yet".to_owned());
-        problems.push(Problem::note(
-            "carry_waits",
-            format!("{} units of {} wait to be carried: {because}", carried.units, carried.meter),
-            "usagectl sync --month YYYY-MM shows the period they come from",
-        ));
-    }
-    let since = roll_up::looked_back_to(&settings.config, now);
-    for closed in outbox::closed_since(connection, since)? {
-        let due = outbox::credit_due(connection, closed.id)?;
-        if due > 0 {
-            problems.push(Problem::needs_someone(
-                "credit_due",
-                format!("{due} units too many were billed on {} until {}", closed.item, closed.period.to),
-                "give the customer a credit note for them",
-            ));
-        }
-        problems.extend(closed_problems(&closed));
-    }
-    for imbalance in outbox::imbalances(connection, since)? {
-        problems.push(Problem::needs_someone(
-            "books_do_not_balance",
-            format!(
-                "usage record {}: {} accounted for, {} owed (rule R7)",
-                imbalance.record, imbalance.accounted, imbalance.owed
-            ),
-            "please report this with the output of usagectl sync --month",
-        ));
-    }
-    Ok(problems)
-}
-
-/// The next step of a VM that only measures.
-fn unbilled(connection: &Connection, settings: &Settings) -> Result<Option<Problem>, JobError> {
-    if matches!(settings.provider, Provider::None) {
-        let what = "nothing is billed: no provider is configured, or its key is missing; usage is measured";
-        let hint = "set provider.kind in usaged.toml and give it a key (man usaged), then: sudo systemctl restart usaged, and \
-                    sudo usagectl link --customer cus_… --subscription sub_…";
-        return Ok(Some(Problem::note("no_provider", what, hint)));
-    }
-    let linked = account::in_force(connection)?.is_some();
-    let what = "nothing is billed: this VM is not linked to a subscription; usage is measured";
-    let hint = "usagectl link --customer cus_… --subscription sub_…";
-    Ok((!linked).then(|| Problem::note("not_linked", what, hint)))
-}
-
-/// What the provider said of the subscription that is linked, where that is more than "active".
-fn subscription_problem(connection: &Connection, now: Timestamp) -> Result<Option<Problem>, JobError> {
-    let Some(link) = account::in_force(connection)? else { return Ok(None) };
-    let Some(read) = account::last_read(connection, &link.subscription)? else { return Ok(None) };
-    let id = &read.id;
-    if let Some(why) = read.why_not_billed() {
-        return Ok(Some(if read.is_over() {
-            let hint = "link the customer's next subscription: usagectl link …; one that is to end at once is best canceled \
-                        with invoice_now=true, or the usage it has not invoiced yet is dropped";
-            Problem::needs_someone("subscription_ended", format!("{why}: what is used now is not billed"), hint)
-        } else {
-            let hint = "nothing to do here; usage is measured, and billed from the next period on that is";
-            Problem::note("not_billed_now", format!("{why}: what is used now is not billed"), hint)
-        }));
-    }
-    Ok(match (&*read.status, read.ends.filter(|ends| now < *ends)) {
-        (status @ ("past_due" | "unpaid"), _) => {
-            let hint = "usage goes on its invoices all the same; the provider's dashboard shows which are not paid";
-            Some(Problem::note("payment_overdue", format!("the subscription {id} is {status}"), hint))
-        }
-        (_, Some(ends)) => {
-            let hint =
-                "what is used until then goes on its last invoice; to end it before, cancel with invoice_now=true";
-            Some(Problem::note("subscription_ends", format!("the subscription {id} ends at {ends}"), hint))
-        }
-        _ => None,
-    })
-}
-
-/// What was used while periods came and went unseen.
-fn unseen_problem(connection: &Connection, settings: &Settings, stretch: &Unseen) -> Result<Problem, JobError> {
-    let (item, span) = (&stretch.item, stretch.span);
-    let used = match settings.config.meters.get(&stretch.meter) {
-        Some(meter) => {
-            let used = ledger::buckets::used(connection, ledger::meters::id(connection, &meter.name)?, span)?;
-            format!("{} {} of {}", meter.unit.number(used), meter.unit.label, meter.name)
-        }
-        None => format!("usage of {}", stretch.meter),
-    };
-    let between = format!("between {} and {}", span.from, span.to);
-    Ok(match &stretch.because {
-        Some(because) => Problem::note(
-            "not_billed_then",
-            format!("{because} {between}: {used} in it are not billed"),
-            format!("usagectl release {item} --overwrite --because … takes this away"),
-        ),
-        None => Problem::needs_someone(
-            "periods_unknown",
-            format!(
-                "neither the provider nor its calendar tells the periods of {item} {between}: {used} in them are not billed"
-            ),
-            format!("compare with the invoices; usagectl release {item} --overwrite --because … leaves it at that"),
-        ),
-    })
-}
-
-/// Why units are not carried, where nothing else says it.
-const MAY_STAND_LATER: &str = "they may be among the units that were taken over in a later period";
-
-/// What a closed period leaves to people.
-fn closed_problems(closed: &UsageRecord) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let (item, to) = (&closed.item, closed.period.to);
-    let why = closed.held.as_ref().map(|(_, because)| because).or(closed.drift.as_ref()).map(String::as_str);
-    let why = why.or(closed.may_stand_later.then_some(MAY_STAND_LATER));
-    let because = why.map_or_else(String::new, |why| format!(": {why}"));
-    if closed.held_units > 0 {
-        let what = format!("{} units on {item} until {to} were neither billed nor carried{because}", closed.held_units);
-        problems.push(Problem::needs_someone("units_held", what, "bill them by hand, or leave them"));
-    }
-    let stood = closed.standing.unwrap_or(0);
-    if stood > 0 && closed.held.as_ref().is_some_and(|(code, _)| code == "item_missing") {
-        let what = format!("whether {stood} units that stood on {item} until {to} were billed is not known{because}");
-        problems.push(Problem::needs_someone("billing_unknown", what, "look for them on the customer's invoices"));
-    }
-    problems
-}
-
-/// The provider says something else of a closed period than it was closed with.
-fn closed_differing(connection: &Connection, now: Timestamp) -> Result<Vec<Problem>, JobError> {
-    let problem = |closed: UsageRecord| {
-        let drift = closed.drift.filter(|_| closed.held_units == 0)?;
-        let what = format!("{} until {}: {drift}", closed.item, closed.period.to);
-        Some(Problem::needs_someone("closed_period_differs", what, drift::SETTLED))
-    };
-    Ok(outbox::closed_lately(connection, now)?.into_iter().filter_map(problem).collect())
-}
-
-/// Units that stand above what should, and that nothing we send takes away.
-fn cannot_fall(record: &UsageRecord) -> Option<String> {
-    let (to_absorb, beside) = (record.to_absorb(), record.beside_target());
-    let (units, why) = match (to_absorb, record.channel.formula()) {
-        (0, _) => (beside, "they are at another timestamp than this VM's, and its own total leaves them alone"),
-        (_, Some(Formula::SumOfDays)) => (to_absorb, "the provider takes no events for days so long ago"),
-        _ => (to_absorb, "the provider takes no event below zero"),
-    };
-    (units > 0).then(|| format!("{units} units too many stand on {}: {why}", record.item))
-}
-
-fn record_problem(record: &UsageRecord, settings: &Settings, now: Timestamp) -> Option<Problem> {
-    let item = &record.item;
-    if let Some((_, because)) = record.held.as_ref().filter(|(code, _)| code == "subscription_ended") {
-        let (target, stood) = (record.target, record.standing.unwrap_or(0));
-        return Some(Problem::needs_someone(
-            "ended_with_usage",
-            format!("{target} units should be billed on {item}, of which {stood} stood: {because}"),
-            "nothing to do yet; what its last invoice lacks is listed once that was read",
-        ));
-    }
-    if let Some((code, because)) = &record.held {
-        let hint = if outbox::is_of_a_change(code) {
-            format!("usagectl sync shows the figures; then {}", release::link_again(record))
-        } else if release::is_about_figures(code) {
-            let way_out = release::way_out(item, code);
-            format!("usagectl reconcile --item {item} shows the figures; then {way_out}")
-        } else {
-            release::way_out(item, code)
-        };
-        let what = format!("{item} is held: {because}");
-        return Some(Problem::needs_someone(&format!("held_{code}"), what, hint));
-    }
-    let deadline = record.last_send(limits(&settings.config.provider));
-    if record.is_near_deadline(limits(&settings.config.provider), now) {
-        return Some(Problem::needs_someone(
-            "deadline_near",
-            format!(
-                "{} units for {item} are not sent, and can be billed in this period only until {deadline}",
-                record.target
-            ),
-            "usagectl sync --commit tries now and says why; what misses the deadline is carried into the next period",
-        ));
-    }
-    if record.attempts >= MANY_ATTEMPTS {
-        let error = record.last_error.as_deref().unwrap_or("no answer");
-        return Some(Problem::needs_someone(
-            "push_failing",
-            format!("setting {item} has failed {} times: {error}", record.attempts),
-            "usagectl doctor looks at key, network and provider",
-        ));
-    }
-    if let Some(what) = cannot_fall(record) {
-        let hint = "later usage of this period absorbs them; what is left at its end is listed as a credit due";
-        return Some(Problem::note("cannot_fall", what, hint));
-    }
-    let drift = record.drift.as_ref()?;
-    if record.channel.formula() == Some(Formula::Sum) {
-        return Some(Problem::needs_someone(
-            "accepted_not_counted",
-            format!("{item}: accepted, not counted: {drift}"),
-            "see the meter's errors in the provider's dashboard; accepted events are not sent again, and what is not \
-             counted when the period is closed is held",
-        ));
-    }
-    let hint = "it was set again; see whether somebody else writes to the item";
-    Some(Problem::note("drift", format!("{item}: {drift}"), hint))
 }

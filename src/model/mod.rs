@@ -2,8 +2,10 @@
 //!
 //! Owns: names, ids, quantities, times. Does not know: where any of them come from or go to.
 
+mod alert;
 mod channel;
 mod customer;
+pub mod decline;
 mod event;
 mod hex;
 mod identity;
@@ -17,6 +19,7 @@ mod problem;
 mod sample;
 mod time;
 
+pub use alert::{AlertNotice, AlertPeriod, AlertState, AlertWay};
 pub use channel::{BillingMeter, Channel, Formula};
 pub use customer::Customer;
 pub use event::{Event, Subject};

@@ -12,11 +12,25 @@ pub enum Severity {
     Problem,
 }
 
+impl Severity {
+    /// As it is written everywhere.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Problem => "problem",
+        }
+    }
+}
+
 /// A named state of affairs. Stands until what caused it is gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// A stable word for programs, as `provider_key_refused`.
     pub code: String,
+    /// Which of several things it is about, as an item or a meter: two of one code are two states of affairs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
     /// How much it matters.
     pub severity: Severity,
     /// What is wrong, on what, why: one sentence.
@@ -29,13 +43,29 @@ impl Problem {
     /// A state that needs someone.
     #[must_use]
     pub fn needs_someone(code: &str, what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { code: code.to_owned(), severity: Severity::Problem, what: what.into(), hint: hint.into() }
+        Self::new(code, Severity::Problem, what.into(), hint.into())
     }
 
     /// A state that is good to know.
     #[must_use]
     pub fn note(code: &str, what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { code: code.to_owned(), severity: Severity::Note, what: what.into(), hint: hint.into() }
+        Self::new(code, Severity::Note, what.into(), hint.into())
+    }
+
+    fn new(code: &str, severity: Severity, what: String, hint: String) -> Self {
+        Self { code: code.to_owned(), about: None, severity, what, hint }
+    }
+
+    /// The same, about one thing among several.
+    #[must_use]
+    pub fn about(self, about: impl Into<String>) -> Self {
+        Self { about: Some(about.into()), ..self }
+    }
+
+    /// What it is about; empty where there is only one.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        self.about.as_deref().unwrap_or_default()
     }
 }
 

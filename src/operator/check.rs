@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::caller::{Caller, decode};
 use super::form::Form;
+use super::payments::{self, PaymentsView};
 use super::report::Names;
 use super::{Kind, OperatorError};
 use crate::clock::Reading;
@@ -15,6 +16,8 @@ use crate::provider::RefusalKind;
 
 /// A parameter that nothing at Stripe has.
 const UNKNOWN: &str = "usagectl_check";
+
+const INVOICES: &str = "Invoices";
 
 /// What is found out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -37,6 +40,9 @@ pub struct CheckReport {
     /// Stripe's clock less this machine's, seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock_ahead_s: Option<i64>,
+    /// How payments go on the account; absent where the key may not read invoices, and for the agent's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payments: Option<PaymentsView>,
     /// What was tried.
     pub permissions: Vec<Permission>,
     /// Needed, and not held: as `Prices: write`.
@@ -121,7 +127,7 @@ fn areas() -> [Area; 12] {
         area("Prices", "/v1/prices", Need::Write, Need::Nothing),
         // The agent writes its claim on an item where it may (rule S10).
         area("Subscriptions", "/v1/subscriptions", Need::Write, Need::ReadBetterWrite),
-        Area { write: Some("/v1/invoices/in_check/pay"), ..area("Invoices", "/v1/invoices", Need::Write, Need::Read) },
+        Area { write: Some("/v1/invoices/in_check/pay"), ..area(INVOICES, "/v1/invoices", Need::Write, Need::Read) },
         area("Coupons", "/v1/coupons", Need::Write, Need::Nothing),
         area("Promotion codes", "/v1/promotion_codes", Need::Write, Need::Nothing),
         area("Customer portal", "/v1/billing_portal/configurations", Need::Write, Need::Nothing),
@@ -155,6 +161,12 @@ pub async fn check(caller: &Caller, for_agent: bool, clock: fn() -> Reading) -> 
         let Area { name, operator, agent, .. } = area;
         permissions.push(Permission { name, read, write, operator, agent });
     }
+    let reads_invoices = permissions.iter().any(|one| one.name == INVOICES && one.read == Some(true));
+    let payments = if reads_invoices && !for_agent {
+        Some(payments::payments(caller, caller.date().unwrap_or(wall).secs()).await?)
+    } else {
+        None
+    };
     let connected_ms = times.first().copied().unwrap_or_default();
     let mut rest: Vec<i64> = times.into_iter().skip(1).collect();
     rest.sort_unstable();
@@ -167,6 +179,7 @@ pub async fn check(caller: &Caller, for_agent: bool, clock: fn() -> Reading) -> 
         connected_ms,
         latency_ms: rest.get(rest.len().div_euclid(2)).copied().unwrap_or(connected_ms),
         clock_ahead_s,
+        payments,
         missing: permissions.iter().filter_map(|one| one.missing(for_agent)).collect(),
         beyond_agent: permissions.iter().filter_map(Permission::beyond_agent).collect(),
         permissions,

@@ -23,6 +23,7 @@ mod error;
 mod form;
 mod invoice;
 mod kind;
+mod payments;
 mod portal;
 mod promotion;
 mod report;
@@ -42,6 +43,7 @@ pub use invoice::{
     InvoiceLine, InvoiceView, InvoicesReport, Of, PreviewReport, list as list_invoices, preview as preview_invoice,
 };
 pub use kind::Kind;
+pub use payments::PaymentsView;
 pub use portal::{PortalReport, SessionReport, configure as configure_portal, open as open_portal};
 pub use promotion::{NewPromotion, PromotionReport, create as create_promotion};
 pub use report::{Names, Report, Request};

@@ -127,6 +127,13 @@ pub fn last_accepted_at(connection: &Connection) -> Result<Option<Timestamp>, Ou
     Ok(at.map(Timestamp::from_micros))
 }
 
+/// How many attempts of all records were settled since then, and how many of those were accepted.
+pub fn settled_since(connection: &Connection, since: Timestamp) -> Result<(u32, u32), OutboxError> {
+    let sql = "SELECT count(*), ifnull(sum(state = 'accepted'), 0) FROM delivery
+               WHERE settled_us > ?1 AND state <> 'sending'";
+    Ok(connection.prepare_cached(sql)?.query_row([since.micros()], |row| Ok((row.get(0)?, row.get(1)?)))?)
+}
+
 /// The largest quantity that any attempt of this record may have left standing; `None` where nothing ever left.
 pub(super) fn largest_possible(connection: &Connection, record: i64) -> Result<Option<i64>, OutboxError> {
     let sql = "SELECT max(quantity) FROM delivery WHERE usage_record_id = ?1 AND state <> 'refused'";

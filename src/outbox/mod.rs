@@ -36,7 +36,7 @@ pub use closing::{Closing, close_by_answers, note_close_read};
 pub use cut::{cut_short, end_unbilled};
 pub use day_share::save_days;
 pub use deadline::Limits;
-pub use delivery::{Delivery, DeliveryState, last_accepted_at, last_sent};
+pub use delivery::{Delivery, DeliveryState, last_accepted_at, last_sent, settled_since};
 pub use evidence::{SinceNoted, caused, closed_lately, lags, note_closed_read, since_noted};
 pub use generation::{Break, Generation, draw};
 pub use hold::{Held, hold, is_of_a_change, take_over};

@@ -1,19 +1,17 @@
 //! One HTTPS client, one idle connection, and what became of each request on the wire.
 
-use std::error::Error;
 use std::time::Duration;
 
-use reqwest::{RequestBuilder, redirect};
+use reqwest::RequestBuilder;
 
 use super::ProviderError;
 use super::endpoint::Endpoint;
 use super::head::Head;
 use super::secret::Secret;
+use crate::https::{client, innermost};
 
 /// A subscription with its items is some ten KiB; what is longer is not the provider's answer.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
-
-const USER_AGENT: &str = concat!("usaged/", env!("CARGO_PKG_VERSION"));
 
 /// Speaks to one account at one address.
 #[derive(Debug)]
@@ -45,25 +43,7 @@ pub(super) struct Response {
 
 impl Http {
     pub(super) fn new(endpoint: Endpoint, key: Secret, timeout: Duration) -> Result<Self, ProviderError> {
-        // Fails only if a provider is installed already, and any will do.
-        let _already_installed = rustls::crypto::ring::default_provider().install_default().is_err();
-        let mut builder = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
-            .timeout(timeout)
-            // Earlier than the whole, so that a connection that never came about is told from a lost answer.
-            .connect_timeout(timeout / 2)
-            // A redirect would carry the key somewhere else.
-            .redirect(redirect::Policy::none())
-            // Whether to send again is the outbox's decision.
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .pool_max_idle_per_host(1)
-            .pool_idle_timeout(Duration::from_secs(30));
-        if endpoint.is_plain() {
-            // Loopback: no proxy may see the key in the clear, and no CA certificates need to be held in memory.
-            builder = builder.no_proxy().tls_certs_only([]);
-        }
-        let client = builder.build().map_err(|error| ProviderError::Tls { why: innermost(&error) })?;
+        let client = client(timeout, endpoint.is_plain()).map_err(|why| ProviderError::Tls { why })?;
         Ok(Self { client, endpoint, key })
     }
 
@@ -122,17 +102,5 @@ async fn read_body(mut response: reqwest::Response) -> Result<Vec<u8>, String> {
             Err(error) if error.is_timeout() => return Err("its body took too long".to_owned()),
             Err(error) => return Err(format!("its body was cut off: {}", innermost(&error))),
         }
-    }
-}
-
-/// The cause at the bottom of the chain. The layers above repeat each other, and the topmost names the whole URL.
-fn innermost(error: &reqwest::Error) -> String {
-    let mut cause: &dyn Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    match cause.downcast_ref::<reqwest::Error>() {
-        Some(_) => "the request could not be made".to_owned(),
-        None => cause.to_string(),
     }
 }

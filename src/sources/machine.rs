@@ -82,6 +82,13 @@ impl Machine {
         Ok(self.read("proc/sys/kernel/random/boot_id", HINT)?.trim().to_owned())
     }
 
+    /// This machine's host name, where it has one.
+    #[must_use]
+    pub fn host_name(&self) -> String {
+        let name = self.read("proc/sys/kernel/hostname", "").unwrap_or_default();
+        name.trim().to_owned()
+    }
+
     /// Whether timesyncd says that it has set the clock in this boot (rule M5).
     #[must_use]
     pub fn timesync_mark(&self) -> bool {

@@ -20,6 +20,7 @@ const MIGRATIONS: &[&[&str]] = &[
     &[include_str!("schema/channels.sql")],
     &[include_str!("schema/periods.sql")],
     &[include_str!("schema/events.sql")],
+    &[include_str!("schema/alerts.sql")],
 ];
 
 fn known() -> i64 {

@@ -3,6 +3,7 @@
 //! Quantities travel twice: `used` as people read it, in the meter's unit, at most six places; `used_micros` exact, in
 //! millionths of the base unit (microseconds for time meters).
 
+mod alerts;
 mod audit;
 mod db;
 mod doctor;
@@ -16,6 +17,7 @@ mod status;
 mod sync;
 mod usage;
 
+pub use alerts::{AlertLine, AlertMessageLine, AlertTestLine, AlertTestReport, AlertTestRequest, AlertsReport};
 pub use audit::{AuditEntry, AuditReport, AuditVerifyReport};
 pub use db::{DbBackupReport, DbBackupRequest, DbCheckReport, DbCheckRequest, DbRecoverReport, DbRecoverRequest};
 pub use doctor::{Check, DoctorReport, Verdict};

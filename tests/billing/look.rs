@@ -57,7 +57,7 @@ fn a_payment_that_failed_is_told_alike_by_an_event_and_by_the_schedule() {
                 problem.what.contains("EUR of ") && problem.what.contains("not paid after one attempt"),
                 "{problem:?}"
             );
-            assert!(problem.hint.contains("in the portal"), "{problem:?}");
+            assert!(problem.hint.contains("usagectl stripe portal"), "{problem:?}");
             assert_eq!(vm.ask(LINES).await, 1, "{because:?}");
             let totals = vm.stands(&vm.demo.item_api);
             vm.record("b", 5).await;

@@ -9,6 +9,7 @@
     reason = "helpers of tests fail the test"
 )]
 
+mod alerts;
 mod bad_answers;
 mod billed;
 mod closing;

@@ -94,6 +94,8 @@ pub(crate) struct Vm {
     settings_toml: String,
     /// More settings of the schedule's.
     pub(crate) schedule_toml: String,
+    /// Who is told of what; usually not even of marks.
+    pub(crate) alerts_toml: String,
     /// How long a request may take.
     pub(crate) timeout: &'static str,
     billing: Billing,
@@ -186,6 +188,7 @@ impl Vm {
             plan_toml,
             settings_toml: String::new(),
             schedule_toml: String::new(),
+            alerts_toml: "allowance_at = []".to_owned(),
             timeout: "5s",
             billing,
             context: None,
@@ -213,6 +216,7 @@ impl Vm {
             provider_toml: self.provider_toml.clone(),
             settings_toml: self.settings_toml.clone(),
             schedule_toml: self.schedule_toml.clone(),
+            alerts_toml: self.alerts_toml.clone(),
             timeout: self.timeout,
             billing: self.billing,
             context: None,
@@ -250,13 +254,14 @@ impl Vm {
         let config_file = self.dir.path().join("usaged.toml");
         let text = format!(
             "clock = \"auto\"\n{}[provider]\nkind = \"{}\"\nbase_url = \"{}\"\ntimeout = \"{}\"\n{}\
-             [schedule]\nspread = \"0s\"\n{}\n{}",
+             [schedule]\nspread = \"0s\"\n{}\n[alerts]\n{}\n{}",
             self.settings_toml,
             self.kind(),
             self.base_url,
             self.timeout,
             self.provider_toml,
             self.schedule_toml,
+            self.alerts_toml,
             self.plan_toml
         );
         std::fs::write(&config_file, text).unwrap();

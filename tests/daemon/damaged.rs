@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Account, Process, Stripe, Vm, run, until};
+use crate::harness::{Account, Process, Receiver, Stripe, Vm, run, until};
 use crate::torn::{tear, tear_some};
 
 /// A VM with credits of its own, all of them billed, whose daemon has stopped.
@@ -146,7 +146,11 @@ fn a_recovery_that_fails_leaves_a_daemon_that_says_so_and_goes_on_by_itself() {
     let (stripe, account, vm) = used();
     tear(&vm.database(), "audit");
     let torn = fs::read(vm.database()).unwrap();
+    let receiver = Receiver::start();
+    let text = fs::read_to_string(vm.config_file()).unwrap();
+    vm.configure(&text.replace("[alerts]\n", &format!("[alerts]\nurl = \"{}\"\n", receiver.url("/in"))));
     let mut daemon = start_without_room(&vm);
+    let told = |code: &str| receiver.at("/in").iter().filter(|sent| sent.json()["code"] == code).count();
     let said = until("it says why", || {
         let problem = vm.problem("database_damaged");
         if problem.contains("could not be recovered") { Ok(problem) } else { Err(problem) }
@@ -162,10 +166,12 @@ fn a_recovery_that_fails_leaves_a_daemon_that_says_so_and_goes_on_by_itself() {
     assert!(refused.header("retry-after").is_some() && refused.json()["hint"].is_string(), "{refused:?}");
     assert_eq!(fs::read(vm.database()).unwrap(), torn, "it is as it was");
     assert_eq!((asides(&vm), daemon.ended()), (Vec::new(), None));
+    until("somebody is told", || if told("database_damaged") == 1 { Ok(()) } else { Err("nobody was") });
     daemon.limit_files(None);
     let asked = vm.ctl(&["db", "recover"]);
     assert_eq!(asked.code, 0, "{asked:?}");
     vm.problem("ledger_recovered");
+    until("what became of it is told", || if told("ledger_recovered") == 1 { Ok(()) } else { Err("it was not") });
     assert_it_goes_on(&vm, &stripe, &account);
     daemon.stop();
 }

@@ -15,6 +15,7 @@
 
 mod harness;
 
+mod alerts;
 mod another_writer;
 mod asking;
 mod audited;

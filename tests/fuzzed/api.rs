@@ -9,10 +9,11 @@ use tokio::runtime::Runtime;
 use usaged::api::{self, Access, Answer, ApiError, Caller, Desk, Limits, Record};
 use usaged::model::Timestamp;
 use usaged::wire::{
-    AuditReport, AuditVerifyReport, DbBackupReport, DbBackupRequest, DbCheckReport, DbCheckRequest, DbRecoverReport,
-    DoctorReport, DrainReport, IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport,
-    PrepareImageRequest, ReconcileReport, ReconcileRequest, RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest,
-    Status, SyncReport, SyncRequest, UsageReport, VoidReport, VoidRequest,
+    AlertTestReport, AlertsReport, AuditReport, AuditVerifyReport, DbBackupReport, DbBackupRequest, DbCheckReport,
+    DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport, IdentityReport, IdentityRequest, LinkReport,
+    LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport, ReconcileRequest, RecordAnswer,
+    RecordOutcome, ReleaseReport, ReleaseRequest, Status, SyncReport, SyncRequest, UsageReport, VoidReport,
+    VoidRequest,
 };
 
 /// A desk that takes every record that reaches it, and refuses everything else.
@@ -93,6 +94,15 @@ impl Desk for Taker {
     }
 
     fn audit_verify(&self) -> Answer<'_, AuditVerifyReport> {
+        no()
+    }
+
+    fn alerts(&self, most: u32) -> Answer<'_, AlertsReport> {
+        assert!((1..=10_000).contains(&most), "a limit is checked before it is asked for");
+        no()
+    }
+
+    fn test_alert(&self, _caller: Caller) -> Answer<'_, AlertTestReport> {
         no()
     }
 

@@ -52,6 +52,8 @@ INSERT INTO credit_due VALUES (1, 2, 1796083800000000, 'usage of a closed period
 INSERT INTO day_share VALUES (3, 1796083200, 1, 0, 0, 0);
 INSERT INTO segment VALUES (1, 2, 'si_0', 'price_0', 1, 1796083200000000);
 INSERT INTO unseen VALUES ('si_9', 1790899200, 1793491200, 1, 'api_credits', 1, 1796083200000000, NULL);
+INSERT INTO alert VALUES (1, 'al_1', 'push_refused', 'si_1', 'problem', 'it was refused', 'see why', 1796083200, 1798761600, 0, 1796083300000000, NULL);
+INSERT INTO alert_message VALUES (1, 'fired', 'command', 1796083300000000, 2, 1796083400000000, NULL, 'it ended with exit code 1');
 INSERT INTO job_run VALUES ('push', 1796083300000000, 1796083301000000, 'schedule', '1 set');
 "#;
 
@@ -166,6 +168,9 @@ async fn live(context: &Arc<Context>) -> Vec<String> {
     hear(jobs::usage(context, Some("2026-11")).await.err());
     hear(jobs::sync(context, &SyncRequest::default()).await.err());
     hear(jobs::compact(context, "schedule").await.err());
+    hear(jobs::look_for_alerts(context).await.err());
+    hear(jobs::tell(context).await.err());
+    hear(jobs::alerts(context, 20).await.err());
     refused
 }
 

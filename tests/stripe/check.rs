@@ -77,6 +77,37 @@ fn the_agents_key_is_held_against_what_it_needs_and_no_more() {
     }
 }
 
+#[test]
+fn how_payments_go_is_told_to_a_key_that_may_read_invoices_and_needs_someone_where_they_fail() {
+    let account = Account::open();
+    let may_not: Vec<&str> = OPERATOR.into_iter().filter(|one| *one != "invoice_write").collect();
+    account.sandbox.add_restricted_key(RESTRICTED, &may_not).unwrap();
+    let told = account.run_with(RESTRICTED, &["check"]);
+    assert!(told.out.contains("Payments  this key may not tell: it lacks Invoices: read\n"), "{told:?}");
+    account.run(&["catalog", "apply"]);
+    let price = account.get("/v1/prices?lookup_keys[]=price_pro_monthly")["data"][0]["id"].clone();
+    for n in 0..12 {
+        let card = if n < 4 { "pm_card_visa" } else { "pm_card_chargeCustomerFail" };
+        let customer = account.post(
+            "/v1/customers",
+            &format!("name=c-{n}&payment_method={card}&invoice_settings[default_payment_method]={card}"),
+        );
+        let order = format!(
+            "customer={}&items[0][price]={}&payment_behavior=allow_incomplete",
+            customer["id"].as_str().unwrap(),
+            price.as_str().unwrap()
+        );
+        account.post("/v1/subscriptions", &order);
+    }
+    for unpaid in account.list("/v1/invoices").iter().filter(|invoice| invoice["status"] == "open") {
+        account.post(&format!("/v1/invoices/{}/mark_uncollectible", unpaid["id"].as_str().unwrap()), "");
+    }
+    let Ran { code, out, .. } = account.run(&["check"]);
+    assert_eq!(code, 5, "{out}");
+    assert!(out.contains("Payments  4 of the last 4 invoices paid, 8 unpaid\n"), "{out}");
+    assert!(out.contains("8 invoices are past due or were given up"), "{out}");
+}
+
 /// The sandbox's clock stands in another time than this machine's.
 #[test]
 fn a_clock_that_differs_is_said() {

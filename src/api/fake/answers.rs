@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use crate::model::Problem;
 use crate::wire::{
-    AuditReport, AuditVerifyReport, Cause, DbBackupReport, DbCheckReport, DbRecoverReport, DoctorReport, DrainReport,
-    IdentityReport, LinkReport, PrepareImageReport, ReconcileReport, ReleaseReport, SCHEMA, Status, SyncReport,
-    UsageReport, VoidReport,
+    AlertTestReport, AlertsReport, AuditReport, AuditVerifyReport, Cause, DbBackupReport, DbCheckReport,
+    DbRecoverReport, DoctorReport, DrainReport, IdentityReport, LinkReport, PrepareImageReport, ReconcileReport,
+    ReleaseReport, SCHEMA, Status, SyncReport, UsageReport, VoidReport,
 };
 
 fn of<T: DeserializeOwned>(value: Value) -> T {
@@ -49,7 +49,8 @@ pub(crate) fn troubled() -> Status {
             "provider_key_refused",
             "Stripe refuses the key from credential stripe_api_key (401): Expired API Key provided. Nothing is sent until it is replaced.",
             "put a valid key into /etc/usaged/stripe_api_key, then: sudo systemctl restart usaged",
-        ),
+        )
+        .about("si_api"),
         Problem::note("clock_ahead", "This machine's clock is 190 s ahead of Stripe's.", "timedatectl set-ntp true"),
     ];
     status.push.last_outcome = Some("refused".to_owned());
@@ -256,6 +257,43 @@ pub(crate) fn audit() -> AuditReport {
 }
 
 /// A chain that holds.
+pub(crate) fn alerts() -> AlertsReport {
+    of(json!({"schema": SCHEMA, "alerts": [
+        {"id": "al_0f1e2d3c4b5a69788796a5b4c3d2e1f0", "code": "push_refused", "about": "si_api", "severity": "problem",
+         "what": "setting si_api to 2000 was refused: Expired API Key provided",
+         "hint": "put a valid key into /etc/usaged/stripe_api_key, then: sudo systemctl restart usaged",
+         "fired_at": "2026-11-14T09:10:00Z", "cleared_at": null, "messages": [
+            {"state": "fired", "way": "command", "told_at": "2026-11-14T09:10:01Z", "next_at": null, "attempts": 0, "error": null},
+            {"state": "fired", "way": "url", "told_at": null, "next_at": "2026-11-14T10:03:20Z", "attempts": 7,
+             "error": "https://alerts.example: it answered 502"}]},
+        {"id": "al_00112233445566778899aabbccddeeff", "code": "allowance_reached", "about": "api_credits/75",
+         "severity": "note", "what": "7500 of the 10000 credits of api_credits that are included in this period are used (75 %)",
+         "hint": "nothing to do; what goes beyond the included amount is billed",
+         "fired_at": "2026-11-09T18:00:12Z", "cleared_at": null, "messages": [
+            {"state": "fired", "way": "command", "told_at": "2026-11-09T18:00:12Z", "next_at": null, "attempts": 0, "error": null}]},
+        {"id": "al_ffeeddccbbaa99887766554433221100", "code": "no_sample", "about": null, "severity": "problem",
+         "what": "no sample was stored for 240 seconds, and one is due every 60",
+         "hint": "usagectl doctor looks at sources and database; journalctl -u usaged says what was met",
+         "fired_at": "2026-11-02T03:00:00Z", "cleared_at": "2026-11-02T03:04:00Z", "messages": [
+            {"state": "fired", "way": "command", "told_at": null, "next_at": null, "attempts": 31,
+             "error": "/usr/local/bin/on-alert: it took longer than 30 s and was ended"},
+            {"state": "cleared", "way": "command", "told_at": "2026-11-03T03:05:00Z", "next_at": null, "attempts": 0, "error": null}]}
+    ]}))
+}
+
+pub(crate) fn alert_told() -> AlertTestReport {
+    of(json!({"schema": SCHEMA, "id": "al_test_0011223344556677", "ways": [
+        {"way": "command", "to": "/usr/local/bin/on-alert --urgent", "told": true, "error": null, "took_ms": 412},
+        {"way": "url", "to": "https://alerts.example", "told": true, "error": null, "took_ms": 93}]}))
+}
+
+pub(crate) fn alert_not_told() -> AlertTestReport {
+    let mut report = alert_told();
+    report.ways[1].told = false;
+    report.ways[1].error = Some("https://alerts.example: it answered 502".to_owned());
+    report
+}
+
 pub(crate) fn audit_verified() -> AuditVerifyReport {
     of(json!({"schema": 1, "holds": true, "entries": 42, "head_id": 42, "head": "0a".repeat(32), "breaks": []}))
 }

@@ -14,10 +14,11 @@ pub(crate) use server::Server;
 use super::{Answer, ApiError, Caller, Desk, Record};
 use crate::model::Timestamp;
 use crate::wire::{
-    AuditReport, AuditVerifyReport, DbBackupReport, DbBackupRequest, DbCheckReport, DbCheckRequest, DbRecoverReport,
-    DoctorReport, DrainReport, IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport,
-    PrepareImageRequest, ReconcileReport, ReconcileRequest, RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest,
-    Status, SyncReport, SyncRequest, UsageReport, VoidReport, VoidRequest,
+    AlertTestReport, AlertsReport, AuditReport, AuditVerifyReport, DbBackupReport, DbBackupRequest, DbCheckReport,
+    DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport, IdentityReport, IdentityRequest, LinkReport,
+    LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport, ReconcileRequest, RecordAnswer,
+    RecordOutcome, ReleaseReport, ReleaseRequest, Status, SyncReport, SyncRequest, UsageReport, VoidReport,
+    VoidRequest,
 };
 
 /// The desk of a test.
@@ -152,6 +153,17 @@ impl Desk for FakeDesk {
     fn audit_verify(&self) -> Answer<'_, AuditVerifyReport> {
         self.note("audit verify".to_owned());
         now(Ok(if self.refuses.load(Ordering::SeqCst) { answers::audit_broken() } else { answers::audit_verified() }))
+    }
+
+    fn alerts(&self, most: u32) -> Answer<'_, AlertsReport> {
+        self.note(format!("alerts {most}"));
+        now(Ok(answers::alerts()))
+    }
+
+    fn test_alert(&self, _: Caller) -> Answer<'_, AlertTestReport> {
+        self.note("test alert".to_owned());
+        let failing = self.refuses.load(Ordering::SeqCst);
+        now(Ok(if failing { answers::alert_not_told() } else { answers::alert_told() }))
     }
 
     fn doctor(&self) -> Answer<'_, DoctorReport> {

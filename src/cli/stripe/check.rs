@@ -17,7 +17,8 @@ pub(super) async fn check(session: &mut Session<'_>, terms: &Terms, for_agent: b
     let report = caller.report(operator::check(&caller, for_agent, session.clock).await?);
     session.show(terms, &report, |report, look| heading(&caller) + &screen(report, look))?;
     let is_too_broad = for_agent && !report.body.beyond_agent.is_empty();
-    Ok(if report.body.missing.is_empty() && !is_too_broad { Exit::Fine } else { Exit::NeedsSomeone })
+    let worries = report.body.payments.as_ref().is_some_and(|payments| !payments.worries.is_empty());
+    Ok(if report.body.missing.is_empty() && !is_too_broad && !worries { Exit::Fine } else { Exit::NeedsSomeone })
 }
 
 /// The screen.
@@ -33,7 +34,11 @@ fn screen(report: &CheckReport, look: Look) -> String {
     }
     let (connected, latency) = (report.connected_ms, report.latency_ms);
     add(&mut text, format_args!("Reached   in {connected} ms, then in {latency} ms a request\n"));
-    add(&mut text, format_args!("Clock     {}\n\n", clock(report.clock_ahead_s, look)));
+    add(&mut text, format_args!("Clock     {}\n", clock(report.clock_ahead_s, look)));
+    if report.for_whom == "operator" {
+        text += &payments(report, look);
+    }
+    text.push('\n');
     let heading = ["MAY", "READ", "WRITE", "THESE COMMANDS NEED", "THE AGENT NEEDS"].map(str::to_owned);
     let lines: Vec<_> = std::iter::once(heading).chain(report.permissions.iter().map(line)).collect();
     text += &table([Lean::Left; 5], &lines);
@@ -47,6 +52,21 @@ fn screen(report: &CheckReport, look: Look) -> String {
         add(&mut text, format_args!("{}\n", look.paint(Ink::Red, &sentence)));
     }
     text + &breadth(report, look)
+}
+
+fn payments(report: &CheckReport, look: Look) -> String {
+    let Some(payments) = &report.payments else {
+        return "Payments  this key may not tell: it lacks Invoices: read\n".to_owned();
+    };
+    let (tried, paid, unpaid) = (payments.tried, payments.paid, payments.unpaid);
+    let mut text = match tried {
+        0 => format!("Payments  none was tried yet, {unpaid} invoices unpaid\n"),
+        _ => format!("Payments  {paid} of the last {tried} invoices paid, {unpaid} unpaid\n"),
+    };
+    for worry in &payments.worries {
+        add(&mut text, format_args!("          {}\n", look.paint(Ink::Red, &look.wrap(10, worry))));
+    }
+    text
 }
 
 fn breadth(report: &CheckReport, look: Look) -> String {

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::super::{JobError, Settings};
 use crate::account;
 use crate::config::OnPaymentFailed;
-use crate::model::{Invoice, Problem};
+use crate::model::{Invoice, Problem, decline};
 
 /// What needs someone.
 pub(in crate::jobs) fn problems(connection: &Connection, settings: &Settings) -> Result<Vec<Problem>, JobError> {
@@ -34,19 +34,22 @@ pub(in crate::jobs) fn problems(connection: &Connection, settings: &Settings) ->
 }
 
 fn payment_failed(invoice: &Invoice) -> Problem {
-    let declined = invoice.declined.as_ref().map_or_else(String::new, |code| format!(": {code}"));
     let attempts =
         if invoice.attempts == 1 { "one attempt".to_owned() } else { format!("{} attempts", invoice.attempts) };
+    let declined = invoice.declined.as_ref().map_or_else(String::new, |code| format!(": {code}"));
     let what = format!(
         "{} of {} are not paid after {attempts}{declined}",
         money(invoice.remaining, &invoice.currency),
         invoice.name()
     );
+    let advice = invoice.declined.as_deref().and_then(decline::advice);
+    let to_do =
+        advice.map_or("ask the customer to pay, or for another card: usagectl stripe portal", |it| it.what_to_do);
     let next = match invoice.next_attempt {
-        Some(at) => format!("the provider tries again at {at}; the customer may pay before, in the portal"),
-        None => "the provider does not try again by itself: ask the customer to pay, in the portal".to_owned(),
+        Some(at) => format!("{to_do}; the provider tries again at {at}"),
+        None => format!("{to_do}; the provider does not try again by itself"),
     };
-    Problem::needs_someone("payment_failed", what, next)
+    Problem::needs_someone("payment_failed", what, next).about(invoice.id.as_str())
 }
 
 /// Why the applications should pause, where they should.

@@ -18,7 +18,7 @@ pub(crate) struct Vm {
     sandbox: bool,
 }
 
-/// A configuration that bills credits beyond the seventh, and samples and pushes every second.
+/// A configuration that bills credits beyond the seventh and marks none before, and samples and pushes every second.
 pub(crate) fn config(base_url: &str) -> String {
     format!(
         r#"
@@ -33,6 +33,9 @@ timeout = "30s"
 sample_every = "1s"
 push = "* * * * * *"
 spread = "0s"
+
+[alerts]
+allowance_at = []
 
 [plans.small]
 currency = "eur"
