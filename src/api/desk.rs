@@ -4,9 +4,10 @@ use super::{ApiError, Caller, Record};
 use crate::model::Timestamp;
 use crate::wire::{
     AlertTestReport, AlertsReport, AuditReport, AuditVerifyReport, DbBackupReport, DbBackupRequest, DbCheckReport,
-    DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport, IdentityReport, IdentityRequest, LinkReport,
-    LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport, ReconcileRequest, RecordAnswer,
-    ReleaseReport, ReleaseRequest, Status, SyncReport, SyncRequest, UsageReport, VoidReport, VoidRequest,
+    DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport, ExplainReport, ExplainRequest, IdentityReport,
+    IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport,
+    ReconcileRequest, RecordAnswer, ReleaseReport, ReleaseRequest, Status, SyncReport, SyncRequest, UsageReport,
+    VoidReport, VoidRequest,
 };
 
 /// What the desk will say.
@@ -66,6 +67,9 @@ pub trait Desk: Send + Sync + 'static {
 
     /// Looks whether every line of the audit is what was written.
     fn audit_verify(&self) -> Answer<'_, AuditVerifyReport>;
+
+    /// Billed numbers, each from the top down.
+    fn explain(&self, request: ExplainRequest) -> Answer<'_, ExplainReport>;
 
     /// The newest alerts, at most `most`, and what was told of them.
     fn alerts(&self, most: u32) -> Answer<'_, AlertsReport>;

@@ -19,6 +19,7 @@ mod desk;
 mod doctor;
 mod drain;
 mod error;
+mod explain;
 mod exposition;
 #[cfg(test)]
 pub(crate) mod fake;

@@ -203,6 +203,9 @@ fn commands_reach_the_desk_as_they_were_asked() {
     for body in ["", "{}"] {
         assert_eq!(server.post("/v1/drain", body).status, 200);
     }
+    assert_eq!(server.get("/v1/explain?month=2026-10&meter=api_credits").status, 200);
+    assert_eq!(server.get("/v1/explain?month=October").json["code"], "bad_month");
+    assert_eq!(server.get("/v1/explain?period=1").json["code"], "unknown_parameter");
     assert_eq!(server.get("/v1/alerts").status, 200);
     assert_eq!(server.get("/v1/alerts?limit=0").json["code"], "bad_limit");
     assert_eq!(server.get("/v1/alerts?most=1").json["code"], "unknown_parameter");
@@ -221,6 +224,7 @@ fn commands_reach_the_desk_as_they_were_asked() {
         "sync SyncRequest { month: None, subscription_item: None, commit: false }",
         "drain",
         "drain",
+        "explain Some(\"2026-10\") Some(\"api_credits\")",
         "alerts 20",
         "test alert",
         "reconcile ReconcileRequest { item: None }",
@@ -327,6 +331,7 @@ fn every_path_is_in_the_document_and_every_answer_has_its_schema() {
         openapi_document::assert_describes(&document, "ReconcileReport", &serde_json::to_value(compared).unwrap());
     }
     for (name, answer) in [
+        ("ExplainReport", serde_json::to_value(answers::explained()).unwrap()),
         ("AlertsReport", serde_json::to_value(answers::alerts()).unwrap()),
         ("AlertTestReport", serde_json::to_value(answers::alert_not_told()).unwrap()),
         ("AuditReport", serde_json::to_value(answers::audit()).unwrap()),

@@ -68,6 +68,8 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: DbCommand,
     },
+    /// Show where a billed number comes from, down to days, gaps and requests; exit 5 where its sums differ
+    Explain(ExplainArgs),
     /// What was done at the provider and to the account data, by whom and why
     Audit(AuditArgs),
     /// What needed somebody lately, and who was told of it
@@ -130,6 +132,16 @@ pub(super) struct AlertsArgs {
 pub(super) enum AlertsCommand {
     /// Send a test through the configured command and address, and say what came of it (exit 0, or 5)
     Test,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct ExplainArgs {
+    /// A month, for the period that holds its last second, and a meter [default: all, in the current periods]
+    #[arg(value_name = "YYYY-MM|METER", num_args = 0..=2)]
+    pub(super) of: Vec<String>,
+    /// Write it as a page of HTML that needs nothing else
+    #[arg(long, value_name = "FILE")]
+    pub(super) html: Option<PathBuf>,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -16,6 +16,7 @@ mod doctor;
 mod drain;
 mod error;
 mod exit;
+mod explain;
 mod identity;
 mod link;
 mod look;

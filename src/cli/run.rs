@@ -11,8 +11,8 @@ use super::error::CliError;
 use super::look::Look;
 use super::stripe::{self, Session};
 use super::{
-    Args, Exit, Sockets, alerts, audit, db, doctor, drain, identity, link, metrics, prepare_image, reconcile, record,
-    release, status, sync, usage, void,
+    Args, Exit, Sockets, alerts, audit, db, doctor, drain, explain, identity, link, metrics, prepare_image, reconcile,
+    record, release, status, sync, usage, void,
 };
 use crate::cli::client::Client;
 use crate::clock::Reading;
@@ -132,6 +132,7 @@ impl Run<'_> {
             Command::PrepareImage(args) => prepare_image::prepare_image(self, args).await,
             Command::Drain => drain::drain(self).await,
             Command::Db { command } => db::db(self, command).await,
+            Command::Explain(args) => explain::explain(self, args).await,
             Command::Audit(args) => audit::audit(self, args).await,
             Command::Alerts(args) => alerts::alerts(self, args).await,
             Command::Doctor => doctor::doctor(self).await,

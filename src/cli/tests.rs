@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 
 use super::look::Look;
 use super::{
-    Exit, Sockets, Surroundings, alerts, audit, doctor, drain, identity, link, prepare_image, reconcile, record,
-    release, run, status, sync, usage, void,
+    Exit, Sockets, Surroundings, alerts, audit, doctor, drain, explain, identity, link, prepare_image, reconcile,
+    record, release, run, status, sync, usage, void,
 };
 use crate::api::fake::{FakeDesk, Server, answers};
 use crate::clock::{Clock as _, SystemClock};
@@ -74,6 +74,7 @@ fn screens_are_as_they_were_approved() {
     snapshot("audit", &audit::screen(&answers::audit(), PLAIN));
     let verified = [answers::audit_verified(), answers::audit_broken()];
     snapshot("audit_verify", &verified.map(|report| audit::verify_screen(&report, PLAIN)).join("\n"));
+    snapshot("explain", &explain::screen(&answers::explained(), PLAIN));
     snapshot("alerts", &alerts::screen(&answers::alerts(), PLAIN));
     let tests = [answers::alert_told(), answers::alert_not_told()];
     snapshot("alerts_test", &tests.map(|report| alerts::test_screen(&report, PLAIN)).join("\n"));
@@ -366,6 +367,11 @@ fn commands_carry_every_argument() {
     assert_eq!(ask(&server, &["drain"]).exit, Exit::Fine);
     assert_eq!(ask(&server, &["audit", "--since", "2026-11-01T00:00:00Z", "--limit", "7"]).exit, Exit::Fine);
     assert_eq!(ask(&server, &["audit", "verify"]).exit, Exit::Fine);
+    assert_eq!(
+        ask(&server, &["explain", "api_credits", "2026-10"]).exit,
+        Exit::NeedsSomeone,
+        "one of its sums differs"
+    );
     assert_eq!(ask(&server, &["alerts", "--limit", "7"]).exit, Exit::Fine);
     assert_eq!(ask(&server, &["alerts", "test"]).exit, Exit::Fine);
     let checked = ask(&server, &["db", "check", "--full"]);
@@ -382,6 +388,7 @@ fn commands_carry_every_argument() {
         "drain",
         "audit since Some(Timestamp(1793491200000000)), 7",
         "audit verify",
+        "explain Some(\"2026-10\") Some(\"api_credits\")",
         "alerts 7",
         "test alert",
         "db check DbCheckRequest { full: true }",

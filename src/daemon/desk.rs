@@ -16,10 +16,10 @@ use crate::outbox::OutboxError;
 use crate::store::StoreError;
 use crate::wire::{
     AlertTestReport, AlertsReport, AuditReport, AuditVerifyReport, DbBackupReport, DbBackupRequest, DbCheckReport,
-    DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport, IdentityReport, IdentityRequest, LinkReport,
-    LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport, ReconcileRequest, RecordAnswer,
-    RecordOutcome, ReleaseReport, ReleaseRequest, SCHEMA, Status, SyncReport, SyncRequest, UsageReport, VoidReport,
-    VoidRequest,
+    DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport, ExplainReport, ExplainRequest, IdentityReport,
+    IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport,
+    ReconcileRequest, RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest, SCHEMA, Status, SyncReport,
+    SyncRequest, UsageReport, VoidReport, VoidRequest,
 };
 
 /// A caller that is told to come again waits this long.
@@ -191,6 +191,10 @@ impl Desk for FrontDesk {
 
     fn audit_verify(&self) -> Answer<'_, AuditVerifyReport> {
         Box::pin(async move { jobs::audit_verify(&self.context).await.map_err(explain) })
+    }
+
+    fn explain(&self, request: ExplainRequest) -> Answer<'_, ExplainReport> {
+        Box::pin(async move { jobs::explain(&self.context, &request).await.map_err(explain) })
     }
 
     fn alerts(&self, most: u32) -> Answer<'_, AlertsReport> {

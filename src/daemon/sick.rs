@@ -12,9 +12,9 @@ use crate::model::{Problem, Timestamp, split_hint};
 use crate::wire::{
     AlertTestReport, AlertsReport, AuditReport, AuditVerifyReport, Check, ClockStatus, CoverageStatus, DatabaseStatus,
     DbBackupReport, DbBackupRequest, DbCheckReport, DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport,
-    IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest, PushStatus,
-    ReconcileReport, ReconcileRequest, RecordAnswer, ReleaseReport, ReleaseRequest, SCHEMA, Status, SyncReport,
-    SyncRequest, UsageReport, Verdict, VoidReport, VoidRequest,
+    ExplainReport, ExplainRequest, IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport,
+    PrepareImageRequest, PushStatus, ReconcileReport, ReconcileRequest, RecordAnswer, ReleaseReport, ReleaseRequest,
+    SCHEMA, Status, SyncReport, SyncRequest, UsageReport, Verdict, VoidReport, VoidRequest,
 };
 
 pub(super) const DAMAGED: &str = "database_damaged";
@@ -172,6 +172,10 @@ impl Desk for SickDesk {
     }
 
     fn audit_verify(&self) -> Answer<'_, AuditVerifyReport> {
+        self.refuse()
+    }
+
+    fn explain(&self, _request: ExplainRequest) -> Answer<'_, ExplainReport> {
         self.refuse()
     }
 

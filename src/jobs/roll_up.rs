@@ -263,14 +263,24 @@ fn closed_terms(record: &UsageRecord) -> Terms {
     }
 }
 
+/// What the ledger has of a row's usage in a part of its period.
+pub(super) fn used_in(
+    connection: &Connection,
+    links: &[(Link, Vec<Item>)],
+    record: &UsageRecord,
+    part: Span,
+) -> Result<Micros, JobError> {
+    let earlier = outbox::earlier_items(connection, record.id)?;
+    used_by(connection, &record.meter, &billing(links, record, &earlier), part)
+}
+
 /// What the ledger has now of a row's usage.
 pub(super) fn used_now(
     connection: &Connection,
     links: &[(Link, Vec<Item>)],
     record: &UsageRecord,
 ) -> Result<Micros, JobError> {
-    let earlier = outbox::earlier_items(connection, record.id)?;
-    match used_by(connection, &record.meter, &billing(links, record, &earlier), record.period) {
+    match used_in(connection, links, record, record.period) {
         Err(JobError::Ledger(LedgerError::NoMeter { .. })) => Ok(Micros::ZERO),
         used => used,
     }

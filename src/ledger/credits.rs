@@ -231,6 +231,32 @@ pub(super) fn settle(tx: &Tx<'_>, credit: i64, arrived: Timestamp) -> Result<Tim
     Ok(at)
 }
 
+/// What one source recorded in a stretch of time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BySource {
+    /// Who.
+    pub source: String,
+    /// How many records.
+    pub records: i64,
+    /// All of it, without what was taken back.
+    pub quantity: Micros,
+}
+
+/// Who recorded how much in a stretch of time, the largest first.
+pub fn by_source(conn: &Connection, meter: MeterId, span: Span) -> Result<Vec<BySource>, LedgerError> {
+    let sql = "SELECT source, sum(records), sum(quantity) FROM (
+                   SELECT source, 1 AS records, quantity FROM credit
+                   WHERE meter_id = ?1 AND at_us >= ?2 AND at_us < ?3 AND id NOT IN (SELECT credit_id FROM void)
+                   UNION ALL
+                   SELECT source, records, quantity FROM credit_hour WHERE meter_id = ?1 AND from_us >= ?2 AND from_us < ?3)
+               GROUP BY source ORDER BY 3 DESC, 1";
+    let mut statement = conn.prepare_cached(sql)?;
+    let rows = statement.query_map((meter, span.from.micros(), span.to.micros()), |row| {
+        Ok(BySource { source: row.get(0)?, records: row.get(1)?, quantity: Micros::new(row.get(2)?) })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::{HOUR, MINUTE, SECOND, at, in_ledger, meter, rows, total, trusted};

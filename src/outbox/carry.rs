@@ -5,8 +5,7 @@ use serde_json::json;
 
 use super::carry_moves::settle_carry;
 use super::{OutboxError, UsageRecord, closing, evidence, record};
-use crate::model::{MeterName, Timestamp};
-
+use crate::model::{MeterName, Span, Timestamp};
 use crate::store::{Tx, audit};
 
 /// Units that left a closed period.
@@ -20,6 +19,36 @@ pub struct Carried {
     pub units: i64,
     /// Why no period has taken them, where none has.
     pub held_because: Option<String>,
+}
+
+/// A move of units between two periods of a meter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CarryMove {
+    /// How many.
+    pub units: i64,
+    /// The period that was billed too little.
+    pub from: Span,
+    /// The one that they are billed in; `None` while none has taken them.
+    pub into: Option<Span>,
+}
+
+/// Moves into a row and out of it, oldest first.
+pub fn moves_of(connection: &Connection, record: i64) -> Result<Vec<CarryMove>, OutboxError> {
+    let sql = "SELECT c.units, f.period_from_s, f.period_to_s, t.period_from_s, t.period_to_s
+               FROM carry c JOIN usage_record f ON f.id = c.from_record LEFT JOIN usage_record t ON t.id = c.to_record
+               WHERE c.from_record = ?1 OR c.to_record = ?1 ORDER BY c.id";
+    let period = |from_s, to_s| Span::new(Timestamp::from_secs(from_s), Timestamp::from_secs(to_s));
+    let mut statement = connection.prepare_cached(sql)?;
+    let moves = statement.query_map([record], |row| {
+        let into: Option<i64> = row.get(3)?;
+        let ends: Option<i64> = row.get(4)?;
+        Ok(CarryMove {
+            units: row.get(0)?,
+            from: period(row.get(1)?, row.get(2)?),
+            into: into.zip(ends).map(|(from_s, to_s)| period(from_s, to_s)),
+        })
+    })?;
+    Ok(moves.collect::<Result<_, _>>()?)
 }
 
 /// Units brought into a row.
@@ -242,7 +271,7 @@ fn sum(connection: &Connection, sql: &str, record: i64) -> Result<i64, OutboxErr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Channel, Span};
+    use crate::model::Channel;
     use crate::outbox::testing::{at, in_store, new};
     use crate::outbox::{Break, NewRecord, draw, ensure};
 

@@ -120,6 +120,13 @@ pub fn last_sent(connection: &Connection) -> Result<Option<Delivery>, OutboxErro
     one(connection, "WHERE ?1 = 0 ORDER BY ifnull(settled_us, first_sent_us) DESC, id DESC LIMIT 1", 0)
 }
 
+/// The newest attempts of a record, newest first.
+pub fn newest_of(connection: &Connection, record: i64, at_most: u32) -> Result<Vec<Delivery>, OutboxError> {
+    let mut statement = connection.prepare_cached(&select("WHERE usage_record_id = ?1 ORDER BY id DESC LIMIT ?2"))?;
+    let found: Vec<_> = statement.query_map((record, at_most), raw)?.collect::<Result<_, _>>()?;
+    found.into_iter().map(known).collect()
+}
+
 /// When an attempt of any record was last accepted, for `status`.
 pub fn last_accepted_at(connection: &Connection) -> Result<Option<Timestamp>, OutboxError> {
     let sql = "SELECT max(settled_us) FROM delivery WHERE state = 'accepted'";
@@ -243,12 +250,19 @@ pub(super) fn set_state(
 }
 
 fn one(connection: &Connection, rest: &str, bound: i64) -> Result<Option<Delivery>, OutboxError> {
-    let sql = format!(
+    let found = connection.prepare_cached(&select(rest))?.query_row([bound], raw).optional()?;
+    found.map(known).transpose()
+}
+
+fn select(rest: &str) -> String {
+    format!(
         "SELECT id, usage_record_id, revision, idempotency_key, quantity, timestamp_s, state, sends, first_sent_us,
                 settled_us, request_id, error, day_s, spent_keys FROM delivery {rest}"
-    );
-    let found = connection.prepare_cached(&sql)?.query_row([bound], raw).optional()?;
-    found.map(|(delivery, state)| Ok(Delivery { state: DeliveryState::of(state)?, ..delivery })).transpose()
+    )
+}
+
+fn known((delivery, state): (Delivery, String)) -> Result<Delivery, OutboxError> {
+    Ok(Delivery { state: DeliveryState::of(state)?, ..delivery })
 }
 
 fn raw(row: &Row<'_>) -> rusqlite::Result<(Delivery, String)> {

@@ -30,13 +30,16 @@ mod unseen;
 
 pub use backoff::retry_delay;
 pub use books::{Imbalance, imbalances};
-pub use carry::{Carried, carried_in, carried_out, credit_due, follows_unsettled, settle_closed, waiting_carries};
+pub use carry::{
+    Carried, CarryMove, carried_in, carried_out, credit_due, follows_unsettled, moves_of, settle_closed,
+    waiting_carries,
+};
 pub use claim::{At, Claim, claim};
 pub use closing::{Closing, close_by_answers, note_close_read};
 pub use cut::{cut_short, end_unbilled};
 pub use day_share::save_days;
 pub use deadline::Limits;
-pub use delivery::{Delivery, DeliveryState, last_accepted_at, last_sent, settled_since};
+pub use delivery::{Delivery, DeliveryState, last_accepted_at, last_sent, newest_of, settled_since};
 pub use evidence::{SinceNoted, caused, closed_lately, lags, note_closed_read, since_noted};
 pub use generation::{Break, Generation, draw};
 pub use hold::{Held, hold, is_of_a_change, take_over};

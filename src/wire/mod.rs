@@ -9,6 +9,7 @@ mod db;
 mod doctor;
 mod drain;
 mod error;
+mod explain;
 mod identity;
 mod link;
 mod reconcile;
@@ -23,6 +24,9 @@ pub use db::{DbBackupReport, DbBackupRequest, DbCheckReport, DbCheckRequest, DbR
 pub use doctor::{Check, DoctorReport, Verdict};
 pub use drain::{DrainLine, DrainReport, DrainRequest};
 pub use error::ErrorBody;
+pub use explain::{
+    Bill, BillTerm, CarryLine, DayLine, ExplainReport, ExplainRequest, PushLine, Recomputed, SourceLine,
+};
 pub use identity::{IdentityReport, IdentityRequest, PrepareImageReport, PrepareImageRequest, ThisVm};
 pub use link::{LinkReport, LinkRequest, LinkedItem, ReleaseReport, ReleaseRequest};
 pub use reconcile::{Cause, ReconcileLine, ReconcileReport, ReconcileRequest};

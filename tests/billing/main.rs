@@ -15,6 +15,7 @@ mod billed;
 mod closing;
 mod damaged;
 mod drain;
+mod explain;
 mod faults;
 mod hostile;
 mod identity;

@@ -10,10 +10,10 @@ use usaged::api::{self, Access, Answer, ApiError, Caller, Desk, Limits, Record};
 use usaged::model::Timestamp;
 use usaged::wire::{
     AlertTestReport, AlertsReport, AuditReport, AuditVerifyReport, DbBackupReport, DbBackupRequest, DbCheckReport,
-    DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport, IdentityReport, IdentityRequest, LinkReport,
-    LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport, ReconcileRequest, RecordAnswer,
-    RecordOutcome, ReleaseReport, ReleaseRequest, Status, SyncReport, SyncRequest, UsageReport, VoidReport,
-    VoidRequest,
+    DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport, ExplainReport, ExplainRequest, IdentityReport,
+    IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport,
+    ReconcileRequest, RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest, Status, SyncReport, SyncRequest,
+    UsageReport, VoidReport, VoidRequest,
 };
 
 /// A desk that takes every record that reaches it, and refuses everything else.
@@ -94,6 +94,11 @@ impl Desk for Taker {
     }
 
     fn audit_verify(&self) -> Answer<'_, AuditVerifyReport> {
+        no()
+    }
+
+    fn explain(&self, request: ExplainRequest) -> Answer<'_, ExplainReport> {
+        assert!(request.month.is_none_or(|month| usaged::wire::is_month(&month)), "a month is checked before");
         no()
     }
 

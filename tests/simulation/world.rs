@@ -8,10 +8,10 @@ use std::sync::Arc;
 use usaged::clock::Clock;
 use usaged::clock::trust::Placement;
 use usaged::fuse::Fuse;
-use usaged::jobs::{self, JobError, Pushed, Which};
+use usaged::jobs::{self, Because, JobError, Pushed, Which};
 use usaged::ledger::credits::{NewCredit, Verdict};
 use usaged::ledger::voids::Void;
-use usaged::model::{Micros, SourceName, Timestamp, micros_of};
+use usaged::model::{Event, Micros, SourceName, Subject, Timestamp, micros_of};
 use usaged::sandbox::lemon_squeezy::{self, Zero};
 use usaged::sandbox::{Behaviour, Effect, Fault, ItemTotal, LoggedRequest};
 use usaged::store::{StoreError, Tx};
@@ -28,6 +28,9 @@ const PEACE: i64 = 30 * HOUR;
 const ASK_AGAIN: i64 = 7 * MINUTE;
 /// A person looks at what is held this often.
 const LOOKED_AFTER: i64 = 9 * HOUR;
+
+/// The provider tells of the subscription this often.
+const TOLD: i64 = 31 * HOUR;
 
 /// A request on its way arrives this late at most where the machine was off meanwhile.
 const KEPT_BY_NETWORK: i64 = 10 * MINUTE;
@@ -58,6 +61,8 @@ enum Deed {
     PlanChange(usize),
     Reconcile,
     Compact,
+    /// An event comes, and customer and invoices are looked at.
+    Look,
     Release,
     Peace,
 }
@@ -173,6 +178,7 @@ impl World {
         world.plan(begins + LOOKED_AFTER, Deed::Release);
         world.plan(begins + 29 * HOUR + 15 * MINUTE, Deed::Reconcile);
         world.plan(begins + 27 * HOUR + 30 * MINUTE, Deed::Compact);
+        world.plan(begins + TOLD, Deed::Look);
         world.plan(begins + world.month.rests(), Deed::Peace);
         world
     }
@@ -251,6 +257,10 @@ impl World {
             Deed::Compact => {
                 self.compact().await;
                 self.plan(self.now() + DAY, Deed::Compact);
+            }
+            Deed::Look => {
+                self.look().await;
+                self.plan(self.now() + TOLD, Deed::Look);
             }
             Deed::Release => {
                 self.release().await;
@@ -662,6 +672,28 @@ impl World {
         if self.agent_runs() {
             let context = Arc::clone(self.vm.context());
             drop(self.alive(jobs::compact(&context, "schedule")).await);
+        }
+    }
+
+    /// The event comes again and again until it is taken, as a look that failed.
+    async fn look(&mut self) {
+        if !self.agent_runs() {
+            return;
+        }
+        let demo = &self.vm.demo;
+        let event = Event {
+            id: format!("evt_{}", self.count),
+            kind: "customer.subscription.updated".to_owned(),
+            subject: Some(Subject::Subscription),
+            object: demo.subscription.clone(),
+            customer: Some(demo.customer.clone()),
+            subscription: Some(demo.subscription.clone()),
+        };
+        let context = Arc::clone(self.vm.context());
+        drop(self.alive(jobs::take_event(&context, event)).await);
+        if self.agent_runs() {
+            drop(self.alive(Box::pin(jobs::look(&context, Because::Schedule))).await);
+            self.look_for_faults();
         }
     }
 

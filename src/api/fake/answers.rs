@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use crate::model::Problem;
 use crate::wire::{
     AlertTestReport, AlertsReport, AuditReport, AuditVerifyReport, Cause, DbBackupReport, DbCheckReport,
-    DbRecoverReport, DoctorReport, DrainReport, IdentityReport, LinkReport, PrepareImageReport, ReconcileReport,
-    ReleaseReport, SCHEMA, Status, SyncReport, UsageReport, VoidReport,
+    DbRecoverReport, DoctorReport, DrainReport, ExplainReport, IdentityReport, LinkReport, PrepareImageReport,
+    ReconcileReport, ReleaseReport, SCHEMA, Status, SyncReport, UsageReport, VoidReport,
 };
 
 fn of<T: DeserializeOwned>(value: Value) -> T {
@@ -257,6 +257,48 @@ pub(crate) fn audit() -> AuditReport {
 }
 
 /// A chain that holds.
+/// One number that its minutes bear out, and one that they do not.
+pub(crate) fn explained() -> ExplainReport {
+    of(json!({
+        "schema": 1,
+        "now": "2026-11-14T10:00:00Z",
+        "bills": [
+            {
+                "meter": "api_credits", "unit": "credits", "customer": "cus_Qf4", "subscription": "sub_1PhX",
+                "item": "si_api", "period_from": "2026-11-01T00:00:00Z", "period_to": "2026-12-01T00:00:00Z",
+                "state": "open", "plan": "pro", "stands": 2_345, "target": 2_347,
+                "terms": [{"what": "above what is included, in whole units", "units": 2_340},
+                          {"what": "carried from earlier periods", "units": 7}],
+                "used_micros": 12_340_500_000_i64, "used": 12_340.5, "included": 10_000, "report": "overage",
+                "rounding": "down", "agrees": true, "recomputed": null, "segments": [],
+                "days": [
+                    {"day": "2026-11-12", "used": 340.5, "used_micros": 340_500_000, "observed_bp": 10_000},
+                    {"day": "2026-11-13", "used": 12_000, "used_micros": 12_000_000_000_i64, "observed_bp": 9_583}
+                ],
+                "gaps": [{"from": "2026-11-13T04:00:00Z", "to": "2026-11-13T05:00:00Z", "reason": "vm_off"}],
+                "sources": [{"source": "web", "records": 1_210, "quantity": 12_340.5}],
+                "carries": [{"units": 7, "from": "2026-10-01T00:00:00Z to 2026-11-01T00:00:00Z",
+                             "into": "2026-11-01T00:00:00Z to 2026-12-01T00:00:00Z"}],
+                "pushes": [{"at": "2026-11-14T09:12:40Z", "quantity": 2_345, "day": null, "outcome": "accepted",
+                            "request_id": "req_8GkQ", "key": "si_api:1793491200:9:4c1f0e"}],
+                "held": null
+            },
+            {
+                "meter": "compute_hours", "unit": "hours", "customer": "cus_Qf4", "subscription": "sub_1PhX",
+                "item": "si_compute", "period_from": "2026-11-01T00:00:00Z", "period_to": "2026-12-01T00:00:00Z",
+                "state": "open", "plan": "pro", "stands": null, "target": 4,
+                "terms": [{"what": "above what is included, in whole units", "units": 6},
+                          {"what": "billed on other items or at earlier prices", "units": -2}],
+                "used_micros": 381_600_000_000_i64, "used": 106, "included": 100, "report": "overage",
+                "rounding": "down", "agrees": false, "recomputed": {"used_micros": 378_000_000_000_i64, "overage": 5},
+                "segments": [{"item": "si_before", "price": "price_before", "units": 2}],
+                "days": [], "gaps": [], "sources": [], "carries": [], "pushes": [],
+                "held": "another VM writes to it"
+            }
+        ]
+    }))
+}
+
 pub(crate) fn alerts() -> AlertsReport {
     of(json!({"schema": SCHEMA, "alerts": [
         {"id": "al_0f1e2d3c4b5a69788796a5b4c3d2e1f0", "code": "push_refused", "about": "si_api", "severity": "problem",

@@ -15,10 +15,10 @@ use super::{Answer, ApiError, Caller, Desk, Record};
 use crate::model::Timestamp;
 use crate::wire::{
     AlertTestReport, AlertsReport, AuditReport, AuditVerifyReport, DbBackupReport, DbBackupRequest, DbCheckReport,
-    DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport, IdentityReport, IdentityRequest, LinkReport,
-    LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport, ReconcileRequest, RecordAnswer,
-    RecordOutcome, ReleaseReport, ReleaseRequest, Status, SyncReport, SyncRequest, UsageReport, VoidReport,
-    VoidRequest,
+    DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport, ExplainReport, ExplainRequest, IdentityReport,
+    IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport,
+    ReconcileRequest, RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest, Status, SyncReport, SyncRequest,
+    UsageReport, VoidReport, VoidRequest,
 };
 
 /// The desk of a test.
@@ -153,6 +153,11 @@ impl Desk for FakeDesk {
     fn audit_verify(&self) -> Answer<'_, AuditVerifyReport> {
         self.note("audit verify".to_owned());
         now(Ok(if self.refuses.load(Ordering::SeqCst) { answers::audit_broken() } else { answers::audit_verified() }))
+    }
+
+    fn explain(&self, request: ExplainRequest) -> Answer<'_, ExplainReport> {
+        self.note(format!("explain {:?} {:?}", request.month, request.meter));
+        now(Ok(answers::explained()))
     }
 
     fn alerts(&self, most: u32) -> Answer<'_, AlertsReport> {
