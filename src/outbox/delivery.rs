@@ -134,10 +134,11 @@ pub fn last_accepted_at(connection: &Connection) -> Result<Option<Timestamp>, Ou
     Ok(at.map(Timestamp::from_micros))
 }
 
-/// How many attempts of all records were settled since then, and how many of those were accepted.
+/// How many attempts of all records were answered for certain since then, and how many of those were accepted. What was
+/// given up unanswered says nothing: a read has found what became of it.
 pub fn settled_since(connection: &Connection, since: Timestamp) -> Result<(u32, u32), OutboxError> {
     let sql = "SELECT count(*), ifnull(sum(state = 'accepted'), 0) FROM delivery
-               WHERE settled_us > ?1 AND state <> 'sending'";
+               WHERE settled_us > ?1 AND state IN ('accepted', 'refused')";
     Ok(connection.prepare_cached(sql)?.query_row([since.micros()], |row| Ok((row.get(0)?, row.get(1)?)))?)
 }
 

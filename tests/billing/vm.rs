@@ -666,7 +666,8 @@ impl Vm {
         assert_eq!(found, [], "the books do not balance");
     }
 
-    /// What `status` says needs someone, or is good to know.
+    /// What `status` says needs someone, or is good to know; but not that time passed without a sample, as it does here, or
+    /// that attempts were refused lately, as they are to be.
     pub(crate) async fn problems(&self) -> Vec<Problem> {
         let running = Running {
             since: self.now(),
@@ -676,7 +677,9 @@ impl Vm {
             next_compact: None,
             next_look: None,
         };
-        jobs::status(self.context(), running).await.unwrap().problems
+        let mut problems = jobs::status(self.context(), running).await.unwrap().problems;
+        problems.retain(|problem| problem.code != "no_sample" && problem.code != "sync_unreliable");
+        problems
     }
 
     /// The key, and identifier, under which the next total of API credits will leave.
