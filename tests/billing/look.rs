@@ -1,10 +1,19 @@
 //! What events and the schedule tell of customer, subscription and invoices: the same by both ways, however often and in
 //! whichever order it comes.
 
-use usaged::jobs::{self, Because, Looked};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use secrecy::SecretString;
+use serde_json::json;
+use tokio::net::TcpListener;
+use usaged::api::{self, Limits};
+use usaged::jobs::{self, Because, Context, Looked};
 use usaged::model::{Event, Subject};
-use usaged::sandbox::Fault;
-use usaged::sandbox::{Effect, PINNED_VERSION};
+use usaged::sandbox::lemon_squeezy::Status;
+use usaged::sandbox::{Effect, Fault, PINNED_VERSION};
+use usaged::webhook::{self, Inbox, Refused, Taken};
 
 use crate::vm::{Billing, DAY, HOUR, MINUTE, Vm, linked_at, linked_by, run, settle};
 
@@ -262,5 +271,77 @@ fn r5_a_plan_that_the_operator_changes_on_the_subscription_is_followed() {
         settle(&vm).await;
         assert_eq!(vm.stands(&vm.demo.item_api), 7, "three are included in the plan of the period's end");
         vm.assert_books().await;
+    });
+}
+
+const SECRET: &str = "a-secret-of-lemons";
+
+/// The receiver's side of this VM.
+struct Mail(Arc<Context>);
+
+impl Inbox for Mail {
+    fn secrets(&self) -> Vec<SecretString> {
+        vec![SecretString::from(SECRET)]
+    }
+
+    fn now_s(&self) -> i64 {
+        self.0.now().secs()
+    }
+
+    fn take(&self, event: Event) -> Pin<Box<dyn Future<Output = Taken> + Send + '_>> {
+        Box::pin(async move {
+            jobs::take_event(&self.0, event).await.unwrap();
+            Taken::Done
+        })
+    }
+
+    fn refused(&self, why: Refused) {
+        panic!("{why}");
+    }
+}
+
+/// A webhook at Lemon Squeezy for these events, and who takes them.
+async fn lemon_webhook(vm: &Vm, events: &[&str]) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/webhooks/lemon-squeezy", listener.local_addr().unwrap());
+    let router = webhook::router(Arc::new(Mail(Arc::clone(vm.context()))));
+    #[expect(clippy::disallowed_methods, reason = "the test's runtime ends it")]
+    drop(tokio::spawn(api::serve_tcp(listener, router, 4, Limits::new(4_096, 5), std::future::pending())));
+    let order = json!({ "data": {
+        "type": "webhooks",
+        "attributes": { "url": url, "events": events, "secret": SECRET },
+        "relationships": { "store": { "data": { "type": "stores", "id": "1" } } },
+    } });
+    let media_type = "application/vnd.api+json";
+    let made = reqwest::Client::new()
+        .post(format!("{}/v1/webhooks", vm.base_url))
+        .bearer_auth(&vm.demo.secret_key)
+        .header("Accept", media_type)
+        .header("Content-Type", media_type)
+        .body(order.to_string());
+    assert_eq!(made.send().await.unwrap().status(), 201);
+}
+
+#[test]
+fn lemon_squeezys_own_webhooks_are_taken_and_read_again() {
+    run(async {
+        let mut vm =
+            linked_by(Billing::LemonSqueezy, "2026-11-24T00:00:00Z", "compute_hours = 100, api_credits = 0").await;
+        vm.provider_toml = "on_payment_failed = \"pause\"\n".to_owned();
+        vm.kill();
+        vm.start().await;
+        vm.push_now().await.unwrap();
+        lemon_webhook(&vm, &["subscription_updated", "subscription_payment_failed"]).await;
+        assert_eq!(vm.status().await.paused, None);
+        vm.lemon.as_ref().unwrap().set_status(&vm.demo.subscription, Status::PastDue).unwrap();
+        let until = Instant::now() + Duration::from_secs(30);
+        while vm.ask("SELECT count(*) FROM event").await == 0 {
+            assert!(Instant::now() < until, "nothing came");
+            tokio::task::yield_now().await;
+        }
+        assert!(look(&vm, Because::Events).await.push);
+        let paused = vm.status().await.paused.unwrap();
+        assert!(paused.ends_with("is past_due"), "{paused}");
+        assert_eq!(vm.ask("SELECT count(*) FROM event WHERE done_us IS NULL").await, 0);
     });
 }

@@ -86,7 +86,7 @@ pub(crate) struct Vm {
     pub(crate) lemon: Option<LemonSqueezy>,
     pub(crate) demo: Demo,
     pub(crate) dir: TempDir,
-    base_url: String,
+    pub(crate) base_url: String,
     /// More settings of the provider's.
     pub(crate) provider_toml: String,
     plan_toml: String,
