@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::{Context, JobError, stands};
 use crate::model::{Formula, ItemId, Problem, Timestamp, micros_of};
-use crate::outbox::{self, After, At, Claim, Delivery, Fate, Held, ReadVerdict, Told, UsageRecord};
+use crate::outbox::{self, After, At, Claim, Delivery, Fate, Held, Limits, ReadVerdict, Told, UsageRecord};
 use crate::provider::{Answer, Outcome, ReadError, Refusal, RefusalKind, SetUsage};
 
 /// How long something that needs a person waits before it is looked at again by itself.
@@ -58,10 +58,8 @@ pub(super) async fn deliver(context: &Arc<Context>, which: &Which) -> Result<Vec
     }
     let now = context.now();
     let records = context.store.read(outbox::unfinished).await?;
-    let (falls, rises): (Vec<_>, Vec<_>) = records
-        .into_iter()
-        .filter(|record| record.takes_totals() && is_wanted(record, which, now))
-        .partition(|record| record.standing.is_some_and(|standing| record.target < standing));
+    let (falls, rises): (Vec<_>, Vec<_>) =
+        records.into_iter().filter(|record| record.takes_totals() && is_wanted(record, which, now)).partition(falls);
     let mut delivered = Vec::new();
     let mut failed = None;
     for record in falls {
@@ -99,6 +97,10 @@ pub(super) async fn deliver(context: &Arc<Context>, which: &Which) -> Result<Vec
         Some(error) => Err(error),
         None => Ok(delivered),
     }
+}
+
+fn falls(record: &UsageRecord) -> bool {
+    record.standing.is_some_and(|standing| record.target < standing)
 }
 
 /// Rows that may be delivered side by side, and within a lane one after the other: a provider takes one call at a time for
@@ -179,6 +181,7 @@ pub(super) async fn deliver_one(context: &Arc<Context>, id: i64) -> Result<Deliv
     Ok(Delivered::Later)
 }
 
+#[derive(Debug, PartialEq, Eq)]
 enum Moment {
     /// There is no timestamp for it yet (rules S3, S7).
     Early,
@@ -189,8 +192,11 @@ enum Moment {
 }
 
 fn moment(context: &Context, record: &UsageRecord) -> Moment {
-    let limits = context.limits();
-    match context.provider_now(context.clock.read()) {
+    moment_at(context.provider_now(context.clock.read()), record, context.limits())
+}
+
+fn moment_at(provider_now: Option<Timestamp>, record: &UsageRecord, limits: Limits) -> Moment {
+    match provider_now {
         Some(now) if now < record.first_send() => Moment::Early,
         Some(now) if now < record.last_send(limits) => Moment::Right(now),
         _ => Moment::Late,
@@ -199,7 +205,7 @@ fn moment(context: &Context, record: &UsageRecord) -> Moment {
 
 /// Whether a push of this row could start now, and with it the read before it.
 pub(super) fn may_start(context: &Context, record: &UsageRecord) -> bool {
-    let waits = record.next_attempt.is_some_and(|at| at > context.now());
+    let waits = !is_wanted(record, &Which::Scheduled, context.now());
     let is_right = matches!(moment(context, record), Moment::Right(_));
     record.takes_totals() && record.held.is_none() && !record.shared && !waits && is_right
 }
@@ -283,11 +289,16 @@ fn wait_for(context: &Context, record: &UsageRecord, why: Option<&Refusal>, aske
     if permanent { PERMANENT_AGAIN } else { outbox::retry_delay(record.attempts, asked, &mut context.live().dice) }
 }
 
+/// An event that is there already is what was wanted.
+fn is_a_problem(refused: RefusalKind) -> bool {
+    refused != RefusalKind::Duplicate
+}
+
 fn report(context: &Context, record: &UsageRecord, answer: &Answer<Outcome>, quantity: i64, why: Option<&Refusal>) {
     let request_id = answer.request_id.as_deref().unwrap_or("-");
     let item = &record.item;
     match (&answer.value, why) {
-        (Outcome::Refused(_), Some(why)) if why.kind != RefusalKind::Duplicate => {
+        (Outcome::Refused(_), Some(why)) if is_a_problem(why.kind) => {
             tracing::error!(target: "usaged::flow", %item, quantity, request_id, "refused: {}", why.message);
             let what = format!("the provider refused to {}: {}", wish(record, quantity), why.message);
             context.raise_about(item.as_str(), Problem::needs_someone(REFUSED, what, why.hint()));
@@ -352,7 +363,83 @@ pub(super) async fn hold_missing(context: &Context, id: i64, what: String) -> Re
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::testing::{by, last};
     use super::*;
+    use crate::model::{Channel, Formula};
+    use crate::outbox::testing::record;
+
+    #[test]
+    fn s1_only_what_is_to_fall_goes_first() {
+        let row = |standing, target| UsageRecord { target, standing, ..record(last()) };
+        assert!(falls(&row(Some(6), 5)));
+        for other in [row(Some(5), 5), row(Some(4), 5), row(None, 5), row(None, 0)] {
+            assert!(!falls(&other), "{:?} {}", other.standing, other.target);
+        }
+    }
+
+    #[test]
+    fn one_customers_meter_is_told_one_thing_after_the_other_and_all_else_side_by_side() {
+        let row = |id, customer: &str, channel: &Channel| UsageRecord {
+            id,
+            customer: customer.parse().unwrap(),
+            ..record(channel.clone())
+        };
+        let (meter, other) = (last(), by(Formula::Sum));
+        let records = vec![
+            row(1, "cus_1", &meter),
+            row(2, "cus_1", &Channel::UsageRecords),
+            row(3, "cus_1", &meter),
+            row(4, "cus_2", &meter),
+            row(5, "cus_1", &Channel::UsageRecords),
+            row(6, "cus_1", &other),
+            row(7, "cus_1", &meter),
+        ];
+        assert_eq!(lanes(records), [vec![1, 3, 7], vec![2], vec![4], vec![5], vec![6]]);
+    }
+
+    #[test]
+    fn s6_a_total_may_leave_from_its_first_moment_until_before_its_last() {
+        let limits = Limits {
+            timeout: Duration::from_secs(30),
+            draft_grace: Duration::from_hours(1),
+            quiet_before_end: Duration::from_mins(5),
+        };
+        let row = record(Channel::UsageRecords);
+        let (first, last) = (row.first_send(), row.last_send(limits));
+        let at = |now| moment_at(Some(now), &row, limits);
+        assert_eq!((at(first.minus(1)), at(first)), (Moment::Early, Moment::Right(first)));
+        assert_eq!((at(last.minus(1)), at(last)), (Moment::Right(last.minus(1)), Moment::Late));
+        assert_eq!(moment_at(None, &row, limits), Moment::Late, "nothing is known of the provider's clock");
+    }
+
+    #[test]
+    fn what_waits_out_a_failure_waits_until_then_unless_somebody_asks() {
+        let now = Timestamp::from_secs(1_000);
+        let row = |next_attempt| UsageRecord { next_attempt, ..record(last()) };
+        let (none, past, at, later) = (row(None), row(Some(now.minus(1))), row(Some(now)), row(Some(now.plus(1))));
+        let wanted = |which: &Which| [&none, &past, &at, &later].map(|row| is_wanted(row, which, now));
+        assert_eq!(wanted(&Which::Scheduled), [true, true, true, false]);
+        assert_eq!(wanted(&Which::Due), [false, true, true, false]);
+        assert_eq!(wanted(&Which::Now), [true; 4]);
+        assert_eq!(wanted(&Which::Item("si_1".parse().unwrap())), [true; 4]);
+        assert_eq!(wanted(&Which::Item("si_2".parse().unwrap())), [false; 4]);
+    }
+
+    #[test]
+    fn a_wish_names_what_the_channel_does() {
+        let said = |channel| wish(&record(channel), 7);
+        assert_eq!(said(by(Formula::Sum)), "add 7 to si_1");
+        assert_eq!(said(by(Formula::SumOfDays)), "set a day of si_1 to 7");
+        assert_eq!((said(last()), said(Channel::UsageRecords)), ("set si_1 to 7".into(), "set si_1 to 7".into()));
+    }
+
+    #[test]
+    fn an_event_that_is_there_already_is_no_problem() {
+        assert!(!is_a_problem(RefusalKind::Duplicate));
+        assert!(is_a_problem(RefusalKind::Missing) && is_a_problem(RefusalKind::Other));
+    }
 
     fn why(kind: RefusalKind) -> Refusal {
         Refusal { kind, status: None, error_type: None, code: None, param: None, message: String::new() }

@@ -296,6 +296,60 @@ mod tests {
     }
 
     #[test]
+    fn what_was_found_is_said_with_its_figures() {
+        let said = |state, total, verdict: Option<&ReadVerdict>, lags| {
+            judged(meter(Formula::Last), state, total, verdict, lags).why
+        };
+        let lags = said(RecordState::Open, 4, Some(&ReadVerdict::Lags), false);
+        assert_eq!(lags, "9 were answered, 4 are shown: summaries are put together later, within two hours");
+        let own = said(RecordState::Open, 8, Some(&ReadVerdict::OursLate), false);
+        assert!(own.starts_with("8 stand where 9 were noted: a request of this VM's"), "{own}");
+        let lowered = |state| judged(Channel::UsageRecords, state, 4, Some(&ReadVerdict::Lower { noted: 9 }), false);
+        assert_eq!(lowered(RecordState::Open).why, "4 stand where 9 were noted");
+        assert!(lowered(RecordState::Open).hint.unwrap().starts_with("the next push sets it again"));
+        assert!(
+            lowered(RecordState::Ending).hint.unwrap().starts_with("see whether somebody else"),
+            "no push comes any more"
+        );
+    }
+
+    #[test]
+    fn s5_what_is_too_high_is_told_with_what_this_ledger_does_not_know_and_what_becomes_of_it() {
+        let found = |state, evidence: Evidence| {
+            let mut row = record(Channel::UsageRecords);
+            (row.state, row.standing, row.target) = (state, Some(9), 9);
+            Compared { before: &row, after: &row, total: 12, verdict: None, evidence }.judge()
+        };
+        let kept = found(RecordState::Open, evidence(true, false, 0));
+        assert!(kept.why.starts_with("12 stand, and this ledger caused 9 at most. It has been kept"), "{}", kept.why);
+        assert!(kept.hint.unwrap().starts_with("it is read again before the next push"));
+        let ending = found(RecordState::Ending, evidence(true, false, 0));
+        assert!(ending.hint.unwrap().contains("listed as a credit due"));
+        let older = found(RecordState::Open, evidence(false, true, 180));
+        assert_eq!(older.cause, Cause::OlderLedger);
+        assert!(
+            older.why.contains("knows nothing of 3 hours") && older.why.contains("no stop was noted"),
+            "{}",
+            older.why
+        );
+    }
+
+    #[test]
+    fn what_stands_as_noted_says_what_else_there_is_to_know() {
+        let said = |state, target, adopted| {
+            let row = UsageRecord { state, target, adopted, standing: Some(9), ..record(Channel::UsageRecords) };
+            let found = settled(&row, 9);
+            (found.cause, found.why)
+        };
+        assert_eq!(said(RecordState::Open, 9, 0), (Cause::Agrees, String::new()));
+        assert_eq!(said(RecordState::Open, 9, 2), (Cause::Agrees, "2 of them were taken over".to_owned()));
+        assert_eq!(said(RecordState::Open, 11, 2), (Cause::NotSentYet, "9 stand as noted, and 11 should".to_owned()));
+        let closing = "it is being closed; what is missing is carried".to_owned();
+        assert_eq!(said(RecordState::Ending, 11, 2), (Cause::Agrees, closing));
+        assert_eq!(said(RecordState::Closed, 11, 0), (Cause::Agrees, String::new()));
+    }
+
+    #[test]
     fn s5_whatever_differs_in_a_closed_period_needs_someone() {
         for (total, cause) in [(4, Cause::Lowered), (12, Cause::AnotherWriter)] {
             for channel in [Channel::UsageRecords, meter(Formula::Sum), Channel::CurrentUsage] {

@@ -248,6 +248,60 @@ mod tests {
     }
 
     #[test]
+    fn only_an_end_inside_a_period_cuts_it() {
+        let until = |ends: &str| {
+            let mut read = view("active", november());
+            read.ends = Some(at(ends));
+            current(&read, &read.items[0]).to
+        };
+        let whole = november().to;
+        assert_eq!(until("2026-11-20T09"), at("2026-11-20T09"));
+        for outside in [NOVEMBER.0, NOVEMBER.1, "2026-11-01T00", "2027-02-01T00"] {
+            assert_eq!(until(outside), whole, "{outside}");
+        }
+    }
+
+    #[test]
+    fn a_period_that_the_provider_still_shows_after_its_end_is_not_ended_yet() {
+        in_store(|tx| {
+            link(tx, Channel::UsageRecords, at("2026-11-05T12"));
+            apply(tx, &view("active", november()), at("2026-11-06T00")).unwrap();
+            apply(tx, &view("active", november()), at("2026-12-05T01")).unwrap();
+            assert_eq!(state(&rows(tx)[0]), ("open", november().to, false, None));
+            apply(tx, &view("paused", november()), at("2026-12-05T02")).unwrap();
+            assert_eq!(state(&rows(tx)[0]).0, "ending", "a paused one has no periods any more");
+        });
+    }
+
+    #[test]
+    fn r1_a_link_that_ended_before_an_items_own_period_does_not_bill_it() {
+        in_store(|tx| {
+            link(tx, Channel::UsageRecords, at("2026-11-05T12"));
+            account::end(tx, "uid:0", at("2026-11-20T00")).unwrap();
+            let mut read = view("active", span(DECEMBER.0, DECEMBER.1));
+            let older = ItemView { id: "si_2".parse().unwrap(), period: november(), ..read.items[0].clone() };
+            read.items.push(older);
+            apply(tx, &read, at("2026-12-06T00")).unwrap();
+            assert!(rows(tx).is_empty(), "{:?}", rows(tx));
+        });
+    }
+
+    #[test]
+    fn r6_a_pause_that_is_read_within_six_hours_of_a_periods_end_was_there_then() {
+        for (read_at, billable) in [("2026-12-05T05", false), ("2026-12-05T06", true), ("2026-12-09T00", true)] {
+            in_store(move |tx| {
+                link(tx, Channel::UsageRecords, at("2026-11-05T12"));
+                apply(tx, &view("active", november()), at("2026-11-06T00")).unwrap();
+                let mut paused = view("active", span(DECEMBER.0, DECEMBER.1));
+                paused.collection_paused = true;
+                apply(tx, &paused, at(read_at)).unwrap();
+                let ended = &rows(tx)[0];
+                assert_eq!((ended.period, ended.billable), (november(), billable), "{read_at}");
+            });
+        }
+    }
+
+    #[test]
     fn an_end_that_is_announced_for_the_middle_of_a_period_is_its_last_moment() {
         in_store(|tx| {
             link(tx, Channel::UsageRecords, at("2026-11-05T12"));

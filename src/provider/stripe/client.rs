@@ -172,6 +172,12 @@ mod tests {
     }
 
     #[test]
+    fn the_provider_says_whether_its_key_moves_real_money() {
+        let provider = Provider::new(&config("http://127.0.0.1:1", Duration::from_secs(1))).unwrap();
+        assert_eq!(provider.livemode(), Some(false));
+    }
+
+    #[test]
     fn neither_client_nor_provider_shows_the_key() {
         let shown = format!("{:?}", Provider::new(&config("http://127.0.0.1:1", Duration::from_secs(1))).unwrap());
         assert!(!shown.contains("notARealKey"), "{shown}");
