@@ -274,6 +274,22 @@ fn r5_a_plan_that_the_operator_changes_on_the_subscription_is_followed() {
     });
 }
 
+#[test]
+fn a_new_subscription_that_cannot_be_linked_for_good_is_named_and_not_tried_for_ever() {
+    run(async {
+        let mut vm = Vm::booted_at("2026-11-24T12:00:00Z", "compute_hours = 100, api_credits = 0").await;
+        vm.provider_toml = "\n[webhook]\nvm_id = \"vm-17\"\n".to_owned();
+        vm.start().await;
+        let mut created = event("evt_1", "customer.subscription.created", Subject::Subscription, "sub_unheard", &vm);
+        created.subscription = Some("sub_unheard".to_owned());
+        assert!(jobs::take_event(vm.context(), created).await.unwrap());
+        look(&vm, Because::Events).await;
+        let problem = vm.problem("first_link_failed").await.unwrap();
+        assert!(problem.what.contains("sub_unheard"), "{problem:?}");
+        assert_eq!(vm.ask("SELECT count(*) FROM event WHERE done_us IS NULL").await, 0);
+    });
+}
+
 const SECRET: &str = "a-secret-of-lemons";
 
 /// The receiver's side of this VM.

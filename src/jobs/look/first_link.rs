@@ -19,19 +19,41 @@ pub(super) async fn make(context: &Arc<Context>, events: &[PendingEvent]) -> Res
     };
     for event in events.iter().filter(|event| event.kind == SUBSCRIPTION_CREATED) {
         let Ok(subscription) = SubscriptionId::new(&*event.object) else { continue };
-        let Some(request) = request(context, &subscription, &webhook.vm_key, &vm_id).await? else { continue };
-        match link::link(context, &request, "usaged").await {
-            Ok(_) => context.clear(FAILED),
-            Err(JobError::Refused { what, hint, .. }) => context.raise(Problem::needs_someone(
+        match link_if_ours(context, &subscription, &webhook.vm_key, &vm_id).await {
+            Ok(false) => {}
+            Ok(true) => {
+                context.clear(FAILED);
+                return Ok(());
+            }
+            // It may work later, or is not about this event.
+            Err(error) if !is_for_good(&error) => return Err(error),
+            Err(error) => context.raise(Problem::needs_someone(
                 FAILED,
-                format!("{subscription} was made for this VM, and it was not linked: {what}"),
-                hint,
+                format!("{subscription} was made, perhaps for this VM, and it was not linked: {error}"),
+                error.hint().unwrap_or_else(|| "link it by hand: usagectl link".to_owned()),
             )),
-            Err(error) => return Err(error),
         }
-        return Ok(());
     }
     Ok(())
+}
+
+fn is_for_good(error: &JobError) -> bool {
+    match error {
+        JobError::Refused { .. } => true,
+        JobError::Provider(error) => !error.passing,
+        _ => false,
+    }
+}
+
+async fn link_if_ours(
+    context: &Arc<Context>,
+    subscription: &SubscriptionId,
+    vm_key: &str,
+    vm_id: &str,
+) -> Result<bool, JobError> {
+    let Some(request) = request(context, subscription, vm_key, vm_id).await? else { return Ok(false) };
+    link::link(context, &request, "usaged").await?;
+    Ok(true)
 }
 
 /// Reads whose it is, and for which VM they are.
