@@ -168,7 +168,7 @@ impl Caller {
         form: Form,
         key: &str,
     ) -> Result<Made, OperatorError> {
-        self.note("POST", path, &form);
+        self.note("POST", path, &form, Some(key));
         if self.dry_run {
             return Ok(Made { id: format!("<{}>", what.trim_start_matches("cannot ")), object: Value::Null });
         }
@@ -180,7 +180,7 @@ impl Caller {
 
     /// Ends an object.
     pub(super) async fn end(&self, what: &str, path: &str, query: &Form) -> Result<Value, OperatorError> {
-        self.note("DELETE", path, query);
+        self.note("DELETE", path, query, None);
         if self.dry_run {
             return Ok(Value::Null);
         }
@@ -188,9 +188,16 @@ impl Caller {
         self.until_it_stands(what, true, async || self.api.end(path, &pairs).await).await
     }
 
-    fn note(&self, method: &'static str, path: &str, form: &Form) {
-        let form = form.clone().into_pairs();
-        self.noted.borrow_mut().requests.push(Request { method, path: path.to_owned(), form });
+    fn note(&self, method: &'static str, path: &str, form: &Form, key: Option<&str>) {
+        let (path, form, key) = (path.to_owned(), form.clone().into_pairs(), key.map(str::to_owned));
+        self.noted.borrow_mut().requests.push(Request { method, path, form, key, request_id: None });
+    }
+
+    /// The change that was noted last was carried out.
+    fn note_done(&self, request_id: Option<String>) {
+        if let Some(last) = self.noted.borrow_mut().requests.last_mut() {
+            last.request_id = request_id;
+        }
     }
 
     async fn until_it_stands(
@@ -207,7 +214,12 @@ impl Caller {
                 self.noted.borrow_mut().date = date;
             }
             let error = match value {
-                Ok(value) => return Ok(value),
+                Ok(value) => {
+                    if changes {
+                        self.note_done(request_id);
+                    }
+                    return Ok(value);
+                }
                 Err(error) => error,
             };
             let this_wait = error.retry_after.unwrap_or(wait);

@@ -35,6 +35,12 @@ pub struct Request {
     pub path: String,
     /// Its parameters, in order.
     pub form: Vec<(String, String)>,
+    /// The idempotency key that it left under; a deletion needs none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// By what Stripe knows it, once it was carried out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 impl<T> Report<T> {

@@ -39,6 +39,10 @@ fn a_metered_price_is_on_a_meter_or_has_usage_records_as_the_kind_says() {
     for kind in KINDS {
         let account = Account::open();
         let asked = account.json(&["catalog", "apply", "--kind", kind])["requests"].clone();
+        for one in asked.as_array().unwrap() {
+            assert!(one["key"].as_str().unwrap().starts_with("usagectl-"), "{one}");
+            assert!(one["request_id"].as_str().unwrap().starts_with("req_"), "{one}");
+        }
         let of_price = |request: &&Value| request["form"].to_string().contains("price_compute_overage_pro");
         let form = asked.as_array().unwrap().iter().find(of_price).unwrap()["form"].to_string();
         assert!(form.contains(r#"["unit_amount_decimal","4"],["lookup_key""#), "{form}");
