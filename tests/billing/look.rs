@@ -135,12 +135,30 @@ fn a_key_that_may_not_read_invoices_leaves_the_subscriptions_word() {
         vm.provider_toml = "on_payment_failed = \"pause\"\n".to_owned();
         vm.kill();
         vm.start().await;
-        vm.fault(Fault::next(Effect::Unauthorized).on("GET", "/v1/invoices").times(10));
+        vm.stripe.add_restricted_key(&vm.demo.agent_key, &["usage_record_write", "subscription_read"]).unwrap();
+        jobs::take_event(vm.context(), payment_failed("evt_1", &vm)).await.unwrap();
         look(&vm, Because::Schedule).await;
+        assert_eq!(
+            vm.ask("SELECT count(*) FROM event WHERE done_us IS NULL").await,
+            0,
+            "another read would bring no more"
+        );
         vm.push_now().await.unwrap();
         assert_eq!(vm.problem("payment_failed").await, None);
         let paused = vm.status().await.paused.unwrap();
         assert!(paused.ends_with("is past_due"), "{paused}");
+    });
+}
+
+#[test]
+fn while_the_key_is_refused_events_wait_for_the_next_one() {
+    run(async {
+        let vm = unpaid().await;
+        jobs::take_event(vm.context(), payment_failed("evt_1", &vm)).await.unwrap();
+        vm.fault(Fault::next(Effect::Unauthorized));
+        jobs::look(vm.context(), Because::Events).await.unwrap_err();
+        look(&vm, Because::Events).await;
+        assert!(vm.problem("payment_failed").await.is_some());
     });
 }
 

@@ -40,7 +40,7 @@ pub(super) async fn make(context: &Arc<Context>, events: &[PendingEvent]) -> Res
 fn is_for_good(error: &JobError) -> bool {
     match error {
         JobError::Refused { .. } => true,
-        JobError::Provider(error) => !error.passing,
+        JobError::Provider(error) => super::is_for_good(error),
         _ => false,
     }
 }

@@ -15,7 +15,7 @@ pub(super) use problems::{paused, problems};
 use super::{Context, JobError, refresh, run};
 use crate::account::{self, Link, PendingEvent};
 use crate::model::{Customer, Subject, Timestamp};
-use crate::provider::{Provider, ReadError};
+use crate::provider::{Provider, ReadError, RefusalKind};
 use crate::store::{Tx, audit};
 
 /// What is to be done next.
@@ -130,7 +130,7 @@ impl Round<'_> {
         let _one_at_a_time = self.context.pushing.lock().await;
         match refresh::refresh(self.context).await {
             // It is named where it was read, and reading it again would change nothing.
-            Err(JobError::Provider(error)) if !error.passing => Ok(()),
+            Err(JobError::Provider(error)) if is_for_good(&error) => Ok(()),
             read => read,
         }
     }
@@ -171,12 +171,17 @@ impl Round<'_> {
 fn readable<T>(read: Result<T, ReadError>, what: &str) -> Result<Option<T>, JobError> {
     match read {
         Ok(read) => Ok(Some(read)),
-        Err(error) if error.passing => Err(error.into()),
-        Err(error) => {
+        Err(error) if is_for_good(&error) => {
             tracing::debug!("the {what} cannot be read, and nothing depends on it: {error}");
             Ok(None)
         }
+        Err(error) => Err(error.into()),
     }
+}
+
+/// Whether the same read brings the same, however often. A key that is refused will be replaced.
+fn is_for_good(error: &ReadError) -> bool {
+    !error.passing && error.refusal.kind != RefusalKind::KeyRefused
 }
 
 /// Says which of the customer's details changed, and not to what: the audit is kept for ever.
