@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::sync::{last_second, shown_segment};
 use super::usage::{self, Window};
 use super::{Context, JobError, roll_up, sample};
-use crate::account::{Item, Link};
+use crate::account::{self, Item, Link};
 use crate::config::Config;
 use crate::ledger;
 use crate::model::{MICROS_PER_DAY, Meter, MeterName, Micros, Problem, Span, Timestamp};
@@ -104,6 +104,7 @@ impl Looker<'_> {
             plan: record.plan.clone(),
             stands: record.standing,
             target: record.target,
+            invoice: self.invoice(record)?,
             terms: terms(record),
             used_micros: record.used,
             used: meter.unit.number(Micros::new(record.used)),
@@ -127,6 +128,14 @@ impl Looker<'_> {
             pushes: outbox::newest_of(c, record.id, PUSHES)?.into_iter().map(push).collect(),
             held: record.held.as_ref().map(|(_, because)| because.clone()),
         })
+    }
+
+    /// The invoice that was made when the period ended.
+    fn invoice(&self, record: &UsageRecord) -> Result<Option<String>, JobError> {
+        let made = Span::new(record.period.to, record.period.to.plus(MICROS_PER_DAY));
+        let invoices = account::invoices_of(self.connection, &record.subscription)?;
+        let found = invoices.iter().rfind(|invoice| made.contains(invoice.created));
+        Ok(found.map(|invoice| format!("{}, {}", invoice.name(), invoice.status)))
     }
 
     /// What the minutes come to, where that is not what is billed.

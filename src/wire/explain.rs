@@ -50,6 +50,8 @@ pub struct Bill {
     pub stands: Option<i64>,
     /// Billed units that should.
     pub target: i64,
+    /// The invoice that was made at the period's end, as `A-2, paid`, where the key may read it.
+    pub invoice: Option<String>,
     /// What that is the sum of, in billed units.
     pub terms: Vec<BillTerm>,
     /// Used, exact, in millionths of the meter's base unit.

@@ -266,7 +266,7 @@ pub(crate) fn explained() -> ExplainReport {
             {
                 "meter": "api_credits", "unit": "credits", "customer": "cus_Qf4", "subscription": "sub_1PhX",
                 "item": "si_api", "period_from": "2026-11-01T00:00:00Z", "period_to": "2026-12-01T00:00:00Z",
-                "state": "open", "plan": "pro", "stands": 2_345, "target": 2_347,
+                "state": "open", "plan": "pro", "stands": 2_345, "target": 2_347, "invoice": "A-2, paid",
                 "terms": [{"what": "above what is included, in whole units", "units": 2_340},
                           {"what": "carried from earlier periods", "units": 7}],
                 "used_micros": 12_340_500_000_i64, "used": 12_340.5, "included": 10_000, "report": "overage",
@@ -286,7 +286,7 @@ pub(crate) fn explained() -> ExplainReport {
             {
                 "meter": "compute_hours", "unit": "hours", "customer": "cus_Qf4", "subscription": "sub_1PhX",
                 "item": "si_compute", "period_from": "2026-11-01T00:00:00Z", "period_to": "2026-12-01T00:00:00Z",
-                "state": "open", "plan": "pro", "stands": null, "target": 4,
+                "state": "open", "plan": "pro", "stands": null, "target": 4, "invoice": null,
                 "terms": [{"what": "above what is included, in whole units", "units": 6},
                           {"what": "billed on other items or at earlier prices", "units": -2}],
                 "used_micros": 381_600_000_000_i64, "used": 106, "included": 100, "report": "overage",

@@ -67,6 +67,9 @@ fn billed(bill: &Bill) -> String {
         let request = push.request_id.as_ref().map_or_else(String::new, |id| format!(", request {id}"));
         add(&mut text, format_args!("  last told {}{request}\n", moment(&push.at)));
     }
+    if let Some(invoice) = &bill.invoice {
+        add(&mut text, format_args!("  on the invoice {invoice}\n"));
+    }
     text + "\n"
 }
 

@@ -48,6 +48,9 @@ fn section(bill: &Bill) -> String {
     if let Some(stands) = bill.stands {
         add(&mut text, format_args!("<p class=\"big\">{stands} {} billed</p>\n", escaped(&bill.unit)));
     }
+    if let Some(invoice) = &bill.invoice {
+        add(&mut text, format_args!("<p>On the invoice {}</p>\n", escaped(invoice)));
+    }
     text += &sum(bill);
     if let Some(other) = &bill.recomputed {
         let what = format!("Added up anew, the ledger's minutes come to {} above what is included.", other.overage);
