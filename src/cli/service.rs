@@ -21,12 +21,12 @@ pub(super) fn hint(show: Show) -> Option<String> {
     let hint = match (value("LoadState"), value("ActiveState"), value("ExecMainStatus")) {
         ("masked", ..) => "the service is masked: sudo systemctl unmask usaged && sudo systemctl start usaged",
         ("not-found", ..) => "there is no usaged.service on this machine; to try it: usaged run --sandbox",
-        // Tried again and again, so it is most often found between two tries.
-        (_, "failed" | "activating", "216") => {
+        // Tried again and again, so it is most often found between two tries, for a moment of which it is inactive.
+        (_, "failed" | "activating" | "inactive", "216") => {
             "the service's group is missing: sudo groupadd --system --gid $(id -g usaged) usaged && \
              sudo systemctl restart usaged"
         }
-        (_, "failed" | "activating", "217") => {
+        (_, "failed" | "activating" | "inactive", "217") => {
             "the service's user is missing: sudo systemd-sysusers usaged.conf && sudo chown -R usaged: /var/lib/usaged && \
              sudo chgrp usaged /etc/usaged/usaged.toml && sudo systemctl restart usaged"
         }
@@ -55,6 +55,8 @@ mod tests {
         assert!(hint(faulty).unwrap().contains("check-config"));
         let no_group = || Some("LoadState=loaded\nActiveState=activating\nExecMainStatus=216\n".to_owned());
         assert!(hint(no_group).unwrap().contains("groupadd"));
+        let between = || Some("LoadState=loaded\nActiveState=inactive\nExecMainStatus=216\n".to_owned());
+        assert!(hint(between).unwrap().contains("groupadd"));
         let killed = || Some("LoadState=loaded\nActiveState=failed\nResult=oom-kill\nExecMainStatus=9\n".to_owned());
         assert!(hint(killed).unwrap().contains("journalctl"));
         let stopped = || Some("LoadState=loaded\nActiveState=inactive\nExecMainStatus=0\n".to_owned());
