@@ -43,6 +43,9 @@ const FORGOTTEN: [&str; 3] = ["units_held", "accepted_not_counted", "drift"];
 /// Likewise, where the provider takes no 0 (rule S9).
 const REFUSED: [&str; 2] = ["push_refused", "push_failing"];
 
+/// What many refusals in a day come to besides.
+const UNRELIABLE: &str = "sync_unreliable";
+
 /// Likewise at Lemon Squeezy, where a request of an ended period was never answered (rule S9).
 const UNKNOWN: &str = "units_held";
 
@@ -185,7 +188,7 @@ impl Books {
         let is_explained = |code: &str| {
             EXPLAINED.contains(&code)
                 || (has_forgotten && FORGOTTEN.contains(&code))
-                || (is_refused && REFUSED.contains(&code))
+                || (is_refused && (REFUSED.contains(&code) || code == UNRELIABLE))
                 || (world.vm.lemon.is_some() && code == UNKNOWN)
         };
         assert!(
