@@ -36,10 +36,12 @@ pub async fn explain(context: &Arc<Context>, request: &ExplainRequest) -> Result
     let (now, settings) = (context.now(), context.settings());
     let bills = context.store.read(move |c| bills(c, &settings.config, until, meter.as_ref(), now)).await?;
     for bill in &bills {
+        // An item has several periods: one that agrees says nothing of another.
+        let about = format!("{}/{}", bill.item, bill.period_from);
         if bill.agrees {
-            context.clear_about(DIFFERS, &bill.item);
+            context.clear_about(DIFFERS, &about);
         } else {
-            context.raise_about(&bill.item, differs(bill));
+            context.raise_about(&about, differs(bill));
         }
     }
     Ok(ExplainReport { schema: SCHEMA, now: now.to_string(), bills })

@@ -27,24 +27,8 @@ pub async fn seed(context: &Arc<Context>) -> Result<(), JobError> {
         return Ok(());
     }
     let Some(latest) = context.store.read(account::latest).await? else {
-        let before = context.store.read(store::begun_anew).await?;
-        if before.is_some_and(|before| before.subscription.as_ref() == Some(&request.subscription)) {
-            context.raise(Problem::needs_someone(
-                FAILED,
-                format!(
-                    "the environment names {}, which the ledger that was set aside was linked to (rule S11)",
-                    request.subscription
-                ),
-                "give this VM its own ids in usaged.env; or, if it is to go on with that subscription: usagectl link",
-            ));
-            return Ok(());
-        }
-        if let Some(name) = context.store.read(account::lost_links).await? {
-            context.raise(Problem::needs_someone(
-                FAILED,
-                format!("usage.db was damaged, and the link of this VM was lost with it; the damaged file is {name}"),
-                "usagectl link: what stands at the provider is read first",
-            ));
+        if let Some((what, hint)) = not_by_itself(context, &request.subscription).await? {
+            context.raise(Problem::needs_someone(FAILED, what, hint));
             return Ok(());
         }
         match link::link(context, &request, "usaged").await {
@@ -72,6 +56,27 @@ pub async fn seed(context: &Arc<Context>) -> Result<(), JobError> {
         ));
     }
     Ok(())
+}
+
+/// Why a ledger without a link is not linked by itself, and what to do: another one may have billed on that subscription.
+pub(super) async fn not_by_itself(
+    context: &Context,
+    subscription: &str,
+) -> Result<Option<(String, &'static str)>, JobError> {
+    let before = context.store.read(store::begun_anew).await?;
+    if before.is_some_and(|before| before.subscription.as_deref() == Some(subscription)) {
+        return Ok(Some((
+            format!("{subscription} is what the ledger that was set aside was linked to (rule S11)"),
+            "give this VM its own ids in usaged.env; or, if it is to go on with that subscription: usagectl link",
+        )));
+    }
+    let lost = context.store.read(account::lost_links).await?;
+    Ok(lost.map(|name| {
+        (
+            format!("usage.db was damaged, and the link of this VM was lost with it; the damaged file is {name}"),
+            "usagectl link: what stands at the provider is read first",
+        )
+    }))
 }
 
 fn request(seed: &LinkSeed) -> Option<LinkRequest> {

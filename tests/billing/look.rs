@@ -151,6 +151,22 @@ fn a_key_that_may_not_read_invoices_leaves_the_subscriptions_word() {
 }
 
 #[test]
+fn what_follows_from_an_event_is_not_lost_where_another_read_fails() {
+    run(async {
+        let vm = linked_at("2026-11-24T12:00:00Z", "compute_hours = 100, api_credits = 0").await;
+        vm.push().await.unwrap();
+        let subscription = vm.demo.subscription.clone();
+        let updated = event("evt_1", "customer.subscription.updated", Subject::Subscription, &subscription, &vm);
+        for one in [updated, payment_failed("evt_2", &vm)] {
+            jobs::take_event(vm.context(), one).await.unwrap();
+        }
+        vm.fault(Fault::next(Effect::CutBeforeCommit).on("GET", "/v1/invoices"));
+        jobs::look(vm.context(), Because::Events).await.unwrap_err();
+        assert!(look(&vm, Because::Events).await.push, "the next look says so still");
+    });
+}
+
+#[test]
 fn while_the_key_is_refused_events_wait_for_the_next_one() {
     run(async {
         let vm = unpaid().await;

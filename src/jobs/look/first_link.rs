@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::events::SUBSCRIPTION_CREATED;
-use super::super::{Context, JobError, link};
+use super::super::{Context, JobError, link, seed};
 use crate::account::{self, PendingEvent};
 use crate::model::{Problem, SubscriptionId};
 use crate::wire::LinkRequest;
@@ -52,6 +52,9 @@ async fn link_if_ours(
     vm_id: &str,
 ) -> Result<bool, JobError> {
     let Some(request) = request(context, subscription, vm_key, vm_id).await? else { return Ok(false) };
+    if let Some((what, hint)) = seed::not_by_itself(context, subscription.as_str()).await? {
+        return Err(JobError::refused("not_by_itself", what, hint));
+    }
     link::link(context, &request, "usaged").await?;
     Ok(true)
 }

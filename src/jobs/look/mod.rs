@@ -83,21 +83,22 @@ impl Round<'_> {
             (Subject::Subscription, self.subscription().await),
             (Subject::Invoices, self.invoices(&links).await),
             (Subject::Customer, self.customers(&links).await),
-            (Subject::Meter, Ok(())),
         ] {
             match read {
+                // What follows from the others is the caller's to do, who hears of it only where nothing failed.
+                Ok(()) if subject == Subject::Subscription => {}
                 Ok(()) => self.done(subject).await?,
                 Err(error) => {
                     failed.get_or_insert(error);
                 }
             }
         }
-        match failed {
-            Some(error) => Err(error),
-            None => {
-                Ok(Looked { push: self.is_told_of(Subject::Subscription), reconcile: self.is_told_of(Subject::Meter) })
-            }
+        if let Some(error) = failed {
+            return Err(error);
         }
+        self.done(Subject::Subscription).await?;
+        self.done(Subject::Meter).await?;
+        Ok(Looked { push: self.is_told_of(Subject::Subscription), reconcile: self.is_told_of(Subject::Meter) })
     }
 
     fn told_of(&self, subject: Subject) -> impl Iterator<Item = &PendingEvent> {
