@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use usaged::config::LinkSeed;
-use usaged::jobs::{self, JobError, Running, Settings};
+use usaged::jobs::{self, Because, JobError, Running, Settings};
 use usaged::ledger::credits::{NewCredit, Verdict};
-use usaged::model::{CustomerId, MeterName, Micros, SourceName, SubscriptionId};
+use usaged::model::{CustomerId, Event, MeterName, Micros, SourceName, Subject, SubscriptionId};
 use usaged::provider::Provider;
 use usaged::store::{self, StoreError};
 use usaged::wire::{IdentityReport, IdentityRequest, LinkRequest, PrepareImageRequest, ThisVm};
@@ -171,6 +171,32 @@ fn s11_a_clone_is_not_linked_by_the_ids_that_it_inherited() {
         jobs::seed(vm.context()).await.unwrap();
         assert_eq!(vm.ask("SELECT count(*) FROM link").await, 0);
         assert!(codes(&vm).contains(&"seed_failed".to_owned()));
+    });
+}
+
+#[test]
+fn s11_nor_is_it_linked_by_an_event_that_names_the_originals_subscription() {
+    run(async {
+        let mut vm = linked().await;
+        let customer = format!("/v1/customers/{}", vm.demo.customer);
+        vm.operate(&customer, &[("metadata[magic_box_vm_id]", "vm-17")]).await;
+        wakes_up_as(&mut vm, MACHINE_ID, ANOTHER_UUID).await;
+        says(&vm, ThisVm::New).await.unwrap();
+        vm.provider_toml = "\n[webhook]\nvm_id = \"vm-17\"\n".to_owned();
+        vm.kill();
+        vm.start().await;
+        let created = Event {
+            id: "evt_1".to_owned(),
+            kind: "customer.subscription.created".to_owned(),
+            subject: Some(Subject::Subscription),
+            object: vm.demo.subscription.clone(),
+            customer: Some(vm.demo.customer.clone()),
+            subscription: Some(vm.demo.subscription.clone()),
+        };
+        assert!(jobs::take_event(vm.context(), created).await.unwrap());
+        jobs::look(vm.context(), Because::Events).await.unwrap();
+        assert_eq!(vm.ask("SELECT count(*) FROM link").await, 0);
+        assert!(codes(&vm).contains(&"first_link_failed".to_owned()), "{:?}", codes(&vm));
     });
 }
 
