@@ -306,6 +306,31 @@ fn r4_r5_another_plan_with_another_price_bills_what_the_latest_allowance_leaves(
 }
 
 #[test]
+fn r5_a_total_of_zero_at_the_old_price_leaves_all_to_the_new_one() {
+    for billing in ways() {
+        for reading in SWAPS.into_iter().filter(|reading| is_clear(billing, *reading)) {
+            run(async {
+                let of = format!("{billing:?} {reading:?}");
+                let mut shop = Shop::with_plans(billing, swapped(reading), "").await;
+                shop.use_up(17).await;
+                shop.vm.run(DAY);
+                shop.try_relink("starter").await.unwrap();
+                shop.vm.push_now().await.unwrap();
+                shop.vm.run(3 * DAY);
+                let dearer = shop.price(&[]).await;
+                shop.swap(&dearer).await;
+                shop.vm.run(HOUR);
+                shop.relink().await;
+                assert_eq!(shop.held().await, [""; 0], "{of}");
+                shop.vm.run(DAY);
+                shop.vm.push_now().await.unwrap();
+                assert_eq!(shop.comes_to(7, &of).await, bill(7), "{of}");
+            });
+        }
+    }
+}
+
+#[test]
 fn r4_r5_a_prorated_allowance_follows_the_time_of_each_plan() {
     for billing in ways() {
         run(async {

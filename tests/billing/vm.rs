@@ -655,7 +655,8 @@ impl Vm {
             .iter()
             .filter_map(|invoice| {
                 let lines = invoice["lines"]["data"].as_array().unwrap();
-                lines.iter().find(of_item).map(|line| line["quantity"].as_i64().unwrap())
+                let units = lines.iter().filter(of_item).map(|line| line["quantity"].as_i64().unwrap());
+                units.reduce(|all, units| all + units)
             })
             .collect()
     }

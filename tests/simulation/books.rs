@@ -22,6 +22,10 @@ pub(crate) struct Row {
     adopted: i64,
     target: i64,
     standing: i64,
+    /// Billed at an earlier price, and not part of what stands.
+    closed_segments: i64,
+    /// Billed at an earlier price, and part of it.
+    floor: i64,
     held_units: i64,
     held_code: Option<String>,
     carried_out: i64,
@@ -29,8 +33,8 @@ pub(crate) struct Row {
 }
 
 const ROWS: &str =
-    "SELECT meter, period_from_s, state, overage, carried_in, adopted, target, ifnull(standing, 0), held_units,
-        held_code, (SELECT ifnull(sum(units), 0) FROM carry WHERE from_record = usage_record.id),
+    "SELECT meter, period_from_s, state, overage, carried_in, adopted, target, ifnull(standing, 0), closed_segments,
+        floor, held_units, held_code, (SELECT ifnull(sum(units), 0) FROM carry WHERE from_record = usage_record.id),
         (SELECT ifnull(sum(units), 0) FROM credit_due WHERE record = usage_record.id)
     FROM usage_record ORDER BY period_from_s, meter";
 
@@ -75,7 +79,8 @@ impl Books {
         if world.agent_runs() {
             let rows = rows(world).await;
             for meter in BOTH {
-                let due = of(&rows, meter).map(|row| row.credit_due + Self::refused(world, row)).sum();
+                let due = |row: &Row| row.credit_due + Self::refused(world, row) + Self::will_be_due(row);
+                let due = of(&rows, meter).map(due).sum();
                 world.books.due[meter.index()] = due;
             }
         }
@@ -135,7 +140,9 @@ impl Books {
             return;
         }
         let of_others = row.carried_in + Self::of_others(world, row);
-        let wanted = Range { least: expected.least + row.carried_in, most: expected.most + of_others };
+        let fixed = row.closed_segments + row.floor;
+        let wanted =
+            Range { least: (expected.least + row.carried_in).max(fixed), most: (expected.most + of_others).max(fixed) };
         if wanted.holds(stands) {
             return;
         }
@@ -210,6 +217,11 @@ impl Books {
         if world.month.takes_zero || row.state == "closed" { 0 } else { (row.standing - row.target).max(0) }
     }
 
+    /// Rules R4 and R5: what was billed at an earlier price and is more than the plan now leaves is due once the period ends.
+    fn will_be_due(row: &Row) -> i64 {
+        if row.state == "closed" { 0 } else { (row.closed_segments + row.floor - row.overage - row.carried_in).max(0) }
+    }
+
     /// Rule R7, by what the provider has and what is true.
     fn balances(world: &World, rows: &[Row], meter: Meter, period: usize) {
         let now = world.now();
@@ -219,7 +231,7 @@ impl Books {
         let row = of(rows, meter).find(|row| row.period_from_s * 1_000_000 == from);
         let row = row.unwrap_or_else(|| panic!("{meter:?}: no row of period {period}: {rows:?}"));
         let said = format!("{meter:?}, period {period}: {stands} stand, {is_true:?} are true: {row:?}");
-        assert_eq!(stands, row.standing, "{said}");
+        assert_eq!(stands, row.standing + row.closed_segments, "{said}");
         // Rule S5: what a put-back disk has forgotten may still be held when the period closes.
         let may_be_held = world.truth.has_forgotten() && row.state == "closed";
         assert!(row.held_code.is_none() || may_be_held, "{said}");
@@ -252,10 +264,12 @@ async fn rows(world: &World) -> Vec<Row> {
                 adopted: row.get(5)?,
                 target: row.get(6)?,
                 standing: row.get(7)?,
-                held_units: row.get(8)?,
-                held_code: row.get(9)?,
-                carried_out: row.get(10)?,
-                credit_due: row.get(11)?,
+                closed_segments: row.get(8)?,
+                floor: row.get(9)?,
+                held_units: row.get(10)?,
+                held_code: row.get(11)?,
+                carried_out: row.get(12)?,
+                credit_due: row.get(13)?,
             })
         })?;
         Ok::<_, StoreError>(rows.collect::<Result<Vec<Row>, _>>()?)

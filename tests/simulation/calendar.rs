@@ -1,7 +1,7 @@
 //! What happens to a VM in a month: drawn from a seed, and a plain list, so that a failing month can be played again with
 //! less in it.
 
-use usaged::sandbox::{Effect, Newest};
+use usaged::sandbox::{Effect, Newest, SwappedUsage};
 
 use crate::vm::{Billing, DAY, HOUR, MINUTE, SECOND};
 
@@ -14,6 +14,9 @@ const RESTS_AFTER: i64 = 2 * DAY;
 /// From this seed on months may have periods of their own, CPUs that come and go, and a provider that refuses zero. Seeds
 /// before it mean what they always did.
 pub(crate) const WIDER: u64 = 10_000;
+
+/// From this seed on prices of credits may be swapped within the period, at Stripe.
+pub(crate) const SWAPPING: u64 = 20_000;
 
 /// Minutes between samples. Totals do not depend on them, and coarser months are sooner over.
 const FINER: [i64; 8] = [10, 30, 60, 90, 120, 240, 360, 360];
@@ -43,6 +46,8 @@ pub(crate) struct Month {
     pub(crate) is_anchored: bool,
     /// Whether Lemon Squeezy takes a total of 0.
     pub(crate) takes_zero: bool,
+    /// What becomes of usage before its item was given another price.
+    pub(crate) swapped: SwappedUsage,
     pub(crate) happenings: Vec<Happening>,
 }
 
@@ -132,6 +137,11 @@ pub(crate) enum What {
     PlanChange {
         plan: usize,
     },
+    /// The credits' item gets another price, and the operator links anew, by this plan, after so long.
+    Swap {
+        plan: usize,
+        linked_after_us: i64,
+    },
     /// The last request that told usage arrives once more, this long after it was sent.
     Duplicate {
         after_us: i64,
@@ -174,10 +184,14 @@ impl Month {
             ends: MONTH,
             is_anchored: false,
             takes_zero: true,
+            swapped: SwappedUsage::AtNewPrice,
             happenings: Vec::new(),
         };
         if seed >= WIDER {
             month.widen(&mut dice);
+        }
+        if seed >= SWAPPING && billing != Billing::LemonSqueezy {
+            month.draw_swap(&mut dice);
         }
         month.draw_orders(&mut dice);
         for _ in 0..dice.u32(5..50) {
@@ -219,6 +233,18 @@ impl Month {
                 self.add(self.moment(dice), What::Cpus { count: dice.i64(1..=8) });
             }
         }
+    }
+
+    /// Only readings by which it can be told what became of the usage before; others are held (rule R5).
+    fn draw_swap(&mut self, dice: &mut fastrand::Rng) {
+        let clear: &[SwappedUsage] = match self.billing {
+            Billing::Meters("last", _) => &[SwappedUsage::AtNewPrice, SwappedUsage::AtOldPrice, SwappedUsage::Dropped],
+            Billing::Meters(_, Some(_)) => &[SwappedUsage::AtNewPrice],
+            _ => &[SwappedUsage::AtNewPrice, SwappedUsage::AtOldPrice],
+        };
+        self.swapped = clear[dice.usize(..clear.len())];
+        let at = whole(dice.i64(2 * HOUR..self.ends - DAY));
+        self.add(at, What::Swap { plan: dice.usize(..2), linked_after_us: whole(dice.i64(SECOND..12 * HOUR)) });
     }
 
     /// Anywhere, or within hours of the end of the period.

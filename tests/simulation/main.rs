@@ -33,11 +33,13 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::Instant;
 
-use calendar::{Month, WIDER};
+use calendar::{Month, SWAPPING, WIDER};
 use world::World;
 
 /// Months of the ordinary run, of every way of billing as many.
 const MONTHS: u64 = 200;
+/// Months with another price for credits in the middle, besides.
+const SWAPPED_MONTHS: u64 = 40;
 /// Of those, months that are played once more, sampled every minute.
 const FINE_MONTHS: u64 = 2;
 
@@ -96,6 +98,11 @@ fn setting(name: &str) -> Option<u64> {
 #[test]
 fn r7_months_drawn_from_seeds_balance() {
     months((WIDER..WIDER + MONTHS).map(Month::drawn).collect());
+}
+
+#[test]
+fn r5_months_in_which_a_price_is_swapped_balance() {
+    months((SWAPPING..SWAPPING + SWAPPED_MONTHS).map(Month::drawn).collect());
 }
 
 #[test]

@@ -13,14 +13,14 @@ use usaged::ledger::credits::{NewCredit, Verdict};
 use usaged::ledger::voids::Void;
 use usaged::model::{Event, Micros, SourceName, Subject, Timestamp, micros_of};
 use usaged::sandbox::lemon_squeezy::{self, Zero};
-use usaged::sandbox::{Behaviour, Effect, Fault, ItemTotal, LoggedRequest};
+use usaged::sandbox::{Behaviour, Effect, Fault, ItemTotal, LoggedRequest, SwappedUsage};
 use usaged::store::{StoreError, Tx};
 use usaged::wire::{LinkRequest, ReconcileRequest, ReleaseRequest};
 
 use crate::books::Books;
 use crate::calendar::{BEGINS, Happening, Month, On, What};
 use crate::truth::{BOTH, Known, Meter, PERIODS, Rate, Truth};
-use crate::vm::{DAY, HOUR, MINUTE, SECOND, Vm};
+use crate::vm::{Billing, DAY, HOUR, MINUTE, SECOND, Vm};
 
 /// So long everything is left in peace at the end: longer than the provider remembers keys.
 const PEACE: i64 = 30 * HOUR;
@@ -106,6 +106,8 @@ pub(crate) struct World {
     is_astray: bool,
     /// Whether the provider has told it in this boot.
     has_date: bool,
+    /// Credits that are billed at the old price of a swap, and when their item began anew.
+    swapped: Option<(i64, i64)>,
 }
 
 impl World {
@@ -169,6 +171,7 @@ impl World {
             late_us: None,
             is_astray: false,
             has_date: false,
+            swapped: None,
             vm,
             month,
         };
@@ -314,6 +317,10 @@ impl World {
             }
             What::Cpus { count } => self.change_cpus(count),
             What::PlanChange { plan } => self.change_plan(plan).await,
+            What::Swap { plan, linked_after_us } => {
+                self.swap_price().await;
+                self.plan(now + linked_after_us, Deed::PlanChange(plan));
+            }
             What::Duplicate { after_us } => {
                 // So long after it was sent: no network keeps a request for hours.
                 let arrives = |last: &LoggedRequest| last.at.micros() + after_us;
@@ -643,6 +650,34 @@ impl World {
         self.plan(now + ASK_AGAIN, Deed::PlanChange(plan));
     }
 
+    /// The operator's own requests meet no faults.
+    async fn swap_price(&mut self) {
+        let faults = self.vm.waiting_faults();
+        self.vm.clear_faults();
+        let mut price = vec![
+            ("product", "prod_magicbox_pro"),
+            ("currency", "eur"),
+            ("unit_amount", "2"),
+            ("recurring[interval]", "month"),
+            ("recurring[usage_type]", "metered"),
+        ];
+        let meter = self.vm.demo.meter_api.clone();
+        price.extend(meter.as_deref().map(|meter| ("recurring[meter]", meter)));
+        let made = self.vm.operate("/v1/prices", &price).await;
+        let item = format!("/v1/subscription_items/{}", self.vm.demo.item_api);
+        let stood = self.stands(Meter::Credits, 0);
+        self.vm.operate(&item, &[("price", made["id"].as_str().unwrap())]).await;
+        self.swapped = match self.month.swapped {
+            SwappedUsage::AtNewPrice => None,
+            SwappedUsage::AtOldPrice => Some((stood, self.now())),
+            SwappedUsage::Dropped => Some((0, self.now())),
+        };
+        for fault in faults {
+            self.vm.fault(fault);
+        }
+        self.books.trouble(self.now());
+    }
+
     async fn link(&mut self, plan: usize) -> Option<bool> {
         let items = BOTH.map(|meter| (meter.name().to_owned(), self.item(meter).to_owned())).into();
         let request = LinkRequest {
@@ -812,10 +847,17 @@ impl World {
         if let Some(units) = invoiced {
             return units;
         }
-        match self.vm.meter_of(self.item(meter)) {
-            Some(on) => self.vm.stripe.meter_total(on, &self.vm.demo.customer, from, to).unwrap(),
-            None => self.vm.stripe.total(self.item(meter), to).unwrap(),
-        }
+        let swapped = self.swapped.filter(|_| meter == Meter::Credits && period == 0);
+        let (at_old_price, anew) = swapped.map_or((0, from), |(units, at)| (units, Timestamp::from_micros(at)));
+        let at_price = match (self.vm.meter_of(self.item(meter)), self.month.billing) {
+            // Both prices together.
+            (Some(on), Billing::Meters("sum", _)) => {
+                return self.vm.stripe.meter_total(on, &self.vm.demo.customer, from, to).unwrap();
+            }
+            (Some(on), _) => self.vm.stripe.meter_total(on, &self.vm.demo.customer, anew, to).unwrap(),
+            (None, _) => self.vm.stripe.total(self.item(meter), to).unwrap(),
+        };
+        at_old_price + at_price
     }
 
     pub(crate) fn in_all(&self, meter: Meter) -> i64 {
@@ -833,7 +875,9 @@ fn behave(vm: &Vm, month: &Month) {
         return;
     }
     let (newest, summary_lag_s) = (month.newest, month.lag_s);
-    vm.stripe.behave(Behaviour { last: newest, window: newest, summary_lag_s, ..Behaviour::default() }).unwrap();
+    let swapped = month.swapped;
+    let usual = Behaviour::default();
+    vm.stripe.behave(Behaviour { last: newest, window: newest, summary_lag_s, swapped, ..usual }).unwrap();
 }
 
 /// What a counter counts in so much running time, on two CPUs that are busy half the time of one.

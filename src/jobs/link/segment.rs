@@ -282,7 +282,10 @@ async fn read_whole(context: &Arc<Context>, row: &UsageRecord) -> Result<Result<
         Err(error) => return Ok(Err(format!("what stands on {} cannot be read: {error}", row.item))),
     };
     let Some(stands) = stands else {
-        return Ok(Err(format!("what stood on {} is in none of its periods", row.item)));
+        // A stretch of which nothing is left may show nowhere.
+        let is_nothing = row.standing == Some(0);
+        let why = || format!("what stood on {} is in none of its periods", row.item);
+        return Ok(if is_nothing { Ok(0) } else { Err(why()) });
     };
     let (id, now, generation, total) = (row.id, context.now(), context.generation(), stands.total);
     let verdict = context
