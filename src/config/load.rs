@@ -17,7 +17,7 @@ use super::{
 };
 use crate::model::{AllowanceRule, PlanName, Problem};
 
-const SHIPPED: &str = include_str!("default.toml");
+pub(super) const SHIPPED: &str = include_str!("default.toml");
 
 /// A configuration, and what its operator should know about it.
 #[derive(Debug, Clone)]
@@ -82,7 +82,7 @@ fn read(text: &str, env: &Environment) -> Result<Loaded, Vec<Fault>> {
     Ok(Loaded { config, notes, problems: Vec::new() })
 }
 
-fn parse(text: &str) -> Result<DeTable<'_>, Vec<Fault>> {
+pub(super) fn parse(text: &str) -> Result<DeTable<'_>, Vec<Fault>> {
     DeTable::parse(text).map(toml::Spanned::into_inner).map_err(|why| {
         let line = why.span().map(|span| line_of(text, span.start));
         let hint = Some("the file is TOML: key = value, text in quotes, sections in [brackets]".to_owned());
@@ -91,14 +91,14 @@ fn parse(text: &str) -> Result<DeTable<'_>, Vec<Fault>> {
 }
 
 /// What the file only names.
-struct Files {
+pub(super) struct Files {
     key: Option<PathBuf>,
     webhook: Option<PathBuf>,
     alerts: Option<PathBuf>,
 }
 
 /// Where something is refused, any value stands in for it: with a fault noted, none of this is used.
-fn read_root(mut root: Section<'_>, findings: &mut Findings<'_>) -> (Config, Files) {
+pub(super) fn read_root(mut root: Section<'_>, findings: &mut Findings<'_>) -> (Config, Files) {
     let clock = choice([("auto", ClockTrust::Auto), ("trusted", ClockTrust::Trusted)]);
     let clock = root.get("clock", clock, findings).unwrap_or_default();
     let allowance = choice([("latest", AllowanceRule::Latest), ("prorated", AllowanceRule::Prorated)]);

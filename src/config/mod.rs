@@ -16,6 +16,8 @@ mod paths;
 mod plans;
 mod provider;
 mod ready;
+#[cfg(test)]
+mod reference;
 mod secrets;
 mod section;
 mod seed;

@@ -31,6 +31,12 @@ impl<'a> Findings<'a> {
         Self { text, faults: Vec::new(), known: Vec::new(), unknown: Vec::new() }
     }
 
+    /// Sections and the keys that were asked of them.
+    #[cfg(test)]
+    pub(super) fn known(&self) -> &[(String, String)] {
+        &self.known
+    }
+
     fn line(&self, offset: usize) -> usize {
         line_of(self.text, offset)
     }

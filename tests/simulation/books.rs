@@ -83,6 +83,9 @@ impl Books {
                 let due = of(&rows, meter).map(due).sum();
                 world.books.due[meter.index()] = due;
             }
+            if Self::knows_swap(&rows) {
+                world.swap_is_known();
+            }
         }
         let has_stragglers = world.vm.lemon.is_some() && world.month.lag_s > 0;
         for meter in BOTH {
@@ -98,6 +101,7 @@ impl Books {
                 *current = (*current).max(*ended);
             }
             let (most, due): (i64, i64) = (books.most[meter.index()].iter().sum(), books.due[meter.index()]);
+            let due = due + world.at_unnoticed_price(meter);
             let stands = world.in_all(meter);
             assert!(
                 stands - due <= most,
@@ -215,6 +219,11 @@ impl Books {
     /// Rule S9: what stands too high where the provider takes no 0, until usage replaces it.
     fn refused(world: &World, row: &Row) -> i64 {
         if world.month.takes_zero || row.state == "closed" { 0 } else { (row.standing - row.target).max(0) }
+    }
+
+    /// Rule R5: whether the ledger knows of the swap.
+    fn knows_swap(rows: &[Row]) -> bool {
+        of(rows, Meter::Credits).any(|row| row.closed_segments + row.floor > 0)
     }
 
     /// Rules R4 and R5: what was billed at an earlier price and is more than the plan now leaves is due once the period ends.

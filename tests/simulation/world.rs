@@ -108,6 +108,10 @@ pub(crate) struct World {
     has_date: bool,
     /// Credits that are billed at the old price of a swap, and when their item began anew.
     swapped: Option<(i64, i64)>,
+    /// Whether the ledger has not known of the swap yet.
+    is_unnoticed: bool,
+    /// The plan of the last link that was answered.
+    linked_by: usize,
 }
 
 impl World {
@@ -172,6 +176,8 @@ impl World {
             is_astray: false,
             has_date: false,
             swapped: None,
+            is_unnoticed: false,
+            linked_by: 0,
             vm,
             month,
         };
@@ -643,7 +649,10 @@ impl World {
         let included = self.month.plans[plan];
         self.books.trouble(now);
         match linked {
-            Some(true) => return self.truth.plan_changed(now, included, true),
+            Some(true) => {
+                self.linked_by = plan;
+                return self.truth.plan_changed(now, included, true);
+            }
             Some(false) => {}
             None => self.truth.plan_changed(now, included, false),
         }
@@ -672,10 +681,21 @@ impl World {
             SwappedUsage::AtOldPrice => Some((stood, self.now())),
             SwappedUsage::Dropped => Some((0, self.now())),
         };
+        self.is_unnoticed = self.swapped.is_some();
         for fault in faults {
             self.vm.fault(fault);
         }
         self.books.trouble(self.now());
+    }
+
+    pub(crate) const fn swap_is_known(&mut self) {
+        self.is_unnoticed = false;
+    }
+
+    /// Rule R5: what is billed at the old price is told once more at the new one, until the swap is noticed and settled.
+    pub(crate) fn at_unnoticed_price(&self, meter: Meter) -> i64 {
+        let at_old_price = self.swapped.filter(|_| self.is_unnoticed && meter == Meter::Credits);
+        at_old_price.map_or(0, |(units, _)| units)
     }
 
     async fn link(&mut self, plan: usize) -> Option<bool> {
@@ -743,6 +763,11 @@ impl World {
             let held = Books::held(self, meter).await;
             self.fuse.shorten(left);
             let Some(code) = held else { continue };
+            if code == "segment_changed" {
+                // Only another link settles it (rule R5).
+                self.change_plan(self.linked_by).await;
+                continue;
+            }
             // What stood before the ledger noted anything is its own, forgotten: to go on top of it would bill it twice.
             let adopt = code != "something_stands";
             let request = ReleaseRequest { item: self.item(meter).to_owned(), adopt, because: "looked at".into() };
