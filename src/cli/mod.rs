@@ -13,6 +13,8 @@ mod audit;
 mod client;
 mod db;
 mod doctor;
+#[cfg(test)]
+mod documents;
 mod drain;
 mod error;
 mod exit;

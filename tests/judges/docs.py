@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Judges docs/examples, the snippets of docs/provisioning.md and docs/stripe-commands.md, and the links between documents.
+"""Judges docs/examples, the snippets of docs/provisioning.md and docs/stripe-commands.md, the links between documents, and
+whether docs/operations.md has every problem that status can name.
 
 usage: docs.py path/to/usaged
 
@@ -23,6 +24,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs/examples"
 PROVISIONING = ROOT / "docs/provisioning.md"
 STRIPE = ROOT / "docs/stripe-commands.md"
+OPERATIONS = ROOT / "docs/operations.md"
 KEY = "/etc/usaged/stripe_api_key"
 ENVIRONMENT = "/etc/usaged/usaged.env"
 CONFIGURATION = "/etc/usaged/usaged.toml"
@@ -121,12 +123,38 @@ def links(document):
             expect(f"{document.name}, link {target}", anchor in anchors(there), f"{there.name} has no such heading")
 
 
+def codes():
+    """Every problem's code, as the source makes them; what is held has a code of its own behind `held_`."""
+    word, name = r'"([a-z_]+)"', r"\b([A-Z_]+)"
+    made = rf"(?:Problem::(?:needs_someone|note)|unreadable)\(\s*(?:{word}|{name})\s*,|\bcode: (?:{word}|{name}),"
+    for source in sorted((ROOT / "src").rglob("*.rs")):
+        if "sandbox" in source.parts or "fake" in source.parts:
+            continue
+        text = source.read_text().split("#[cfg(test)]")[0]
+        named = dict(re.findall(r'const ([A-Z_]+): &str\s*=\s*"([a-z_]+)"', text))
+        for groups in re.findall(made, text):
+            code = next(filter(None, groups))
+            yield named.get(code, code)
+    held = (ROOT / "src/outbox/hold.rs").read_text().split("fn code(")[1].split("\n    }\n")[0]
+    yield from (f"held_{code}" for code in re.findall(r'=> "([a-z_]+)"', held) if code != "subscription_ended")
+
+
+def problems():
+    text = OPERATIONS.read_text()
+    told = {code for row in re.findall(r"^\| (`.*?) \|", text, re.M) for code in re.findall(r"`([a-z_]+)`", row)}
+    made = set(codes()) - {"test"}
+    expect(OPERATIONS.name, len(made) > 50, f"only {len(made)} problems were found in the source")
+    expect(OPERATIONS.name, made <= told, f"does not say what to do about {sorted(made - told)}")
+    expect(OPERATIONS.name, told <= made, f"says what to do about {sorted(told - made)}, which is no problem's code")
+
+
 for example in sorted(EXAMPLES.rglob("*.y*ml")):
     expect(example.name, yaml.safe_load(example.read_text()), "is empty")
 cloud_config("cloud-init.yaml", (EXAMPLES / "cloud-init.yaml").read_text())
 ansible(EXAMPLES / "ansible")
 snippets(PROVISIONING)
 snippets(STRIPE)
+problems()
 for document in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
     links(document)
 

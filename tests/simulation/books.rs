@@ -200,7 +200,7 @@ impl Books {
             EXPLAINED.contains(&code)
                 || (has_forgotten && FORGOTTEN.contains(&code))
                 || (is_refused && (REFUSED.contains(&code) || code == UNRELIABLE))
-                || (world.vm.lemon.is_some() && code == UNKNOWN)
+                || ((world.vm.lemon.is_some() || world.is_unsettled()) && code == UNKNOWN)
         };
         assert!(
             !is_refused || status.problems.iter().any(|problem| REFUSED.contains(&&*problem.code)),
@@ -242,7 +242,7 @@ impl Books {
         let said = format!("{meter:?}, period {period}: {stands} stand, {is_true:?} are true: {row:?}");
         assert_eq!(stands, row.standing + row.closed_segments, "{said}");
         // Rule S5: what a put-back disk has forgotten may still be held when the period closes.
-        let may_be_held = world.truth.has_forgotten() && row.state == "closed";
+        let may_be_held = (world.truth.has_forgotten() || world.is_unsettled()) && row.state == "closed";
         assert!(row.held_code.is_none() || may_be_held, "{said}");
         assert_eq!(row.state, if now > to { "closed" } else { "open" }, "{said}");
         let above = row.credit_due + Self::refused(world, row);
@@ -251,7 +251,7 @@ impl Books {
         assert!(is_true_here, "{own} are accounted for: {said}");
         if world.truth.is_whole() && is_true.is_exact() {
             assert_eq!((row.overage, row.adopted), (is_true.least, 0), "{said}");
-            assert!(row.held_units == 0 || world.vm.lemon.is_some(), "{said}");
+            assert!(row.held_units == 0 || world.vm.lemon.is_some() || world.is_unsettled(), "{said}");
         }
     }
 }

@@ -32,6 +32,9 @@ const LOOKED_AFTER: i64 = 9 * HOUR;
 /// The provider tells of the subscription this often.
 const TOLD: i64 = 31 * HOUR;
 
+/// So long after a swap it has been noticed, and all that was sent before shows (rule R5).
+const TOLD_APART: i64 = 12 * HOUR;
+
 /// A request on its way arrives this late at most where the machine was off meanwhile.
 const KEPT_BY_NETWORK: i64 = 10 * MINUTE;
 
@@ -110,6 +113,9 @@ pub(crate) struct World {
     swapped: Option<(i64, i64)>,
     /// Whether the ledger has not known of the swap yet.
     is_unnoticed: bool,
+    /// When the price was swapped, and whether the operator was answered in its period, once that could be told.
+    swapped_at: Option<i64>,
+    could_settle: bool,
     /// The plan of the last link that was answered.
     linked_by: usize,
 }
@@ -177,6 +183,8 @@ impl World {
             has_date: false,
             swapped: None,
             is_unnoticed: false,
+            swapped_at: None,
+            could_settle: false,
             linked_by: 0,
             vm,
             month,
@@ -648,6 +656,8 @@ impl World {
         let linked = if self.agent_runs() { self.link(plan).await } else { Some(false) };
         let included = self.month.plans[plan];
         self.books.trouble(now);
+        let may_be_told = self.swapped_at.is_some_and(|at| now - at > TOLD_APART) && self.truth.period_at(now) == 0;
+        self.could_settle |= may_be_told && linked == Some(true);
         match linked {
             Some(true) => {
                 self.linked_by = plan;
@@ -682,10 +692,16 @@ impl World {
             SwappedUsage::Dropped => Some((0, self.now())),
         };
         self.is_unnoticed = self.swapped.is_some();
+        self.swapped_at = Some(self.now());
         for fault in faults {
             self.vm.fault(fault);
         }
         self.books.trouble(self.now());
+    }
+
+    /// Rule R5: what nobody settled before the period ended is listed.
+    pub(crate) const fn is_unsettled(&self) -> bool {
+        self.swapped_at.is_some() && !self.could_settle
     }
 
     pub(crate) const fn swap_is_known(&mut self) {
