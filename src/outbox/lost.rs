@@ -174,3 +174,247 @@ pub fn all(tx: &Tx<'_>) -> Result<Vec<UsageRecord>, OutboxError> {
     records.sort_by_key(|record| (record.period.from, record.id));
     Ok(records)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Channel, MICROS_PER_DAY, Span};
+    use crate::outbox::testing::{at, in_store, new};
+    use crate::outbox::{Break, NewRecord, draw, ensure};
+    use crate::store::Salvaged;
+
+    /// A recovery on the tenth that lost rows of these tables.
+    fn without(tables: &[&str]) -> Recovered {
+        let torn = |table: &&str| Salvaged { table: (*table).to_owned(), read: 1, missing: Some(1) };
+        let tables = tables.iter().map(torn).collect();
+        Recovered { at: at(10, 0), name: "usage.db.damaged".to_owned(), found: Vec::new(), tables, log: None }
+    }
+
+    fn row(tx: &Tx<'_>, from: u32, to: u32) -> i64 {
+        ensure(tx, &new(Channel::UsageRecords, Span::new(at(from, 0), at(to, 0)))).unwrap()
+    }
+
+    /// A closed row that owed ten units.
+    fn closed(tx: &Tx<'_>, from: u32, to: u32, standing: i64) -> i64 {
+        let id = row(tx, from, to);
+        let sql = "UPDATE usage_record SET state = 'closed', overage = 10, target = 10, standing = ?2 WHERE id = ?1";
+        tx.execute(sql, (id, standing)).unwrap();
+        id
+    }
+
+    fn set(tx: &Tx<'_>, id: i64, what: &str) {
+        tx.execute(&format!("UPDATE usage_record SET {what} WHERE id = ?1"), [id]).unwrap();
+    }
+
+    fn carry(tx: &Tx<'_>, from: i64, to: i64, units: i64) {
+        let sql = "INSERT INTO carry (from_record, to_record, units, at_us) VALUES (?1, ?2, ?3, 0)";
+        tx.execute(sql, (from, to, units)).unwrap();
+    }
+
+    fn ask(tx: &Tx<'_>, sql: &str) -> i64 {
+        tx.query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    fn held(tx: &Tx<'_>, id: i64) -> Option<String> {
+        record::by_id(tx, id).unwrap().held.map(|(code, _)| code)
+    }
+
+    /// Held units, and why they are.
+    fn listed(tx: &Tx<'_>, id: i64) -> (i64, bool) {
+        let UsageRecord { held_units, drift, .. } = record::by_id(tx, id).unwrap();
+        (held_units, drift.is_some())
+    }
+
+    #[test]
+    fn s5_a_generation_that_was_lost_is_never_drawn_again() {
+        in_store(|tx| {
+            let id = row(tx, 1, 20);
+            tx.execute_batch("PRAGMA defer_foreign_keys = ON").unwrap();
+            set(tx, id, "read_generation = 7");
+            make_good(tx, &without(&["generation"])).unwrap();
+            let drawn = draw(tx, 1, Break::Start, at(10, 0)).unwrap();
+            assert!(drawn.id > 7, "{drawn:?}");
+        });
+    }
+
+    #[test]
+    fn s5_only_where_rows_of_periods_were_lost_does_a_new_one_take_their_place() {
+        for (torn, takes) in [("usage_record", true), ("delivery", false), ("carry", false)] {
+            in_store(move |tx| {
+                make_good(tx, &without(&[torn])).unwrap();
+                let id = row(tx, 1, 20);
+                let record = record::by_id(tx, id).unwrap();
+                assert_eq!(takes_a_lost_place(tx, &record).unwrap(), takes, "{torn}");
+                assert_eq!(record.standing, takes.then_some(0), "{torn}");
+            });
+        }
+    }
+
+    #[test]
+    fn s5_a_new_row_takes_a_lost_place_only_in_the_period_of_the_damage_and_while_it_is_untouched() {
+        in_store(|tx| {
+            make_good(tx, &without(&["usage_record"])).unwrap();
+            let (during, after) = (row(tx, 1, 20), row(tx, 11, 21));
+            let takes = |id| takes_a_lost_place(tx, &record::by_id(tx, id).unwrap()).unwrap();
+            assert!(takes(during));
+            assert!(!takes(after), "nothing of it was lost");
+            assert_eq!(record::by_id(tx, after).unwrap().standing, None);
+            draw(tx, 1, Break::Start, at(10, 0)).unwrap();
+            for (touched, back) in [
+                ("revision = 1", "revision = 0"),
+                ("standing = 3", "standing = 0"),
+                ("read_generation = 1", "read_generation = NULL"),
+            ] {
+                set(tx, during, touched);
+                assert!(!takes(during), "{touched}");
+                set(tx, during, back);
+                assert!(takes(during), "{back}");
+            }
+        });
+    }
+
+    #[test]
+    fn s5_a_lost_period_that_was_over_and_a_shared_one_are_held() {
+        in_store(|tx| {
+            make_good(tx, &without(&["usage_record"])).unwrap();
+            let over = row(tx, 1, 10);
+            assert_eq!(held(tx, over).as_deref(), Some("ledger_damaged"), "it ended with the damage");
+            let shared = NewRecord { shared: true, ..new(Channel::UsageRecords, Span::new(at(2, 0), at(20, 0))) };
+            let shared = ensure(tx, &shared).unwrap();
+            assert_eq!(held(tx, shared).as_deref(), Some("ledger_damaged"));
+            let beginning = row(tx, 10, 21);
+            assert_eq!(held(tx, beginning), None);
+            assert_eq!(record::by_id(tx, beginning).unwrap().standing, Some(0), "it began with the damage");
+        });
+    }
+
+    #[test]
+    fn s5_s10_rows_are_held_without_their_links_and_shared_ones_without_what_was_sent() {
+        let shared_is_held_without = ["usage_record", "delivery"];
+        for (torn, is_own_held) in [("link", true), ("item", true), ("usage_record", false), ("delivery", false)] {
+            in_store(move |tx| {
+                let (own, shared) = (row(tx, 1, 20), row(tx, 2, 20));
+                set(tx, shared, "shared = 1");
+                make_good(tx, &without(&[torn])).unwrap();
+                assert_eq!(held(tx, own).is_some(), is_own_held, "{torn}");
+                let is_shared_held = is_own_held || shared_is_held_without.contains(&torn);
+                assert_eq!(held(tx, shared).is_some(), is_shared_held, "{torn}");
+            });
+        }
+        in_store(|tx| {
+            let (own, shared) = (row(tx, 1, 20), row(tx, 2, 20));
+            set(tx, shared, "shared = 1");
+            make_good(tx, &without(&["sample"])).unwrap();
+            assert_eq!((held(tx, own), held(tx, shared)), (None, None), "usage alone was lost");
+            make_good(tx, &Recovered { log: Some("it was cut".to_owned()), ..without(&[]) }).unwrap();
+            assert_eq!((held(tx, own), held(tx, shared).as_deref()), (None, Some("ledger_damaged")));
+        });
+    }
+
+    #[test]
+    fn r5_segments_that_are_gone_are_kept_as_their_sum() {
+        // What the row says of them, its floor, and the segments that are left.
+        for (closed_segments, floor, left, kept) in
+            [(5, 0, 0, 5), (5, 0, 2, 3), (5, 0, 5, 0), (0, 4, 4, 0), (3, 4, 5, 2)]
+        {
+            in_store(move |tx| {
+                let id = row(tx, 1, 20);
+                set(tx, id, &format!("closed_segments = {closed_segments}, floor = {floor}"));
+                if left > 0 {
+                    let record = record::by_id(tx, id).unwrap();
+                    segment::keep(tx, id, &record.item, &record.price, left, at(5, 0)).unwrap();
+                }
+                make_good(tx, &without(&["segment"])).unwrap();
+                let billed = ask(tx, "SELECT ifnull(sum(billed), 0) FROM segment");
+                assert_eq!(billed, left + kept, "{closed_segments} {floor} {left}");
+                assert_eq!(ask(tx, "SELECT count(*) FROM segment"), i64::from(left > 0) + i64::from(kept > 0));
+            });
+        }
+    }
+
+    #[test]
+    fn r6_what_was_carried_in_comes_out_of_earlier_rows_that_lack_it_and_is_else_taken_over() {
+        in_store(|tx| {
+            let (first, second) = (closed(tx, 1, 3, 8), closed(tx, 3, 5, 7));
+            let last = row(tx, 5, 20);
+            // Two and three are lacking, of which one is told still; seven came in.
+            carry(tx, second, last, 1);
+            set(tx, last, "carried_in = 7");
+            make_good(tx, &without(&["carry"])).unwrap();
+            let carried =
+                |from| ask(tx, &format!("SELECT ifnull(sum(units), 0) FROM carry WHERE from_record = {from}"));
+            assert_eq!((carried(first), carried(second)), (2, 3));
+            assert_eq!(record::by_id(tx, last).unwrap().adopted, 2);
+            assert_eq!((listed(tx, first), listed(tx, second)), ((0, false), (0, false)));
+        });
+    }
+
+    #[test]
+    fn r6_nothing_comes_out_of_another_meters_row_or_a_later_one() {
+        for (what, is_earlier) in [("meter = 'other'", true), ("customer = 'cus_2'", true), ("plan = ''", false)] {
+            in_store(move |tx| {
+                let lacking = if is_earlier { closed(tx, 1, 3, 8) } else { closed(tx, 20, 22, 8) };
+                set(tx, lacking, what);
+                let last = row(tx, 5, 20);
+                set(tx, last, "carried_in = 2");
+                make_good(tx, &without(&["carry"])).unwrap();
+                assert_eq!(ask(tx, "SELECT count(*) FROM carry"), 0, "{what}");
+                assert_eq!(record::by_id(tx, last).unwrap().adopted, 2, "{what}");
+                assert_eq!(listed(tx, lacking), (2, true), "{what}");
+            });
+        }
+    }
+
+    #[test]
+    fn r6_what_a_closed_row_lacks_is_listed_and_an_open_one_lacks_nothing() {
+        in_store(|tx| {
+            let (lacking, whole, open) = (closed(tx, 1, 3, 4), closed(tx, 3, 5, 10), row(tx, 5, 20));
+            set(tx, open, "overage = 9, target = 9");
+            make_good(tx, &without(&["carry"])).unwrap();
+            assert_eq!(listed(tx, lacking), (6, true));
+            assert_eq!(listed(tx, whole), (0, false));
+            assert_eq!(listed(tx, open), (0, false));
+        });
+    }
+
+    #[test]
+    fn r6_units_on_their_way_to_a_lost_row_are_listed() {
+        in_store(|tx| {
+            let (from, to) = (closed(tx, 1, 3, 8), row(tx, 3, 20));
+            tx.execute_batch("PRAGMA defer_foreign_keys = ON").unwrap();
+            carry(tx, from, to, 2);
+            tx.execute("DELETE FROM usage_record WHERE id = ?1", [to]).unwrap();
+            make_good(tx, &without(&["usage_record"])).unwrap();
+            assert_eq!(ask(tx, "SELECT count(*) FROM carry"), 0);
+            assert_eq!(listed(tx, from), (2, true));
+            assert_eq!(held(tx, from), None);
+        });
+    }
+
+    #[test]
+    fn r5_a_closed_segment_without_its_last_one_is_held() {
+        in_store(|tx| {
+            let (old, last) = (row(tx, 1, 20), row(tx, 2, 20));
+            tx.execute_batch("PRAGMA defer_foreign_keys = ON").unwrap();
+            set(tx, old, &format!("segment_of = {last}"));
+            tx.execute("DELETE FROM usage_record WHERE id = ?1", [last]).unwrap();
+            make_good(tx, &without(&["usage_record"])).unwrap();
+            assert_eq!(held(tx, old).as_deref(), Some("ledger_damaged"));
+            assert_eq!(record::by_id(tx, old).unwrap().segment_of, None);
+        });
+    }
+
+    #[test]
+    fn rows_are_told_oldest_period_first() {
+        in_store(|tx| {
+            let (late, early) = (row(tx, 5, 20), closed(tx, 1, 3, 4));
+            let found: Vec<i64> = all(tx).unwrap().iter().map(|record| record.id).collect();
+            assert_eq!(found, [early, late]);
+            remember(tx, late, Micros::new(3)).unwrap();
+            remember(tx, late, Micros::new(4)).unwrap();
+            assert_eq!(record::by_id(tx, late).unwrap().forgotten, 7);
+            set(tx, late, "rated_us = 86400000000");
+            assert_eq!(rated_at(tx, late).unwrap(), Timestamp::from_micros(MICROS_PER_DAY));
+        });
+    }
+}
