@@ -83,6 +83,8 @@ pub(super) struct Live {
     pub(super) sampled_monotonic_us: i64,
     /// What this process knows of its alerts.
     pub(super) alerts: Memory,
+    /// Why the customer's portal cannot be opened, once the provider has said whether it can.
+    pub(super) no_portal: Option<Option<String>>,
 }
 
 impl Context {
@@ -104,6 +106,7 @@ impl Context {
             has_sampled: HasSampled::Never,
             sampled_monotonic_us: parts.clock.read().monotonic_us,
             alerts: Memory::default(),
+            no_portal: None,
         };
         Self {
             store: parts.store,
@@ -131,6 +134,7 @@ impl Context {
 
     /// Puts other settings in force.
     pub fn replace_settings(&self, settings: Settings) {
+        self.live().no_portal = None;
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 
