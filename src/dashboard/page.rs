@@ -95,7 +95,8 @@ impl View {
         let Ok(page) = &self.page else { return String::new() };
         match &page.no_portal {
             Some(why) => {
-                format!("<p class=\"soft\">Managing the subscription is not offered here: {}.</p>\n", escaped(why))
+                let why = escaped(why.trim_end_matches('.'));
+                format!("<p class=\"soft\">Managing the subscription is not offered here: {why}.</p>\n")
             }
             None => format!(
                 "<form method=\"post\" action=\"/api/billing/portal-session\"><input type=\"hidden\" name=\"form\" \

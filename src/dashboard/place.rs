@@ -35,12 +35,9 @@ impl Place {
 
     /// Whether a request that does something came from a page of that origin. Browsers always say where a form is from.
     pub(super) fn is_from(parts: &Parts, origin: &str) -> bool {
-        let is_near = match parts.headers.contains_key(SEC_FETCH_SITE) {
-            true => only(parts, SEC_FETCH_SITE) == Some("same-origin"),
-            // An old browser, which names the origin all the same.
-            false => true,
-        };
-        is_near && only(parts, ORIGIN) == Some(origin)
+        // An old browser does not say, but names the origin all the same.
+        let says = parts.headers.contains_key(SEC_FETCH_SITE);
+        (!says || only(parts, SEC_FETCH_SITE) == Some("same-origin")) && only(parts, ORIGIN) == Some(origin)
     }
 }
 

@@ -41,7 +41,7 @@ async fn answer(State(site): State<Arc<Site>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let Some(origin) = site.place.origin(&parts) else {
         let what = "This page is not reached by that name.";
-        return site.refuse(403, what, Some("Use the address that the log of usaged names, or [dashboard] url."));
+        return refuse(403, what, Some("Use the address that the log of usaged names, or [dashboard] url."));
     };
     match (parts.method.as_str(), parts.uri.path()) {
         ("GET" | "HEAD", "/style.css") => reply::asset("text/css", STYLE),
@@ -54,16 +54,11 @@ async fn answer(State(site): State<Arc<Site>>, request: Request) -> Response {
         ("POST", path @ ("/login" | "/logout" | "/api/billing/portal-session")) => {
             site.act(&parts, path, &origin, body).await
         }
-        _ => site.refuse(405, "There is nothing to be done here that way.", None),
+        _ => refuse(405, "There is nothing to be done here that way.", None),
     }
 }
 
 impl Site {
-    fn refuse(&self, status: u16, what: &str, hint: Option<&str>) -> Response {
-        let trouble = Trouble { status, what: what.to_owned(), hint: hint.map(str::to_owned) };
-        reply::page(status, frame::notice("This cannot be shown", &trouble))
-    }
-
     fn session(&self, parts: &Parts) -> Option<Session> {
         let cookies = parts.headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
         self.gate.session(cookies, self.desk.now_s())
@@ -77,7 +72,7 @@ impl Site {
             ("/" | "/explain", None) => reply::go_to("/login"),
             ("/", Some(session)) => self.overview(&session).await,
             ("/explain", Some(_)) => self.explain(parts).await,
-            _ => self.refuse(404, "There is no such page.", None),
+            _ => refuse(404, "There is no such page.", None),
         }
     }
 
@@ -94,7 +89,7 @@ impl Site {
         let month = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "month");
         let month = month.map(|(_, month)| month.into_owned());
         if month.as_deref().is_some_and(|month| !is_month(month)) {
-            return self.refuse(400, "That is no month.", Some("A month is written as 2026-11."));
+            return refuse(400, "That is no month.", Some("A month is written as 2026-11."));
         }
         match patient(self.desk.explain(month)).await {
             Ok(report) => reply::page(200, page::explained(&report)),
@@ -105,10 +100,10 @@ impl Site {
     /// Everything that does something: by a form of this page, and no other way.
     async fn act(&self, parts: &Parts, path: &str, origin: &str, body: Body) -> Response {
         if !Place::is_from(parts, origin) {
-            return self.refuse(403, "That did not come from this page.", None);
+            return refuse(403, "That did not come from this page.", None);
         }
         let Some(fields) = arrived(body).await else {
-            return self.refuse(400, "That form did not arrive, or is none of this page.", None);
+            return refuse(400, "That form did not arrive, or is none of this page.", None);
         };
         let field = |name: &str| fields.iter().find(|(found, _)| found == name).map_or("", |(_, value)| value.as_str());
         let is_encrypted = origin.starts_with("https://");
@@ -122,11 +117,7 @@ impl Site {
         let session = self.session(parts).filter(|session| self.gate.is_form(session, field("form")));
         if session.is_none() {
             let what = "Your session has ended, or that form is not of it.";
-            return self.refuse(
-                403,
-                what,
-                Some("Go back to the usage page, log in where it asks you to, and try again."),
-            );
+            return refuse(403, what, Some("Go back to the usage page, log in where it asks you to, and try again."));
         }
         if path == "/logout" {
             return reply::with_cookie(reply::go_to("/login"), gate::COOKIE, "", 0, is_encrypted);
@@ -149,6 +140,11 @@ impl Site {
             Err(Trouble { status, what, hint }) => reply::json(status, &json!({ "error": what, "hint": hint })),
         }
     }
+}
+
+fn refuse(status: u16, what: &str, hint: Option<&str>) -> Response {
+    let trouble = Trouble { status, what: what.to_owned(), hint: hint.map(str::to_owned) };
+    reply::page(status, frame::notice("This cannot be shown", &trouble))
 }
 
 /// Whatever keeps it, the page says so in time.

@@ -9,6 +9,16 @@ use super::{Context, JobError};
 use crate::account;
 use crate::provider::{Provider, RefusalKind};
 
+/// Whether the provider lets this key open it.
+#[derive(Debug, Clone)]
+pub(super) enum MayOpen {
+    /// It has not said yet.
+    Unknown,
+    Yes,
+    /// With its reason.
+    No(String),
+}
+
 /// Opens it for the customer of the link in force, and returns where it is.
 pub async fn open_portal(context: &Arc<Context>, return_url: &str) -> Result<String, JobError> {
     let Some(link) = context.store.read(account::in_force).await? else {
@@ -38,16 +48,20 @@ pub(super) async fn no_portal(context: &Arc<Context>) -> Result<Option<String>, 
     if context.store.read(account::in_force).await?.is_none() {
         return Ok(Some(NOT_LINKED.to_owned()));
     }
-    let known = context.live().no_portal.clone();
-    if let Some(known) = known {
-        return Ok(known);
+    let known = context.live().portal.clone();
+    match known {
+        MayOpen::Yes => return Ok(None),
+        MayOpen::No(why) => return Ok(Some(why)),
+        MayOpen::Unknown => {}
     }
     let Ok(answer) = timeout(PATIENCE, settings.provider.may_open_portal()).await else { return Ok(None) };
     let found = match answer.value {
-        Ok(()) => None,
-        Err(error) if error.refusal.kind == RefusalKind::NotPermitted => Some(format!("the key may not: {error}")),
-        Err(_) => return Ok(None),
+        Ok(()) => MayOpen::Yes,
+        Err(error) if error.refusal.kind == RefusalKind::NotPermitted => {
+            MayOpen::No(format!("the key may not: {error}"))
+        }
+        Err(_) => MayOpen::Unknown,
     };
-    context.live().no_portal = Some(found.clone());
-    Ok(found)
+    context.live().portal = found.clone();
+    Ok(if let MayOpen::No(why) = found { Some(why) } else { None })
 }

@@ -34,7 +34,7 @@ pub(crate) fn table(caption: &str, columns: &[Column], rows: &[Vec<String>]) -> 
         match column {
             Column::Text(name) => add(&mut text, format_args!("<th scope=\"col\">{name}</th>")),
             Column::Number(name) => {
-                add(&mut text, format_args!("<th scope=\"col\" class=\"n\">{}</th>", escaped(name)))
+                add(&mut text, format_args!("<th scope=\"col\" class=\"n\">{}</th>", escaped(name)));
             }
         }
     }
