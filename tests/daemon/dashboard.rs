@@ -140,6 +140,8 @@ fn the_page_shows_what_is_billed_and_why_and_keeps_the_key_to_itself() {
     let stripe = Stripe::start();
     let account = stripe.books.subscribe("price_api_overage");
     let mut vm = with_page(&stripe, &account);
+    let text = std::fs::read_to_string(vm.config_file()).unwrap();
+    vm.configure(&text.replace("[schedule]\n", "[schedule]\nlook = \"* * * * * *\"\n"));
     let hostile = "<script>alert('us')</script>";
     stripe.books.post(&format!("/v1/customers/{}", account.customer), &[("name", hostile)]);
     vm.set("USAGED_ALERTS_SECRET", "hushHushOfTheAlerts");
@@ -263,8 +265,15 @@ fn the_portal_is_opened_for_the_customer_and_leads_back() {
     let said = visitor.ask("POST", "/api/billing/portal-session", &headers, &field).json();
     assert!(said["url"].as_str().unwrap().starts_with("https://billing.stripe.com/p/session/test_bps_"), "{said}");
     let asked = stripe.books.requests("/v1/billing_portal/sessions");
-    let last = asked.last().unwrap().to_string();
-    assert!(last.contains(&account.customer) && last.contains("/back") && last.contains("bpc_"), "{last}");
+    let made: Vec<_> = asked.iter().filter(|request| request["status"] == 200).map(ToString::to_string).collect();
+    let back = form(&[("return_url", &format!("{}/back", visitor.origin()))]);
+    for made in &made {
+        assert!(
+            made.contains(&account.customer) && made.contains(&back) && made.contains("configuration=bpc_"),
+            "{made}"
+        );
+    }
+    assert_eq!(made.len(), 2);
     assert!(!daemon.output().contains("p/session"), "whoever has the address is the customer");
     daemon.stop();
 }

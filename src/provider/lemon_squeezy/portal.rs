@@ -38,3 +38,34 @@ fn address(asked: &SubscriptionId, document: Document<WireSubscription>) -> Resu
         _ => Err(format!("it tells no portal for {asked}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::{Value, json as object};
+
+    use super::super::test_server::{TestServer, ask, json};
+    use super::*;
+    use crate::model::CustomerId;
+
+    async fn open(id: &str, url: Value) -> Result<String, String> {
+        let data = object!({ "type": "subscriptions", "id": id, "attributes": { "urls": { "customer_portal": url } } });
+        let server = TestServer::play(vec![json(200, "", &object!({ "data": data }))]);
+        let (customer, subscription) = (CustomerId::new("3").unwrap(), SubscriptionId::new("7").unwrap());
+        let provider = ask(&server, Duration::from_mins(1));
+        let opened = provider.open_portal(&customer, &subscription, "http://127.0.0.1:9479/back").await;
+        assert!(server.requests()[0].starts_with("GET /v1/subscriptions/7 HTTP/1.1\r\n"));
+        opened.value.map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn the_portal_is_where_the_subscription_says() {
+        let signed = "https://shop.lemonsqueezy.com/billing?expires=1&signature=2";
+        assert_eq!(open("7", signed.into()).await.unwrap(), signed);
+        for bad in [Value::Null, "http://shop.lemonsqueezy.com/billing".into(), "javascript:alert(1)".into()] {
+            assert!(open("7", bad.clone()).await.unwrap_err().contains("no portal for 7"), "{bad}");
+        }
+        assert!(open("8", signed.into()).await.unwrap_err().contains("it is about subscriptions 8"));
+    }
+}
