@@ -5,13 +5,13 @@ use crate::shown::words::{moment, percent, quantity};
 use crate::wire::{Bar, MeterChart, MeterStatus};
 
 /// A card for each meter: its figures, and when it was used.
-pub(super) fn cards(meters: &[MeterStatus], charts: &[MeterChart]) -> String {
+pub(super) fn cards(meters: &[MeterStatus], charts: &[MeterChart], period: [&str; 2]) -> String {
     let mut text = "<div class=\"cards\">\n".to_owned();
     for meter in meters {
         add(&mut text, format_args!("<section class=\"card\"><h3>{}</h3>\n", escaped(&meter.name)));
         text += &figures(meter);
         if let Some(chart) = charts.iter().find(|chart| chart.meter == meter.name) {
-            text += &when(chart);
+            text += &when(chart, period);
         }
         text += "</section>\n";
     }
@@ -20,6 +20,15 @@ pub(super) fn cards(meters: &[MeterStatus], charts: &[MeterChart]) -> String {
 
 fn in_unit(number: &serde_json::Number, unit: &str) -> String {
     format!("{} {unit}", quantity(&number.to_string(), unit))
+}
+
+/// More than two places of an estimate say nothing.
+fn about(number: &serde_json::Number, unit: &str) -> String {
+    let exact = quantity(&number.to_string(), unit);
+    match exact.split_once('.') {
+        Some((whole, places)) => format!("{whole}.{}", places.chars().take(2).collect::<String>()),
+        None => exact,
+    }
 }
 
 fn figures(meter: &MeterStatus) -> String {
@@ -32,19 +41,19 @@ fn figures(meter: &MeterStatus) -> String {
         None => line("Included", "not stated"),
     }
     if let Some(overage) = meter.overage {
-        line("Above it", &overage.to_string());
+        line("Overage", &overage.to_string());
     }
     if let Some(stands) = meter.stands {
-        line("Billed so far", &stands.to_string());
+        line("At the provider", &stands.to_string());
     }
     if let Some(estimate) = &meter.estimate {
-        line("At the end", &in_unit(estimate, unit));
+        line("By the period’s end", &format!("{} {unit}", about(estimate, unit)));
     }
     if let Some(overage) = meter.estimate_overage {
-        line("Then above it", &overage.to_string());
+        line("Overage by then", &overage.to_string());
     }
     if let (Some(cost), Some(currency)) = (&meter.estimate_cost, &meter.currency) {
-        line("Then to pay", &format!("{cost} {}", currency.to_uppercase()));
+        line("Cost by then", &format!("{cost} {}", currency.to_uppercase()));
     }
     text += "</dl>\n";
     if let Some(why) = &meter.not_billed_because {
@@ -58,8 +67,11 @@ fn figures(meter: &MeterStatus) -> String {
 }
 
 /// By day and by hour, as charts, and unfolded as tables.
-fn when(of: &MeterChart) -> String {
-    let charts = bars(of, "By day, UTC", &of.days, 10) + &bars(of, "By the hour, UTC", &of.hours, 16);
+fn when(of: &MeterChart, [from, to]: [&str; 2]) -> String {
+    let (days, last_day) = chart::days_of(from, to);
+    let last_hour = of.hours.last().map(|bar| label(bar, 16)).unwrap_or_default();
+    let charts = bars(of, "By day, UTC", &of.days, 10, days, &last_day)
+        + &bars(of, "By the hour, UTC", &of.hours, 16, of.hours.len(), &last_hour);
     let days = rows(of, "by day", &of.days, 10);
     let hours = rows(of, "by the hour", &of.hours, 16);
     let (meter, id) = (escaped(&of.meter), escaped(&of.meter));
@@ -71,7 +83,7 @@ fn label(bar: &Bar, letters: usize) -> String {
     moment(&bar.from).chars().take(letters).collect()
 }
 
-fn bars(of: &MeterChart, name: &str, bars: &[Bar], letters: usize) -> String {
+fn bars(of: &MeterChart, name: &str, bars: &[Bar], letters: usize, places: usize, last: &str) -> String {
     let drawn: Vec<_> = bars
         .iter()
         .map(|bar| chart::Bar {
@@ -80,8 +92,8 @@ fn bars(of: &MeterChart, name: &str, bars: &[Bar], letters: usize) -> String {
         })
         .collect();
     let largest = bars.iter().max_by_key(|bar| bar.used_micros).map(|bar| in_unit(&bar.used, &of.unit));
-    let ends = [bars.first(), bars.last()].map(|bar| bar.map(|bar| label(bar, letters)).unwrap_or_default());
-    chart(name, &drawn, &largest.unwrap_or_default(), [&ends[0], &ends[1]])
+    let first = bars.first().map(|bar| label(bar, letters)).unwrap_or_default();
+    chart(name, &drawn, places, &largest.unwrap_or_default(), [&first, last])
 }
 
 fn rows(of: &MeterChart, by: &str, bars: &[Bar], letters: usize) -> String {

@@ -87,7 +87,7 @@ impl View {
         }
         text += &self.portal();
         let charts = self.page.as_ref().map_or(&[][..], |page| &page.charts);
-        text += &meters::cards(&status.meters, charts);
+        text += &meters::cards(&status.meters, charts, [&status.period_from, &status.period_to]);
         text + &sending::waiting(&status.unsent, &status.push, &status.now)
     }
 
@@ -113,7 +113,7 @@ fn then(page: &PageReport) -> String {
 
 fn problems(problems: &[Problem]) -> String {
     if problems.is_empty() {
-        return "<p class=\"good\">Nothing needs anybody.</p>\n".to_owned();
+        return "<p class=\"good\">Nothing needs attention.</p>\n".to_owned();
     }
     let mut text = "<section aria-label=\"Problems\">\n".to_owned();
     for problem in problems {
@@ -249,7 +249,7 @@ mod tests {
         let page = PageReport {
             charts: status.meters.iter().map(|meter| chart(&meter.name)).collect(),
             gaps: usage.gaps.clone(),
-            sent: vec![SentLine { meter: EVIL.to_owned(), item: EVIL.to_owned(), push }],
+            sent: vec![SentLine { meter: EVIL.to_owned(), push }],
             past: vec![PastPeriod { month: "2026-10".to_owned(), usage }],
             no_portal: None,
         };
@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn everything_that_was_found_out_is_on_the_page() {
         let page = view().page();
-        for heading in ["This period", "Sending", "Not watched", "Sent", "Earlier periods", "Alerts"] {
+        for heading in ["This period", "Sending", "Not watched", "Deliveries", "Earlier periods", "Alerts"] {
             assert!(page.contains(&format!("<h2>{heading}</h2>")), "{heading}: {page}");
         }
         for said in

@@ -18,7 +18,8 @@ pub(super) fn waiting(unsent: &[UnsentStatus], push: &PushStatus, now: &str) -> 
     let row = |one: &UnsentStatus| {
         let stands = one.stands.map_or_else(|| "not known".to_owned(), |stands| stands.to_string());
         let why = one.why.as_ref().map_or_else(String::new, |why| format!(": {why}"));
-        let state = format!("{} for {}, {} attempts{why}", one.state, duration(one.age_s), one.attempts);
+        let attempts = if one.attempts == 1 { "attempt" } else { "attempts" };
+        let state = format!("{} for {}, {} {attempts}{why}", one.state, duration(one.age_s), one.attempts);
         vec![one.meter.clone(), one.item.clone(), one.target.to_string(), stands, state, moment(&one.deadline)]
     };
     let columns = [
@@ -36,22 +37,21 @@ pub(super) fn waiting(unsent: &[UnsentStatus], push: &PushStatus, now: &str) -> 
 /// The newest deliveries, with what became of each.
 pub(super) fn sent(sent: &[SentLine]) -> String {
     if sent.is_empty() {
-        return "<h2>Sent</h2>\n<p>Nothing was sent yet.</p>\n".to_owned();
+        return "<h2>Deliveries</h2>\n<p>Nothing was sent yet.</p>\n".to_owned();
     }
     let row = |line: &SentLine| {
         let push = &line.push;
         let total = push.day.as_ref().map_or_else(String::new, |day| format!("{day}: ")) + &push.quantity.to_string();
         let request = push.request_id.clone().unwrap_or_default();
-        vec![moment(&push.at), line.meter.clone(), total, push.outcome.clone(), line.item.clone(), request]
+        vec![moment(&push.at), line.meter.clone(), total, push.outcome.clone(), request]
     };
     let columns = [
         Column::Text("When, UTC"),
         Column::Text("Meter"),
         Column::Number("Total".to_owned()),
         Column::Text("Outcome"),
-        Column::Text("Item"),
         Column::Text("Request"),
     ];
     let rows: Vec<_> = sent.iter().map(row).collect();
-    "<h2>Sent</h2>\n".to_owned() + &table("The newest deliveries", &columns, &rows)
+    "<h2>Deliveries</h2>\n".to_owned() + &table("The newest deliveries", &columns, &rows)
 }

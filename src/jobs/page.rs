@@ -85,7 +85,6 @@ fn sent(c: &Connection, now: Timestamp) -> Result<Vec<SentLine>, JobError> {
     found.sort_by_key(|(at, ..)| std::cmp::Reverse(*at));
     let line = |(_, record, delivery): (Timestamp, &outbox::UsageRecord, outbox::Delivery)| SentLine {
         meter: record.meter.to_string(),
-        item: record.item.to_string(),
         push: push(delivery),
     };
     Ok(found.into_iter().take(usize::try_from(SENT).unwrap_or(usize::MAX)).map(line).collect())

@@ -10,13 +10,12 @@ use crate::account;
 use crate::provider::{Provider, RefusalKind};
 
 /// Whether the provider lets this key open it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MayOpen {
     /// It has not said yet.
     Unknown,
     Yes,
-    /// With its reason.
-    No(String),
+    No,
 }
 
 /// Opens it for the customer of the link in force, and returns where it is.
@@ -34,6 +33,8 @@ pub async fn open_portal(context: &Arc<Context>, return_url: &str) -> Result<Str
 }
 
 const NOT_LINKED: &str = "this VM is not linked to a customer";
+/// The provider's own words name the key and the account, which are not the customer's business; the log has them.
+const NOT_PERMITTED: &str = "the provider's key lacks the permission “Customer portal: write”";
 
 /// The page does not wait longer for the provider.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -48,20 +49,21 @@ pub(super) async fn no_portal(context: &Arc<Context>) -> Result<Option<String>, 
     if context.store.read(account::in_force).await?.is_none() {
         return Ok(Some(NOT_LINKED.to_owned()));
     }
-    let known = context.live().portal.clone();
+    let known = context.live().portal;
     match known {
         MayOpen::Yes => return Ok(None),
-        MayOpen::No(why) => return Ok(Some(why)),
+        MayOpen::No => return Ok(Some(NOT_PERMITTED.to_owned())),
         MayOpen::Unknown => {}
     }
     let Ok(answer) = timeout(PATIENCE, settings.provider.may_open_portal()).await else { return Ok(None) };
     let found = match answer.value {
         Ok(()) => MayOpen::Yes,
         Err(error) if error.refusal.kind == RefusalKind::NotPermitted => {
-            MayOpen::No(format!("the key may not: {error}"))
+            tracing::info!("the customer's portal is not offered on the usage page: {error}");
+            MayOpen::No
         }
         Err(_) => MayOpen::Unknown,
     };
-    context.live().portal = found.clone();
-    Ok(if let MayOpen::No(why) = found { Some(why) } else { None })
+    context.live().portal = found;
+    Ok((found == MayOpen::No).then(|| NOT_PERMITTED.to_owned()))
 }

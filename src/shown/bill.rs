@@ -61,11 +61,12 @@ fn days(bill: &Bill) -> String {
         .collect();
     let largest = bill.days.iter().max_by_key(|day| day.used_micros).map(|day| in_unit(bill, &day.used));
     let largest = format!("{} {}", largest.unwrap_or_default(), bill.unit);
-    let ends = [bill.days.first(), bill.days.last()].map(|day| day.map_or("", |day| day.day.as_str()));
+    let (places, last) = chart::days_of(&bill.period_from, &bill.period_to);
+    let ends = [bill.days.first().map_or("", |day| day.day.as_str()), &last];
     let rows: Vec<_> =
         bill.days.iter().map(|day| vec![day.day.clone(), in_unit(bill, &day.used), percent(day.observed_bp)]).collect();
     let columns = [Column::Text("Day, UTC"), Column::Number(bill.unit.clone()), Column::Number("watched".to_owned())];
-    chart("By day, UTC", &bars, &largest, ends) + &table(&format!("{} by day", bill.meter), &columns, &rows)
+    chart("By day, UTC", &bars, places, &largest, ends) + &table(&format!("{} by day", bill.meter), &columns, &rows)
 }
 
 fn gaps(bill: &Bill) -> String {

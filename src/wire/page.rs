@@ -46,8 +46,6 @@ pub struct Bar {
 pub struct SentLine {
     /// Of which meter.
     pub meter: String,
-    /// On which item.
-    pub item: String,
     /// What became of it.
     pub push: PushLine,
 }

@@ -224,7 +224,7 @@ def judge_looks(daemon, report):
 def judge_without_script(daemon):
     with Browser(DESK, script=False) as browser:
         browser.log_in(daemon.page)
-        for words in ["This period", "compute_seconds", "Sending", "Sent", "accepted", "Not watched", "Alerts"]:
+        for words in ["This period", "compute_seconds", "Sending", "Deliveries", "accepted", "Not watched", "Alerts"]:
             expect(f"without a script it says {words}", words in browser.text(), True)
         expect("without a script: charts", len(browser.driver.find_elements(By.CSS_SELECTOR, "svg rect")) > 24, True)
         browser.press("Manage subscription")
