@@ -25,8 +25,10 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod daemon;
+pub mod dashboard;
 #[cfg(feature = "sandbox")]
 pub mod fuse;
+mod host;
 mod https;
 pub mod jobs;
 pub mod ledger;
@@ -37,6 +39,7 @@ pub mod provider;
 pub mod rating;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+mod shown;
 pub mod sources;
 pub mod store;
 pub mod webhook;

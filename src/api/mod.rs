@@ -42,8 +42,9 @@ mod scrape;
 mod server;
 mod socket;
 mod status;
+mod strangers;
 mod sync;
-mod tcp;
+
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -57,4 +58,4 @@ pub use intake::Record;
 pub use scrape::serve_metrics;
 pub use server::{Limits, serve};
 pub use socket::{BindError, Socket, bind, take_over};
-pub use tcp::serve_tcp;
+pub use strangers::{Door, serve_strangers};

@@ -8,7 +8,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 
 use super::loopback::ToLoopback;
-use super::tcp::serve_tcp;
+use super::strangers::serve_strangers;
 use super::{ApiError, Desk, Limits, metrics};
 
 /// Connections at once. A scraper opens one, for one question.
@@ -22,7 +22,7 @@ pub async fn serve_metrics(
     limits: Limits,
     shutdown: impl Future<Output = ()> + Send,
 ) {
-    serve_tcp(listener, router(desk), CONNECTIONS_MAX, limits, shutdown).await;
+    serve_strangers(listener, router(desk), CONNECTIONS_MAX, limits, shutdown).await;
 }
 
 fn router(desk: Arc<dyn Desk>) -> Router {

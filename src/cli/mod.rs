@@ -6,7 +6,6 @@
 //! Nothing is kept, so nothing is lost in a crash; `record` sends the same id again until it is answered.
 //! Invariant: with `--json`, stdout carries exactly what the daemon said, and nothing else.
 
-mod add;
 mod alerts;
 mod args;
 mod audit;
@@ -38,7 +37,8 @@ mod table;
 mod tests;
 mod usage;
 mod void;
-mod words;
+
+use crate::shown::{add, words};
 
 pub use args::Args;
 pub use client::Sockets;

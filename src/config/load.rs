@@ -13,7 +13,7 @@ use super::section::{Findings, Section, line_of};
 use super::values::{Read, address, choice, cron, duration, loopback, refuse, text, whole};
 use super::{
     ClockTrust, Config, Environment, Fault, Intake, LinkSeed, Metrics, Paths, ProviderConfig, Reading, Schedule,
-    Webhook, alerts, meters, plan_ready, plans, provider, secrets, seed,
+    Webhook, alerts, dashboard, meters, plan_ready, plans, provider, secrets, seed,
 };
 use crate::model::{AllowanceRule, PlanName, Problem};
 
@@ -68,10 +68,11 @@ fn read(text: &str, env: &Environment) -> Result<Loaded, Vec<Fault>> {
     let shipped = parse(SHIPPED)?;
     let mut findings = Findings::of(text);
     let root = Section::root(&own, &shipped);
-    let (mut config, Files { key, webhook, alerts }) = read_root(root, &mut findings);
+    let (mut config, Files { key, webhook, dashboard, alerts }) = read_root(root, &mut findings);
     let mut faults = findings.into_faults();
     config.provider.key = secrets::find(env, config.provider.kind, key.as_deref(), &mut faults);
     config.webhook.secrets = secrets::webhook(env, config.provider.kind, webhook.as_deref(), &mut faults);
+    config.dashboard.token = secrets::dashboard_token(env, dashboard.as_deref(), &mut faults);
     config.alerts.secret = secrets::alerts_secret(env, alerts.as_deref(), &mut faults);
     config.seed = seed::read(env, config.seed.plan.take(), &mut faults);
     if !faults.is_empty() {
@@ -94,6 +95,7 @@ pub(super) fn parse(text: &str) -> Result<DeTable<'_>, Vec<Fault>> {
 pub(super) struct Files {
     key: Option<PathBuf>,
     webhook: Option<PathBuf>,
+    dashboard: Option<PathBuf>,
     alerts: Option<PathBuf>,
 }
 
@@ -110,10 +112,11 @@ pub(super) fn read_root(mut root: Section<'_>, findings: &mut Findings<'_>) -> (
     let intake = read_intake(root.section("intake", findings), findings);
     let metrics = read_metrics(root.section("metrics", findings), findings);
     let (webhook, webhook_file) = read_webhook(root.section("webhook", findings), findings);
+    let (dashboard, dashboard_file) = dashboard::read(root.section("dashboard", findings), findings);
     let (alerts, alerts_file) = alerts::read(root.section("alerts", findings), findings);
     let (meters, meter_names) = meters::read(root.section("meters", findings), findings);
     let plans = plans::read(root.section("plans", findings), &meter_names, findings);
-    let files = Files { key: provider.key_file, webhook: webhook_file, alerts: alerts_file };
+    let files = Files { key: provider.key_file, webhook: webhook_file, dashboard: dashboard_file, alerts: alerts_file };
     let provider = ProviderConfig {
         kind: provider.kind,
         base_url: provider.base_url,
@@ -135,6 +138,7 @@ pub(super) fn read_root(mut root: Section<'_>, findings: &mut Findings<'_>) -> (
         intake,
         metrics,
         webhook,
+        dashboard,
         alerts,
         command_group,
         seed,

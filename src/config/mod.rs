@@ -7,6 +7,7 @@
 
 mod alerts;
 mod check;
+mod dashboard;
 mod environment;
 mod exposed;
 mod faults;
@@ -25,6 +26,7 @@ mod values;
 
 pub use alerts::{Address, Alerts};
 pub use check::{Checked, check};
+pub use dashboard::{Dashboard, Listen};
 pub use environment::{Environment, UserDirectories};
 pub use exposed::{KEY_EXPOSED, exposed_key};
 pub use faults::{ConfigFaults, Fault};
@@ -63,6 +65,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// Where the provider's webhooks come in.
     pub webhook: Webhook,
+    /// Where the usage page is.
+    pub dashboard: Dashboard,
     /// What somebody is told of, and how.
     pub alerts: Alerts,
     /// Who may command besides root: a group's name.

@@ -84,6 +84,23 @@ pub(super) fn alerts_secret(env: &Environment, file: Option<&Path>, faults: &mut
     found.or_else(|| env.text("USAGED_ALERTS_SECRET", faults)).map(SecretString::from)
 }
 
+/// A token that somebody could guess by trying is none.
+const TOKEN_MIN: usize = 20;
+
+/// What people log in to the usage page with: the credential, the file, the environment.
+pub(super) fn dashboard_token(env: &Environment, file: Option<&Path>, faults: &mut Vec<Fault>) -> Option<SecretString> {
+    let variable = "USAGED_DASHBOARD_TOKEN";
+    let (token, from) = from_credential(env, "dashboard_token", faults)
+        .or_else(|| from_file(file?, "dashboard.token_file", faults))
+        .or_else(|| Some((env.text(variable, faults)?, format!("environment {variable}"))))?;
+    if token.chars().count() < TOKEN_MIN {
+        let what = format!("holds a token of fewer than {TOKEN_MIN} characters, which could be guessed");
+        faults.push(Fault::outside(from, what, "put another one there: head -c 24 /dev/urandom | base64"));
+        return None;
+    }
+    Some(SecretString::from(token))
+}
+
 /// systemd itself keeps others out of that directory, and shows an access list as group bits: the mode says nothing.
 fn from_credential(env: &Environment, name: &str, faults: &mut Vec<Fault>) -> Option<(String, String)> {
     let path = env.path("CREDENTIALS_DIRECTORY")?.join(name);
@@ -273,6 +290,19 @@ mod tests {
         assert_eq!(secrets(&env, ProviderKind::LemonSqueezy, None).0, ["any"]);
         let open = write(&dir, "open", "whsec_1", 0o644);
         assert!(secrets(&Environment::default(), ProviderKind::StripeMeters, Some(&open)).1.len() == 1);
+    }
+
+    #[test]
+    fn a_token_that_could_be_guessed_is_refused_without_being_shown() {
+        let token = |token: &str| {
+            let mut faults = Vec::new();
+            let env = Environment::of(&[("USAGED_DASHBOARD_TOKEN", token)], None);
+            (dashboard_token(&env, None, &mut faults).map(|token| token.expose_secret().to_owned()), faults)
+        };
+        assert_eq!(token("twenty characters is enough").0.unwrap(), "twenty characters is enough");
+        assert_eq!(token(""), (None, vec![]));
+        let (none, faults) = token("hush");
+        assert!(none.is_none() && faults.len() == 1 && !format!("{faults:?}").contains("hush"), "{faults:?}");
     }
 
     #[test]

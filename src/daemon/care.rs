@@ -13,7 +13,7 @@ use tokio::time::{Instant, interval, sleep, sleep_until};
 use super::run::listen;
 use super::sick::SickDesk;
 use super::signals::Asked;
-use super::{notify, sick};
+use super::{dashboard, notify, sick};
 use crate::api;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Alerts, Config, Paths};
@@ -74,6 +74,10 @@ impl Care {
         }
         let (stop, mut stopped) = watch::channel(false);
         let mut serving = JoinSet::new();
+        if config.dashboard.listen.is_some() {
+            let desk = Arc::<SickDesk>::clone(&desk);
+            serving.spawn(dashboard::run(None, desk, config.clone(), stop.subscribe()));
+        }
         let asked_there = Arc::clone(&desk);
         serving.spawn(async move {
             api::serve(socket, asked_there, access, limits, async move { drop(stopped.changed().await) }).await;

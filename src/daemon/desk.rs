@@ -256,7 +256,7 @@ fn new_void(request: &VoidRequest, caller: Caller) -> Result<Void, ApiError> {
 }
 
 /// A job's failure as the caller reads it.
-fn explain(error: JobError) -> ApiError {
+pub(super) fn explain(error: JobError) -> ApiError {
     if let Some(StoreError::Damaged { what }) = store_error(&error) {
         return sick::refusal(what);
     }

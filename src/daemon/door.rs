@@ -1,14 +1,16 @@
-//! A TCP address of this machine, where one is configured.
+//! A TCP address or a socket of this machine, where one is configured.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use crate::api;
 use crate::jobs::Context;
-use crate::model::Problem;
+use crate::model::{Problem, split_hint};
 
 /// An address that is taken is tried again after this long.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -36,19 +38,32 @@ impl Door {
         address: SocketAddr,
         stop: &mut watch::Receiver<bool>,
     ) -> Option<TcpListener> {
+        self.open_at(Some(context), &address, stop).await
+    }
+
+    /// The same at any kind of place. Without a context, as while there is no ledger, what is wrong is only logged.
+    pub(super) async fn open_at<P: Place>(
+        &self,
+        context: Option<&Context>,
+        place: &P,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Option<P::Listener> {
         let Self { code, done, not_done, setting, path } = self;
         loop {
-            match listen(address).await {
-                Ok((listener, address)) => {
-                    context.clear(code);
-                    tracing::info!("{done} on http://{address}{path}");
+            match (place.listen(path).await, context) {
+                (Ok((listener, at)), context) => {
+                    if let Some(context) = context {
+                        context.clear(code);
+                    }
+                    tracing::info!("{done} on {at}");
                     return Some(listener);
                 }
-                Err(error) => context.raise(Problem::needs_someone(
+                (Err(error), Some(context)) => context.raise(Problem::needs_someone(
                     code,
-                    format!("{not_done} on {address}: {error}"),
+                    format!("{not_done} on {}: {error}", place.shown()),
                     format!("it is tried again by itself; or set another {setting} in usaged.toml, then: systemctl restart usaged"),
                 )),
+                (Err(error), None) => tracing::warn!("{not_done} on {}: {error}", place.shown()),
             }
             tokio::select! {
                 _ = stop.changed() => return None,
@@ -58,9 +73,41 @@ impl Door {
     }
 }
 
-/// With the address that it became.
-async fn listen(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(address).await?;
-    let address = listener.local_addr()?;
-    Ok((listener, address))
+/// Where one can listen.
+pub(super) trait Place: Sync {
+    /// By what callers are taken in.
+    type Listener: Send;
+
+    /// As the configuration names it.
+    fn shown(&self) -> String;
+
+    /// With where it is, down to the path that is asked for there.
+    fn listen(&self, path: &str) -> impl Future<Output = Result<(Self::Listener, String), String>> + Send;
+}
+
+impl Place for SocketAddr {
+    type Listener = TcpListener;
+
+    fn shown(&self) -> String {
+        self.to_string()
+    }
+
+    async fn listen(&self, path: &str) -> Result<(TcpListener, String), String> {
+        let listener = TcpListener::bind(self).await.map_err(|error| error.to_string())?;
+        let address = listener.local_addr().map_err(|error| error.to_string())?;
+        Ok((listener, format!("http://{address}{path}")))
+    }
+}
+
+impl Place for PathBuf {
+    type Listener = api::Socket;
+
+    fn shown(&self) -> String {
+        format!("unix:{}", self.display())
+    }
+
+    async fn listen(&self, _path: &str) -> Result<(api::Socket, String), String> {
+        let socket = api::bind(self).await.map_err(|error| split_hint(&error.to_string()).0.to_owned())?;
+        Ok((socket, self.shown()))
+    }
 }

@@ -7,6 +7,7 @@ mod alerter;
 mod args;
 mod assemble;
 mod care;
+mod dashboard;
 mod db;
 mod desk;
 mod door;

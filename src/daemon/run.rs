@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 use super::desk::{Afterwards, FrontDesk};
 use super::pusher::{Nudge, Nudges};
 use super::signals::{self, Asked};
-use super::{Exit, alerter, assemble, care, metrics, notify, pusher, sampler, schedule, watchdog, webhook};
+use super::{Exit, alerter, assemble, care, dashboard, metrics, notify, pusher, sampler, schedule, watchdog, webhook};
 use crate::api;
 use crate::clock::SystemClock;
 use crate::config::{self, Environment, Loaded, Paths};
@@ -168,6 +168,10 @@ impl Daemon {
         if let Some(address) = config.webhook.listen {
             let (context, nudges) = (Arc::clone(&context), nudges.clone());
             tasks.spawn(webhook::run(context, nudges, limits, address, stop_answers.subscribe()));
+        }
+        if config.dashboard.listen.is_some() {
+            let (context, desk) = (Some(Arc::clone(&context)), Arc::clone(&desk));
+            tasks.spawn(dashboard::run(context, desk, config.clone(), stop_answers.subscribe()));
         }
         tasks.spawn(async move {
             let end = async move { drop(answers_end.changed().await) };

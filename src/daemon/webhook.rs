@@ -45,7 +45,7 @@ pub(super) async fn run(
     if let Some(listener) = door.open(&context, address, &mut stop).await {
         let inbox = Arc::new(Mail { context, nudges, refused: AtomicU32::new(0) });
         let end = async move { drop(stop.changed().await) };
-        api::serve_tcp(listener, webhook::router(inbox), CONNECTIONS_MAX, limits, end).await;
+        api::serve_strangers(listener, webhook::router(inbox), CONNECTIONS_MAX, limits, end).await;
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::JobError;
 use super::alerts::Memory;
 use super::intake::Intake;
+use super::portal::MayOpen;
 use super::sample::HasSampled;
 use crate::alerts::Web;
 use crate::clock::trust::{self, Placement, ProviderDate};
@@ -83,6 +84,8 @@ pub(super) struct Live {
     pub(super) sampled_monotonic_us: i64,
     /// What this process knows of its alerts.
     pub(super) alerts: Memory,
+    /// Whether the customer's portal can be opened.
+    pub(super) portal: MayOpen,
 }
 
 impl Context {
@@ -104,6 +107,7 @@ impl Context {
             has_sampled: HasSampled::Never,
             sampled_monotonic_us: parts.clock.read().monotonic_us,
             alerts: Memory::default(),
+            portal: MayOpen::Unknown,
         };
         Self {
             store: parts.store,
@@ -131,6 +135,7 @@ impl Context {
 
     /// Puts other settings in force.
     pub fn replace_settings(&self, settings: Settings) {
+        self.live().portal = MayOpen::Unknown;
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 

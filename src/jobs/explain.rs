@@ -173,7 +173,7 @@ impl Looker<'_> {
 }
 
 /// The UTC days of a period that have begun, the first and the last cut by its ends.
-fn utc_days(period: Span, now: Timestamp) -> impl Iterator<Item = Span> {
+pub(super) fn utc_days(period: Span, now: Timestamp) -> impl Iterator<Item = Span> {
     let end = period.to.min(now.plus(1));
     let next = |at: Timestamp| at.minus(at.micros().rem_euclid(MICROS_PER_DAY)).plus(MICROS_PER_DAY);
     std::iter::successors(Some(period.from), move |from| Some(next(*from)))
@@ -203,7 +203,7 @@ fn carry(moved: &outbox::CarryMove) -> CarryLine {
     CarryLine { units: moved.units, from: month(moved.from), into: moved.into.map(month) }
 }
 
-fn push(delivery: outbox::Delivery) -> PushLine {
+pub(super) fn push(delivery: outbox::Delivery) -> PushLine {
     PushLine {
         at: delivery.first_sent.to_string(),
         quantity: delivery.quantity,

@@ -93,6 +93,8 @@ pub enum Need {
     Nothing,
     /// Not at all; to read is of use.
     BetterRead,
+    /// Not at all; to write is of use.
+    BetterWrite,
     /// To read.
     Read,
     /// To read; to write is of use, and it works without.
@@ -130,7 +132,8 @@ fn areas() -> [Area; 12] {
         Area { write: Some("/v1/invoices/in_check/pay"), ..area(INVOICES, "/v1/invoices", Need::Write, Need::Read) },
         area("Coupons", "/v1/coupons", Need::Write, Need::Nothing),
         area("Promotion codes", "/v1/promotion_codes", Need::Write, Need::Nothing),
-        area("Customer portal", "/v1/billing_portal/configurations", Need::Write, Need::Nothing),
+        // The usage page opens it where the key may.
+        area("Customer portal", "/v1/billing_portal/configurations", Need::Write, Need::BetterWrite),
         Area { only: Some(Kind::StripeMeters), ..area("Meters", "/v1/billing/meters", Need::Write, Need::Read) },
         Area { only: Some(Kind::StripeMeters), ..events },
         Area {

@@ -145,6 +145,31 @@ impl Provider {
         }
     }
 
+    /// Opens the portal in which customers manage their subscription; whoever has its address is the customer, for some
+    /// minutes or hours. From there they are led to `return_url`, where the provider has them led anywhere.
+    pub async fn open_portal(
+        &self,
+        customer: &CustomerId,
+        of: &SubscriptionId,
+        return_url: &str,
+    ) -> ReadAnswer<String> {
+        match self {
+            Self::None => Answer::unanswered(Err(ReadError::not_configured())),
+            Self::Stripe(stripe) => stripe.open_portal(customer, return_url).await,
+            Self::LemonSqueezy(lemon) => lemon.open_portal(of).await,
+        }
+    }
+
+    /// Whether the key may open it. Nothing is made by asking.
+    pub async fn may_open_portal(&self) -> ReadAnswer<()> {
+        match self {
+            Self::None => Answer::unanswered(Err(ReadError::not_configured())),
+            Self::Stripe(stripe) => stripe.may_open_portal().await,
+            // Its keys may do everything.
+            Self::LemonSqueezy(_) => Answer::unanswered(Ok(())),
+        }
+    }
+
     /// Sets what stands. The key must be on disk before this is called (rule S2).
     pub async fn set_usage(&self, set: &SetUsage) -> Answer<Outcome> {
         match self {

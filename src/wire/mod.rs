@@ -12,6 +12,7 @@ mod error;
 mod explain;
 mod identity;
 mod link;
+mod page;
 mod reconcile;
 mod record;
 mod status;
@@ -29,6 +30,7 @@ pub use explain::{
 };
 pub use identity::{IdentityReport, IdentityRequest, PrepareImageReport, PrepareImageRequest, ThisVm};
 pub use link::{LinkReport, LinkRequest, LinkedItem, ReleaseReport, ReleaseRequest};
+pub use page::{Bar, MeterChart, PageReport, PastPeriod, SentLine};
 pub use reconcile::{Cause, ReconcileLine, ReconcileReport, ReconcileRequest};
 pub use record::{RecordAnswer, RecordInput, RecordOutcome, RecordReport, VoidReport, VoidRequest};
 pub use status::{

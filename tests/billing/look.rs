@@ -355,7 +355,7 @@ async fn lemon_webhook(vm: &Vm, events: &[&str]) {
     let url = format!("http://{}/webhooks/lemon-squeezy", listener.local_addr().unwrap());
     let router = webhook::router(Arc::new(Mail(Arc::clone(vm.context()))));
     #[expect(clippy::disallowed_methods, reason = "the test's runtime ends it")]
-    drop(tokio::spawn(api::serve_tcp(listener, router, 4, Limits::new(4_096, 5), std::future::pending())));
+    drop(tokio::spawn(api::serve_strangers(listener, router, 4, Limits::new(4_096, 5), std::future::pending())));
     let order = json!({ "data": {
         "type": "webhooks",
         "attributes": { "url": url, "events": events, "secret": SECRET },

@@ -24,6 +24,7 @@ mod look;
 mod meters;
 mod model;
 mod month;
+mod page;
 mod periods;
 mod reconcile;
 mod restored;

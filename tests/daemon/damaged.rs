@@ -135,7 +135,7 @@ fn m8_damage_met_while_it_runs_is_recovered_in_place_and_nothing_acknowledged_is
 }
 
 /// A state directory that takes no new file, as a disk without room: the file in it can be read and not recovered.
-fn start_without_room(vm: &Vm) -> Process {
+pub(super) fn start_without_room(vm: &Vm) -> Process {
     let mut shell = crate::harness::clean("sh");
     shell.args(["-c", r#"trap "" XFSZ; ulimit -S -f 128; exec "$0" "$@""#]);
     vm.await_answers(Process::start(&mut vm.usaged_under(shell, vm.run_words())))

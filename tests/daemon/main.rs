@@ -25,6 +25,7 @@ mod clocks;
 mod copies;
 mod crowds;
 mod damaged;
+mod dashboard;
 mod draining;
 mod full_disk;
 mod hangups;

@@ -65,7 +65,7 @@ fn the_agents_key_is_held_against_what_it_needs_and_no_more() {
         let account = Account::open();
         let (code, report) = check(&account, &may, &["--agent", "--kind", kind]);
         assert_eq!((code, &report["missing"], &report["beyond_agent"]), (0, &json!([]), &json!([])), "{report}");
-        for of_use in ["subscription_write", "customer_read"] {
+        for of_use in ["subscription_write", "customer_read", "customer_portal_write"] {
             let with = [&may[..], &[of_use]].concat();
             assert_eq!(check(&account, &with, &["--agent", "--kind", kind]).0, 0, "{of_use} is of use");
         }

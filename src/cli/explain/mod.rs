@@ -7,7 +7,7 @@ use super::error::CliError;
 use super::look::{Ink, Look};
 use super::run::Run;
 use super::table::{Lean, table};
-use super::words::{duration, gap_reason, moment, percent, quantity, seconds_between};
+use super::words::{duration, gap_reason, moment, percent, quantity, seconds_between, term};
 use crate::wire::{Bill, ExplainReport, is_month};
 
 pub(super) async fn explain(run: &mut Run<'_>, args: ExplainArgs) -> Result<Exit, CliError> {
@@ -82,7 +82,7 @@ fn how(bill: &Bill) -> String {
         Some(included) if bill.report == "overage" => lines.push(line("included", shown(included))),
         _ => {}
     }
-    lines.extend(bill.terms.iter().map(|term| line(&words(bill, &term.what), term.units.to_string())));
+    lines.extend(bill.terms.iter().map(|one| line(&term(&one.what, &bill.rounding), one.units.to_string())));
     lines.push(line("what should stand", bill.target.to_string()));
     lines.extend(
         bill.segments.iter().map(|segment| {
@@ -90,16 +90,6 @@ fn how(bill: &Bill) -> String {
         }),
     );
     table([Lean::Left, Lean::Right], &lines)
-}
-
-/// How it was rounded is said where it was.
-fn words(bill: &Bill, what: &str) -> String {
-    match (what.strip_suffix(", in whole units"), bill.rounding.as_str()) {
-        (Some(what), "up") => format!("{what}, rounded up to whole units"),
-        (Some(what), "half_up") => format!("{what}, rounded to whole units"),
-        (Some(what), _) => format!("{what}, rounded down to whole units"),
-        (None, _) => what.to_owned(),
-    }
 }
 
 fn check(bill: &Bill, look: Look) -> String {

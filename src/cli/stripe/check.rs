@@ -99,6 +99,7 @@ fn line(one: &Permission) -> [String; 5] {
     let need = |need: operator::Need| match need {
         operator::Need::Nothing => "",
         operator::Need::BetterRead => "better read",
+        operator::Need::BetterWrite => "better write",
         operator::Need::Read => "read",
         operator::Need::ReadBetterWrite => "read, better write",
         operator::Need::Write => "write",

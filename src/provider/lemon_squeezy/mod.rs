@@ -8,6 +8,7 @@ mod client;
 mod document;
 mod invoice;
 mod key;
+mod portal;
 mod subscription;
 #[cfg(test)]
 mod test_server;
@@ -90,6 +91,11 @@ impl LemonSqueezy {
     /// Reads a subscription's last invoices.
     pub async fn read_invoices(&self, of: &SubscriptionId) -> ReadAnswer<Vec<Invoice>> {
         invoice::read(&self.client, of).await
+    }
+
+    /// Reads where the customer's portal is.
+    pub async fn open_portal(&self, of: &SubscriptionId) -> ReadAnswer<String> {
+        portal::open(&self.client, of).await
     }
 
     /// Sets what stands in whatever period is current when it arrives.

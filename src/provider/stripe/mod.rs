@@ -11,6 +11,7 @@ mod key;
 mod list;
 mod meter;
 mod meter_event;
+mod portal;
 mod subscription;
 #[cfg(test)]
 mod test_server;
@@ -106,6 +107,16 @@ impl Stripe {
     /// Reads a subscription's last invoices.
     pub async fn read_invoices(&self, of: &SubscriptionId) -> ReadAnswer<Vec<Invoice>> {
         invoice::read(&self.client, of).await
+    }
+
+    /// Opens the customer's portal.
+    pub async fn open_portal(&self, customer: &CustomerId, return_url: &str) -> ReadAnswer<String> {
+        portal::open(&self.client, customer, return_url).await
+    }
+
+    /// Whether the key may open it.
+    pub async fn may_open_portal(&self) -> ReadAnswer<()> {
+        portal::may_open(&self.client).await
     }
 
     /// Sets a total at a timestamp, or sends a meter event.

@@ -5,7 +5,7 @@ use rust_decimal::Decimal;
 use crate::model::{MICROS_PER_SECOND, Timestamp, Unit};
 
 /// `2026-11-05T12:00:00.5Z` as `2026-11-05 12:00:00`; all times are UTC.
-pub(super) fn moment(text: &str) -> String {
+pub(crate) fn moment(text: &str) -> String {
     match Timestamp::parse(text) {
         Ok(time) => Timestamp::from_secs(time.secs()).to_string().replace('T', " ").replace('Z', ""),
         Err(_) => text.to_owned(),
@@ -13,7 +13,7 @@ pub(super) fn moment(text: &str) -> String {
 }
 
 /// A moment and how far it is from now: `2026-11-05 12:00:00 (5 min ago)`.
-pub(super) fn moment_from(now: &str, text: &str) -> String {
+pub(crate) fn moment_from(now: &str, text: &str) -> String {
     let (Ok(now), Ok(then)) = (Timestamp::parse(now), Timestamp::parse(text)) else { return moment(text) };
     let seconds = then.since(now).div_euclid(MICROS_PER_SECOND);
     let distance =
@@ -22,13 +22,13 @@ pub(super) fn moment_from(now: &str, text: &str) -> String {
 }
 
 /// Seconds between two moments.
-pub(super) fn seconds_between(from: &str, to: &str) -> Option<i64> {
+pub(crate) fn seconds_between(from: &str, to: &str) -> Option<i64> {
     let (from, to) = (Timestamp::parse(from).ok()?, Timestamp::parse(to).ok()?);
     Some(to.since(from).div_euclid(MICROS_PER_SECOND))
 }
 
 /// The two largest units that count: `45 s`, `12 min`, `3 h 5 min`, `16 d 14 h`.
-pub(super) fn duration(seconds: i64) -> String {
+pub(crate) fn duration(seconds: i64) -> String {
     let seconds = seconds.max(0);
     let (days, hours) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400).div_euclid(3_600));
     let (minutes, rest) = (seconds.rem_euclid(3_600).div_euclid(60), seconds.rem_euclid(60));
@@ -44,7 +44,7 @@ pub(super) fn duration(seconds: i64) -> String {
 }
 
 /// `1474560` as `1.4 MiB`.
-pub(super) fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     let units = [(1_u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     for (size, unit) in units {
         if bytes >= size {
@@ -56,12 +56,12 @@ pub(super) fn bytes(bytes: u64) -> String {
 }
 
 /// Parts in ten thousand as `99.98 %`.
-pub(super) fn percent(parts: u32) -> String {
+pub(crate) fn percent(parts: u32) -> String {
     format!("{}.{:02} %", parts.div_euclid(100), parts.rem_euclid(100))
 }
 
 /// A quantity with at most two places where the unit is time; the rest is cut, so that nothing shows more than there is.
-pub(super) fn quantity(number: &str, unit: &str) -> String {
+pub(crate) fn quantity(number: &str, unit: &str) -> String {
     // JSON writes what is very small with an exponent.
     let number = Decimal::from_scientific(number).map_or_else(|_| number.to_owned(), |plain| plain.to_string());
     match number.split_once('.') {
@@ -76,7 +76,7 @@ pub(super) fn quantity(number: &str, unit: &str) -> String {
 }
 
 /// Why a stretch was not watched, in words.
-pub(super) fn gap_reason(word: &str) -> &str {
+pub(crate) fn gap_reason(word: &str) -> &str {
     match word {
         "vm_off" => "the VM was off",
         "suspended" => "suspended, not billed",
@@ -85,6 +85,16 @@ pub(super) fn gap_reason(word: &str) -> &str {
         "clock_untrusted" => "no trusted clock",
         "database_unavailable" => "usage.db unavailable",
         other => other,
+    }
+}
+
+/// A term of a sum of billed units. How it was rounded is said where it was.
+pub(crate) fn term(what: &str, rounding: &str) -> String {
+    match (what.strip_suffix(", in whole units"), rounding) {
+        (Some(what), "up") => format!("{what}, rounded up to whole units"),
+        (Some(what), "half_up") => format!("{what}, rounded to whole units"),
+        (Some(what), _) => format!("{what}, rounded down to whole units"),
+        (None, _) => what.to_owned(),
     }
 }
 
