@@ -30,6 +30,7 @@ mod full_disk;
 mod hangups;
 mod kill_nine;
 mod linking;
+mod logs;
 mod main_job;
 mod metrics;
 mod month_end;
