@@ -14,6 +14,8 @@ mod accounts;
 mod alerts;
 mod audit;
 mod body;
+#[cfg(test)]
+mod contract;
 mod db;
 mod desk;
 mod doctor;
@@ -31,6 +33,8 @@ mod metrics;
 mod openapi;
 #[cfg(test)]
 mod openapi_document;
+#[cfg(test)]
+mod operations;
 mod pools;
 mod prepare_image;
 mod reconcile;

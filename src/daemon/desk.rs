@@ -272,6 +272,8 @@ fn explain(error: JobError) -> ApiError {
         JobError::Refused { code, what, .. } if code.starts_with("bad_") => ApiError::bad_request(code, what),
         JobError::Refused { code: code @ "unknown_record", what, .. } => ApiError::not_found(code, what),
         JobError::Refused { code, what, .. } => ApiError::refused(code, what),
+        // An answer that is usable: what was asked for is not there.
+        error if error.is_missing() => ApiError::refused("unknown_at_provider", error.to_string()),
         JobError::Provider(_) => ApiError::provider("provider", error.to_string()),
         other => ApiError::internal(other.to_string()),
     };

@@ -12,6 +12,8 @@ mod error;
 mod explain;
 mod identity;
 mod link;
+#[cfg(test)]
+pub(crate) mod patterns;
 mod reconcile;
 mod record;
 mod status;
