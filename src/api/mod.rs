@@ -22,6 +22,7 @@ mod doctor;
 mod drain;
 mod error;
 mod explain;
+mod export;
 mod exposition;
 #[cfg(test)]
 pub(crate) mod fake;
@@ -57,6 +58,7 @@ pub use access::{Access, Caller, Rank};
 pub use accounts::has_group;
 pub use desk::{Answer, Desk};
 pub use error::ApiError;
+pub use export::ExportRequest;
 pub use intake::Record;
 pub use scrape::serve_metrics;
 pub use server::{Limits, serve};

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use crate::wire::{
     AlertTestReport, AlertTestRequest, AlertsReport, AuditReport, AuditVerifyReport, DbBackupReport, DbBackupRequest,
     DbCheckReport, DbCheckRequest, DbRecoverReport, DbRecoverRequest, DoctorReport, DrainReport, DrainRequest,
-    ExplainReport, IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest,
-    ReconcileReport, ReconcileRequest, RecordInput, RecordReport, ReleaseReport, ReleaseRequest, Status, SyncReport,
-    SyncRequest, UsageReport, VoidReport, VoidRequest, patterns,
+    EXPORT_ROWS_MAX, ExplainReport, ExportPage, ExportWhat, IdentityReport, IdentityRequest, LinkReport, LinkRequest,
+    PrepareImageReport, PrepareImageRequest, ReconcileReport, ReconcileRequest, RecordInput, RecordReport,
+    ReleaseReport, ReleaseRequest, Status, SyncReport, SyncRequest, UsageReport, VoidReport, VoidRequest, patterns,
 };
 
 /// Gives a type's schema, and keeps those that it refers to.
@@ -92,6 +92,14 @@ fn month() -> Value {
 
 fn limit() -> Value {
     json!({ "type": "integer", "minimum": 1, "maximum": 10_000 })
+}
+
+fn time() -> Value {
+    json!({ "type": "string", "format": "date-time" })
+}
+
+fn rows() -> Value {
+    json!({ "type": "integer", "minimum": 1, "maximum": EXPORT_ROWS_MAX })
 }
 
 fn usage() -> Vec<Operation> {
@@ -199,7 +207,7 @@ fn database() -> Vec<Operation> {
 fn books() -> Vec<Operation> {
     vec![
         get("/v1/audit", "audit", "What was done at the provider and to the account data, by whom and why.")
-            .with("since", "Only lines from then on.", &json!({ "type": "string", "format": "date-time" }))
+            .with("since", "Only lines from then on.", &time())
             .with("limit", "The last so many lines; default is 100.", &limit())
             .answers::<AuditReport>("The last lines, oldest first."),
         get(
@@ -217,6 +225,14 @@ fn books() -> Vec<Operation> {
         .with("meter", "Only this meter.", &json!({ "type": "string", "pattern": patterns::WORD }))
         .answers::<ExplainReport>("One for each item and period.")
         .fails(&["Refused"]),
+        get("/v1/export", "export", "What was used, recorded or sent, row by row and in pages.")
+            .with("what", "Default is usage.", &json!({ "enum": ExportWhat::ALL }))
+            .with("from", "Rows that begin then or later.", &time())
+            .with("to", "Rows that begin before then.", &time())
+            .with("meter", "Only this meter.", &json!({ "type": "string", "pattern": patterns::WORD }))
+            .with("after", "`next` of the page before.", &json!({ "type": "string", "pattern": patterns::PLACE }))
+            .with("limit", "Rows of a page; default is the most.", &rows())
+            .answers::<ExportPage>("The next rows."),
     ]
 }
 

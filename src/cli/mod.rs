@@ -17,6 +17,7 @@ mod drain;
 mod error;
 mod exit;
 mod explain;
+mod export;
 mod identity;
 mod link;
 mod look;

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::pusher::{Nudge, Nudges};
 use super::{schedule, sick};
-use crate::api::{Answer, ApiError, Caller, Desk, Record};
+use crate::api::{Answer, ApiError, Caller, Desk, ExportRequest, Record};
 use crate::jobs::{self, Context, JobError, Running};
 use crate::ledger::LedgerError;
 use crate::ledger::credits::{NewCredit, Verdict};
@@ -16,8 +16,8 @@ use crate::outbox::OutboxError;
 use crate::store::StoreError;
 use crate::wire::{
     AlertTestReport, AlertsReport, AuditReport, AuditVerifyReport, DbBackupReport, DbBackupRequest, DbCheckReport,
-    DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport, ExplainReport, ExplainRequest, IdentityReport,
-    IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport,
+    DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport, ExplainReport, ExplainRequest, ExportPage,
+    IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport,
     ReconcileRequest, RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest, SCHEMA, Status, SyncReport,
     SyncRequest, UsageReport, VoidReport, VoidRequest,
 };
@@ -195,6 +195,14 @@ impl Desk for FrontDesk {
 
     fn explain(&self, request: ExplainRequest) -> Answer<'_, ExplainReport> {
         Box::pin(async move { jobs::explain(&self.context, &request).await.map_err(explain) })
+    }
+
+    fn export(&self, request: ExportRequest) -> Answer<'_, ExportPage> {
+        let ExportRequest { what, span, meter, after, limit } = request;
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        Box::pin(async move {
+            jobs::export(&self.context, jobs::Export { what, span, meter, after, most }).await.map_err(explain)
+        })
     }
 
     fn alerts(&self, most: u32) -> Answer<'_, AlertsReport> {

@@ -10,6 +10,7 @@ mod doctor;
 mod drain;
 mod error;
 mod explain;
+mod export;
 mod identity;
 mod link;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use error::ErrorBody;
 pub use explain::{
     Bill, BillTerm, CarryLine, DayLine, ExplainReport, ExplainRequest, PushLine, Recomputed, SourceLine,
 };
+pub use export::{CreditRow, DeliveryRow, EXPORT_ROWS_MAX, ExportPage, ExportRow, ExportWhat, UsageRow};
 pub use identity::{IdentityReport, IdentityRequest, PrepareImageReport, PrepareImageRequest, ThisVm};
 pub use link::{LinkReport, LinkRequest, LinkedItem, ReleaseReport, ReleaseRequest};
 pub use reconcile::{Cause, ReconcileLine, ReconcileReport, ReconcileRequest};

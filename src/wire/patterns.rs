@@ -13,3 +13,5 @@ pub(crate) const MONTH: &str = "^[0-9]{4}-(0[1-9]|1[0-2])$";
 pub(crate) const SAID: &str = r"\S";
 /// An absolute path.
 pub(crate) const PATH: &str = "^/";
+/// Where a page of an export ended.
+pub(crate) const PLACE: &str = r"^[0-9]{1,18}\.[0-9]{1,18}\.[0-9]{1,18}$";

@@ -26,6 +26,7 @@ mod copies;
 mod crowds;
 mod damaged;
 mod draining;
+mod exports;
 mod full_disk;
 mod hangups;
 mod kill_nine;
