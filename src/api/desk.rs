@@ -1,11 +1,11 @@
 use std::pin::Pin;
 
-use super::{ApiError, Caller, Record};
+use super::{ApiError, Caller, ExportRequest, Record};
 use crate::model::Timestamp;
 use crate::wire::{
     AlertTestReport, AlertsReport, AuditReport, AuditVerifyReport, DbBackupReport, DbBackupRequest, DbCheckReport,
-    DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport, ExplainReport, ExplainRequest, IdentityReport,
-    IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport,
+    DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport, ExplainReport, ExplainRequest, ExportPage,
+    IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport,
     ReconcileRequest, RecordAnswer, ReleaseReport, ReleaseRequest, Status, SyncReport, SyncRequest, UsageReport,
     VoidReport, VoidRequest,
 };
@@ -70,6 +70,9 @@ pub trait Desk: Send + Sync + 'static {
 
     /// Billed numbers, each from the top down.
     fn explain(&self, request: ExplainRequest) -> Answer<'_, ExplainReport>;
+
+    /// A page of what the ledger and the outbox hold.
+    fn export(&self, request: ExportRequest) -> Answer<'_, ExportPage>;
 
     /// The newest alerts, at most `most`, and what was told of them.
     fn alerts(&self, most: u32) -> Answer<'_, AlertsReport>;

@@ -14,12 +14,15 @@ mod accounts;
 mod alerts;
 mod audit;
 mod body;
+#[cfg(test)]
+mod contract;
 mod db;
 mod desk;
 mod doctor;
 mod drain;
 mod error;
 mod explain;
+mod export;
 mod exposition;
 #[cfg(test)]
 pub(crate) mod fake;
@@ -31,6 +34,8 @@ mod metrics;
 mod openapi;
 #[cfg(test)]
 mod openapi_document;
+#[cfg(test)]
+mod operations;
 mod pools;
 mod prepare_image;
 mod reconcile;
@@ -54,6 +59,7 @@ pub use access::{Access, Caller, Rank};
 pub use accounts::has_group;
 pub use desk::{Answer, Desk};
 pub use error::ApiError;
+pub use export::ExportRequest;
 pub use intake::Record;
 pub use scrape::serve_metrics;
 pub use server::{Limits, serve};

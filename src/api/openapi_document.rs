@@ -6,39 +6,42 @@ use serde_json::Value;
 pub(super) fn assert_describes(document: &Value, name: &str, answer: &Value) {
     let schema = &document["components"]["schemas"][name];
     assert!(schema.is_object(), "the document has no schema {name}");
-    check(document, schema, answer, name);
+    check(document, schema, answer, name).unwrap();
 }
 
-fn check(document: &Value, schema: &Value, value: &Value, place: &str) {
+fn check(document: &Value, schema: &Value, value: &Value, place: &str) -> Result<(), String> {
     if let Some(reference) = schema["$ref"].as_str() {
-        let pointer = reference.strip_prefix('#').unwrap();
-        let target = document.pointer(pointer).unwrap_or_else(|| panic!("{place}: {reference} leads nowhere"));
-        return check(document, target, value, place);
+        let target = reference.strip_prefix('#').and_then(|pointer| document.pointer(pointer));
+        return check(document, target.ok_or_else(|| format!("{place}: {reference} leads nowhere"))?, value, place);
     }
-    if let Some(choices) = schema["oneOf"].as_array() {
-        let chosen = choices.iter().find(|choice| (choice["type"] == "null") == value.is_null());
-        return check(document, chosen.unwrap_or_else(|| panic!("{place}: no choice fits {value}")), value, place);
+    if let Some(choices) = ["anyOf", "oneOf"].iter().find_map(|choice| schema[choice].as_array()) {
+        let told: Vec<_> = choices.iter().map_while(|choice| check(document, choice, value, place).err()).collect();
+        return if told.len() < choices.len() { Ok(()) } else { Err(told.join("; or ")) };
     }
-    assert!(types(schema).iter().any(|kind| fits(kind, value)), "{place}: {value} is not {}", schema["type"]);
-    if let Some(words) = schema["enum"].as_array() {
-        assert!(words.contains(value), "{place}: {value} is not among {words:?}");
+    if !types(schema).iter().any(|kind| fits(kind, value)) {
+        return Err(format!("{place}: {value} is not {}", schema["type"]));
     }
-    if schema["additionalProperties"] == true {
-        return;
+    let words = schema["enum"].as_array().cloned().or_else(|| schema.get("const").map(|word| vec![word.clone()]));
+    if words.as_ref().is_some_and(|words| !words.contains(value)) {
+        return Err(format!("{place}: {value} is not among {words:?}"));
     }
-    if let Some(fields) = value.as_object() {
-        for required in schema["required"].as_array().into_iter().flatten() {
-            assert!(fields.contains_key(required.as_str().unwrap()), "{place}: {required} is missing");
+    if let (Some(fields), Some(described)) = (value.as_object(), schema["properties"].as_object()) {
+        if let Some(missing) = schema["required"]
+            .as_array()
+            .and_then(|all| all.iter().filter_map(Value::as_str).find(|field| !fields.contains_key(*field)))
+        {
+            return Err(format!("{place}: {missing} is missing"));
         }
         for (field, inner) in fields {
-            let described = &schema["properties"][field];
-            assert!(described.is_object(), "{place}.{field} is not described");
-            check(document, described, inner, &format!("{place}.{field}"));
+            let described = described.get(field).ok_or_else(|| format!("{place}.{field} is not described"))?;
+            check(document, described, inner, &format!("{place}.{field}"))?;
         }
     }
-    for inner in value.as_array().into_iter().flatten() {
-        check(document, &schema["items"], inner, &format!("{place}[]"));
-    }
+    value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .try_for_each(|inner| check(document, &schema["items"], inner, &format!("{place}[]")))
 }
 
 fn types(schema: &Value) -> Vec<&str> {

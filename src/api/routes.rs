@@ -6,8 +6,8 @@ use axum::routing::{get, post};
 
 use super::access::Guest;
 use super::{
-    ApiError, Desk, Limits, alerts, audit, db, doctor, drain, explain, identity, link, metrics, openapi, prepare_image,
-    reconcile, record, release, status, sync, usage, void,
+    ApiError, Desk, Limits, alerts, audit, db, doctor, drain, explain, export, identity, link, metrics, openapi,
+    prepare_image, reconcile, record, release, status, sync, usage, void,
 };
 use crate::model::nearest;
 
@@ -19,7 +19,7 @@ pub(super) struct App {
 }
 
 /// Every path, with its methods.
-pub(super) const PATHS: [(&str, &str); 21] = [
+pub(super) const PATHS: [(&str, &str); 22] = [
     ("/v1/status", "GET"),
     ("/v1/usage", "GET, POST"),
     ("/v1/void", "POST"),
@@ -36,6 +36,7 @@ pub(super) const PATHS: [(&str, &str); 21] = [
     ("/v1/audit", "GET"),
     ("/v1/audit/verify", "GET"),
     ("/v1/explain", "GET"),
+    ("/v1/export", "GET"),
     ("/v1/alerts", "GET"),
     ("/v1/alerts/test", "POST"),
     ("/v1/doctor", "GET"),
@@ -61,6 +62,7 @@ pub(super) fn router(desk: Arc<dyn Desk>, limits: Limits) -> Router {
         .route("/v1/audit", get(audit::audit))
         .route("/v1/audit/verify", get(audit::verify))
         .route("/v1/explain", get(explain::explain))
+        .route("/v1/export", get(export::export))
         .route("/v1/alerts", get(alerts::alerts))
         .route("/v1/alerts/test", post(alerts::test))
         .route("/v1/doctor", get(doctor::doctor))

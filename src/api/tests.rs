@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::fake::{FakeDesk, Server, answers};
 use super::{Access, Limits, bind, openapi_document, routes};
+use crate::wire::ExportWhat;
 
 const RECORD: &str = r#"{"meter": "api_credits", "quantity": 5, "id": "order-1"}"#;
 
@@ -332,6 +333,9 @@ fn every_path_is_in_the_document_and_every_answer_has_its_schema() {
     }
     for (name, answer) in [
         ("ExplainReport", serde_json::to_value(answers::explained()).unwrap()),
+        ("ExportPage", serde_json::to_value(answers::export(ExportWhat::Usage, None)).unwrap()),
+        ("ExportPage", serde_json::to_value(answers::export(ExportWhat::Credits, Some((1, 2, 3)))).unwrap()),
+        ("ExportPage", serde_json::to_value(answers::export(ExportWhat::Deliveries, None)).unwrap()),
         ("AlertsReport", serde_json::to_value(answers::alerts()).unwrap()),
         ("AlertTestReport", serde_json::to_value(answers::alert_not_told()).unwrap()),
         ("AuditReport", serde_json::to_value(answers::audit()).unwrap()),

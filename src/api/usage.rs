@@ -32,5 +32,5 @@ pub(super) fn checked(month: &str) -> Result<String, ApiError> {
         return Ok(month.to_owned());
     }
     let shown: String = month.chars().take(40).collect();
-    Err(ApiError::bad_request("bad_month", format!("{shown:?} is not a month, such as 2026-11")))
+    Err(ApiError::bad_request("bad_month", format!("{shown:?} is not a month")).hint("write it as 2026-11"))
 }

@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         sockets: default_sockets(),
         colour: terminal && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty()),
         width: 80,
+        watched: stderr().is_terminal(),
         environment: Environment::of_process(),
         clock: || SystemClock.read(),
         show_service,

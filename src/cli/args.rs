@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use super::export::when;
 use super::stripe::StripeArgs;
 use crate::model::Timestamp;
 use crate::wire::is_month;
@@ -70,6 +71,8 @@ pub(super) enum Command {
     },
     /// Show where a billed number comes from, down to days, gaps and requests; exit 5 where its sums differ
     Explain(ExplainArgs),
+    /// Write what was used, recorded or sent as a table or as JSON, row by row
+    Export(ExportArgs),
     /// What was done at the provider and to the account data, by whom and why
     Audit(AuditArgs),
     /// What needed somebody lately, and who was told of it
@@ -142,6 +145,46 @@ pub(super) struct ExplainArgs {
     /// Write it as a page of HTML that needs nothing else
     #[arg(long, value_name = "FILE")]
     pub(super) html: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct ExportArgs {
+    /// What to export
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = ExportWhatArg::Usage)]
+    pub(super) what: ExportWhatArg,
+    /// Rows that begin then or later: a time, 2026-11-14, 2026-11, or Unix seconds
+    #[arg(long, value_name = "TIME", value_parser = when)]
+    pub(super) from: Option<Timestamp>,
+    /// Rows that begin before then, likewise
+    #[arg(long, value_name = "TIME", value_parser = when)]
+    pub(super) to: Option<Timestamp>,
+    /// Only this meter
+    #[arg(long, value_name = "METER")]
+    pub(super) meter: Option<String>,
+    /// How it is written [default: csv, with --json jsonl]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(super) format: Option<ExportFormat>,
+    /// Put it into this file, which is there once it is whole [default: stdout]
+    #[arg(long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum ExportWhatArg {
+    /// What each meter used, minute by minute; hour by hour in periods that are over
+    Usage,
+    /// Recorded credits, those that were taken back among them
+    Credits,
+    /// Requests that set totals at the provider
+    Deliveries,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ExportFormat {
+    /// Comma-separated, with a heading
+    Csv,
+    /// One JSON object a line
+    Jsonl,
 }
 
 #[derive(Debug, ClapArgs)]

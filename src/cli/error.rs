@@ -40,6 +40,12 @@ pub(super) enum CliError {
     /// A record that certainly did not arrive.
     #[error("{source}; the record did not arrive")]
     RecordUnsent { again: String, source: Box<CliError> },
+    /// Somebody had enough of it.
+    #[error("interrupted after {rows} rows; {left}")]
+    ExportInterrupted { rows: u64, left: String },
+    /// It ended in the middle.
+    #[error("{source}; that was after {rows} rows: {left}")]
+    ExportCut { rows: u64, left: String, source: Box<CliError> },
     /// Everybody on the machine sees an argument, and the shell keeps it.
     #[error("an argument holds a Stripe key, which every user of this machine sees and the shell's history keeps")]
     KeyInArguments,
@@ -79,7 +85,9 @@ impl CliError {
             Self::Answered { status, .. } if [StatusCode::FORBIDDEN, StatusCode::CONFLICT].contains(status) => {
                 Exit::Refused
             }
-            Self::RecordUnknown { source, .. } | Self::RecordUnsent { source, .. } => source.exit(),
+            Self::RecordUnknown { source, .. } | Self::RecordUnsent { source, .. } | Self::ExportCut { source, .. } => {
+                source.exit()
+            }
             Self::KeyInArguments => Exit::BadUsage,
             Self::Operator(error) if error.is_refusal() => Exit::Refused,
             _ => Exit::Error,
@@ -97,7 +105,8 @@ impl CliError {
             Self::Unreadable { .. } => "unreadable",
             Self::RecordRefused { code, .. } => code,
             Self::RecordUnknown { .. } => "record_unknown",
-            Self::RecordUnsent { source, .. } => source.code(),
+            Self::RecordUnsent { source, .. } | Self::ExportCut { source, .. } => source.code(),
+            Self::ExportInterrupted { .. } => "interrupted",
             Self::KeyInArguments => "key_in_arguments",
             Self::Operator(error) => error.code(),
             Self::Start(_) => "cannot_start",
@@ -120,6 +129,8 @@ impl CliError {
             Self::TurnedAway { .. } | Self::Lost { .. } | Self::Silent { .. } => {
                 "see what it is doing: journalctl -u usaged -n 50"
             }
+            Self::ExportCut { source, .. } => return source.hint(),
+            Self::ExportInterrupted { .. } => "run it again; --from and --to make it shorter",
             Self::Unreadable { .. } => "usagectl and usaged must be of the same version",
             Self::Answered { body, .. } => return body.hint.clone(),
             Self::RecordUnknown { again, .. } | Self::RecordUnsent { again, .. } => {

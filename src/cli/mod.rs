@@ -18,6 +18,7 @@ mod drain;
 mod error;
 mod exit;
 mod explain;
+mod export;
 mod identity;
 mod link;
 mod look;

@@ -11,8 +11,8 @@ use super::error::CliError;
 use super::look::Look;
 use super::stripe::{self, Session};
 use super::{
-    Args, Exit, Sockets, alerts, audit, db, doctor, drain, explain, identity, link, metrics, prepare_image, reconcile,
-    record, release, status, sync, usage, void,
+    Args, Exit, Sockets, alerts, audit, db, doctor, drain, explain, export, identity, link, metrics, prepare_image,
+    reconcile, record, release, status, sync, usage, void,
 };
 use crate::cli::client::Client;
 use crate::clock::Reading;
@@ -30,6 +30,8 @@ pub struct Surroundings {
     pub colour: bool,
     /// Characters in a line.
     pub width: usize,
+    /// Whether somebody watches stderr, a terminal.
+    pub watched: bool,
     /// What the process was started with.
     pub environment: Environment,
     /// Reads the clocks.
@@ -43,6 +45,7 @@ pub(super) struct Run<'a> {
     pub(super) client: Client,
     pub(super) json: bool,
     pub(super) look: Look,
+    pub(super) watched: bool,
     pub(super) out: &'a mut dyn Write,
     pub(super) err: &'a mut dyn Write,
 }
@@ -100,7 +103,7 @@ fn start(args: Args, out: &mut dyn Write, err: &mut dyn Write, surroundings: &Su
             )?;
         }
         let look = Look { colour: surroundings.colour, width: surroundings.width };
-        Run { client, json: args.json, look, out, err }.command(args.command).await
+        Run { client, json: args.json, look, watched: surroundings.watched, out, err }.command(args.command).await
     })
 }
 
@@ -133,6 +136,7 @@ impl Run<'_> {
             Command::Drain => drain::drain(self).await,
             Command::Db { command } => db::db(self, command).await,
             Command::Explain(args) => explain::explain(self, args).await,
+            Command::Export(args) => export::export(self, args).await,
             Command::Audit(args) => audit::audit(self, args).await,
             Command::Alerts(args) => alerts::alerts(self, args).await,
             Command::Doctor => doctor::doctor(self).await,

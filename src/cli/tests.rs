@@ -30,6 +30,7 @@ fn surroundings(ordinary: &Path, sandbox: &Path) -> Surroundings {
         sockets,
         colour: false,
         width: 80,
+        watched: false,
         environment: Environment::default(),
         clock: || SystemClock.read(),
         show_service: || None,
@@ -487,4 +488,52 @@ fn a_reader_that_has_seen_enough_changes_no_exit_code() {
     assert_eq!(exit(&["--help"], &mut err), Exit::Fine);
     assert_eq!(String::from_utf8(err).unwrap(), "");
     assert_eq!(exit(&["record", "nosuch", "1"], &mut Closed), Exit::Refused);
+}
+
+#[test]
+fn an_export_goes_on_from_where_each_page_ended() {
+    let server = Server::start(FakeDesk::default());
+    let exported = ask(&server, &["export", "--what", "credits", "--meter", "api_credits"]);
+    assert_eq!(exported.exit, Exit::Fine, "{}", exported.err);
+    let rows = [
+        "meter,source,id,quantity,at,recorded_at,uid,voided_at,voided_because",
+        r#"api_credits,uid:1000,"order 1, ""late""",2.5,2026-11-14T10:00:00Z,2026-11-14T10:00:01Z,1000,,"#,
+        "api_credits,uid:1000,\"order 2, \"\"late\"\"\",2.5,2026-11-14T10:00:00Z,2026-11-14T10:00:01Z,1000,\
+         2026-11-14T11:00:00Z,\"a typo\nof mine\"",
+    ];
+    assert_eq!(exported.out, rows.map(|row| format!("{row}\r\n")).concat());
+    assert_eq!(exported.err, "note: 3 records wait for a trusted clock and are not among them\n");
+    assert_eq!(
+        server.asked(),
+        [
+            "export credits Some(\"api_credits\") None",
+            "export credits Some(\"api_credits\") Some((1, 1793491200000000, 1))"
+        ]
+    );
+    let lines = ask(&server, &["export", "--json"]).out;
+    let used: Vec<_> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["used_micros"].clone())
+        .collect();
+    assert_eq!(used, [60_000_000, 60_000_000]);
+}
+
+#[test]
+fn an_exported_file_is_there_once_it_is_whole_and_else_as_it_was() {
+    let server = Server::start(FakeDesk::default());
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("usage.csv");
+    let asked = ["export", "--output", path.to_str().unwrap()];
+    let written = ask(&server, &asked);
+    assert_eq!((written.exit, written.out), (Exit::Fine, format!("Written to {}: 2 rows.\n", path.display())));
+    assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 3);
+
+    std::fs::write(&path, "before").unwrap();
+    server.desk.refuses.store(true, std::sync::atomic::Ordering::SeqCst);
+    let cut = ask(&server, &asked);
+    assert_eq!(cut.exit, Exit::Error);
+    assert!(cut.err.contains(&format!("after 1 rows: {} is as it was before", path.display())), "{}", cut.err);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "before");
+    assert_eq!(directory.path().read_dir().unwrap().count(), 1, "nothing else is left behind");
+    assert!(ask(&server, &["export"]).err.contains("what was printed is not all"));
 }

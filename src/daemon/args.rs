@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use super::log::LogFormat;
 use super::{Exit, run};
 use crate::config::{self, Environment, Overrides, Paths};
 use crate::store::StoreError;
@@ -36,6 +37,9 @@ enum Command {
         #[cfg(feature = "sandbox")]
         #[arg(long)]
         sandbox: bool,
+        /// How the log is written
+        #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+        log_format: LogFormat,
     },
     /// Say whether the configuration is good, or list everything that is wrong (exit 0 or 1)
     CheckConfig,
@@ -124,16 +128,19 @@ impl Args {
                 super::sandbox::run_alone(provider, listen, &config::sandbox_paths(&env, is_root, &overrides)?)
             }
             #[cfg(feature = "sandbox")]
-            Some(Command::Run { sandbox: true }) => {
-                super::sandbox::run(&config::sandbox_paths(&env, is_root, &overrides)?, &env)
+            Some(Command::Run { sandbox: true, log_format }) => {
+                super::sandbox::run(&config::sandbox_paths(&env, is_root, &overrides)?, &env, log_format)
             }
-            Some(Command::Run { .. }) | None => serve(&config::paths(&env, is_root, &overrides)?, &env),
+            Some(Command::Run { log_format, .. }) => {
+                serve(&config::paths(&env, is_root, &overrides)?, &env, log_format)
+            }
+            None => serve(&config::paths(&env, is_root, &overrides)?, &env, LogFormat::default()),
         }
     }
 }
 
-fn serve(paths: &Paths, env: &Environment) -> anyhow::Result<Exit> {
-    super::log::start(env, false);
+fn serve(paths: &Paths, env: &Environment, log_format: LogFormat) -> anyhow::Result<Exit> {
+    super::log::start(env, false, log_format);
     match config::load(paths, env) {
         Ok(loaded) => run::run(paths, env, loaded),
         Err(faults) => {

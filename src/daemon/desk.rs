@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::pusher::{Nudge, Nudges};
 use super::{schedule, sick};
-use crate::api::{Answer, ApiError, Caller, Desk, Record};
+use crate::api::{Answer, ApiError, Caller, Desk, ExportRequest, Record};
 use crate::jobs::{self, Context, JobError, Running};
 use crate::ledger::LedgerError;
 use crate::ledger::credits::{NewCredit, Verdict};
@@ -16,8 +16,8 @@ use crate::outbox::OutboxError;
 use crate::store::StoreError;
 use crate::wire::{
     AlertTestReport, AlertsReport, AuditReport, AuditVerifyReport, DbBackupReport, DbBackupRequest, DbCheckReport,
-    DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport, ExplainReport, ExplainRequest, IdentityReport,
-    IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport,
+    DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport, ExplainReport, ExplainRequest, ExportPage,
+    IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport,
     ReconcileRequest, RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest, SCHEMA, Status, SyncReport,
     SyncRequest, UsageReport, VoidReport, VoidRequest,
 };
@@ -197,6 +197,14 @@ impl Desk for FrontDesk {
         Box::pin(async move { jobs::explain(&self.context, &request).await.map_err(explain) })
     }
 
+    fn export(&self, request: ExportRequest) -> Answer<'_, ExportPage> {
+        let ExportRequest { what, span, meter, after, limit } = request;
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        Box::pin(async move {
+            jobs::export(&self.context, jobs::Export { what, span, meter, after, most }).await.map_err(explain)
+        })
+    }
+
     fn alerts(&self, most: u32) -> Answer<'_, AlertsReport> {
         Box::pin(async move { jobs::alerts(&self.context, most).await.map_err(explain) })
     }
@@ -272,6 +280,8 @@ pub(super) fn explain(error: JobError) -> ApiError {
         JobError::Refused { code, what, .. } if code.starts_with("bad_") => ApiError::bad_request(code, what),
         JobError::Refused { code: code @ "unknown_record", what, .. } => ApiError::not_found(code, what),
         JobError::Refused { code, what, .. } => ApiError::refused(code, what),
+        // An answer that is usable: what was asked for is not there.
+        error if error.is_missing() => ApiError::refused("unknown_at_provider", error.to_string()),
         JobError::Provider(_) => ApiError::provider("provider", error.to_string()),
         other => ApiError::internal(other.to_string()),
     };

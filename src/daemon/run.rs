@@ -14,7 +14,9 @@ use tokio::time::{Instant, timeout};
 use super::desk::{Afterwards, FrontDesk};
 use super::pusher::{Nudge, Nudges};
 use super::signals::{self, Asked};
-use super::{Exit, alerter, assemble, care, dashboard, metrics, notify, pusher, sampler, schedule, watchdog, webhook};
+use super::{
+    Exit, alerter, assemble, care, dashboard, log, metrics, notify, pusher, sampler, schedule, watchdog, webhook,
+};
 use crate::api;
 use crate::clock::SystemClock;
 use crate::config::{self, Environment, Loaded, Paths};
@@ -101,7 +103,13 @@ pub(super) async fn run_through(
 pub(super) fn block_on(life: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
     let runtime = runtime.context("cannot start")?;
-    let ended = runtime.block_on(life);
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            ended = life => ended,
+            never = log::tell_repeats() => match never {},
+        }
+    });
+    log::finish();
     runtime.shutdown_background();
     ended
 }

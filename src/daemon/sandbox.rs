@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::args::{Sandboxed, say};
+use super::log::LogFormat;
 use super::run::{Load, block_on, run_through};
 use super::signals::{self, Asked};
 use super::{Exit, log};
@@ -27,9 +28,9 @@ use crate::store::StateLock;
 const PUSH: &str = "*/5 * * * * *";
 
 /// Runs sandbox and daemon together until a signal.
-pub(super) fn run(paths: &Paths, env: &Environment) -> anyhow::Result<Exit> {
+pub(super) fn run(paths: &Paths, env: &Environment, log_format: LogFormat) -> anyhow::Result<Exit> {
     let env = env.clone().without_billing();
-    log::start(&env, true);
+    log::start(&env, true, log_format);
     let loaded = match config::load(paths, &env) {
         Ok(loaded) => loaded,
         Err(faults) => {

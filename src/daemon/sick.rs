@@ -5,16 +5,17 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::api::{Answer, ApiError, Caller, Desk, Record};
+use crate::api::{Answer, ApiError, Caller, Desk, ExportRequest, Record};
 use crate::clock::{Clock as _, SystemClock};
 use crate::jobs;
 use crate::model::{Problem, Timestamp, split_hint};
 use crate::wire::{
     AlertTestReport, AlertsReport, AuditReport, AuditVerifyReport, Check, ClockStatus, CoverageStatus, DatabaseStatus,
     DbBackupReport, DbBackupRequest, DbCheckReport, DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport,
-    ExplainReport, ExplainRequest, IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport,
-    PrepareImageRequest, PushStatus, ReconcileReport, ReconcileRequest, RecordAnswer, ReleaseReport, ReleaseRequest,
-    SCHEMA, Status, SyncReport, SyncRequest, UsageReport, Verdict, VoidReport, VoidRequest,
+    ExplainReport, ExplainRequest, ExportPage, IdentityReport, IdentityRequest, LinkReport, LinkRequest,
+    PrepareImageReport, PrepareImageRequest, PushStatus, ReconcileReport, ReconcileRequest, RecordAnswer,
+    ReleaseReport, ReleaseRequest, SCHEMA, Status, SyncReport, SyncRequest, UsageReport, Verdict, VoidReport,
+    VoidRequest,
 };
 
 pub(super) const DAMAGED: &str = "database_damaged";
@@ -176,6 +177,10 @@ impl Desk for SickDesk {
     }
 
     fn explain(&self, _request: ExplainRequest) -> Answer<'_, ExplainReport> {
+        self.refuse()
+    }
+
+    fn export(&self, _request: ExportRequest) -> Answer<'_, ExportPage> {
         self.refuse()
     }
 

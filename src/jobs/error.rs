@@ -61,7 +61,8 @@ impl JobError {
     }
 
     /// Whether the provider does not know what was asked for.
-    pub(super) fn is_missing(&self) -> bool {
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
         matches!(self, Self::Provider(error) if error.refusal.kind == RefusalKind::Missing)
     }
 

@@ -17,6 +17,7 @@ mod counting;
 pub mod coverage;
 pub mod credits;
 mod error;
+pub mod export;
 #[cfg(test)]
 mod laws;
 pub mod lost;

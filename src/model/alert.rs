@@ -6,6 +6,7 @@ use super::Severity;
 
 /// Whether it begins or is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum AlertState {
     /// It has begun.
@@ -30,6 +31,7 @@ impl AlertState {
 
 /// A way on which alerts go out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum AlertWay {
     /// A command of the operator's.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// How much it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Good to know; nothing has to be done.
@@ -25,6 +26,7 @@ impl Severity {
 
 /// A named state of affairs. Stands until what caused it is gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Problem {
     /// A stable word for programs, as `provider_key_refused`.
     pub code: String,

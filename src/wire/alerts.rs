@@ -4,8 +4,9 @@ use crate::model::{AlertState, AlertWay, Severity};
 
 /// The answer of `GET /v1/alerts`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AlertsReport {
-    /// See [`super::SCHEMA`].
+    /// Grows when a field changes its meaning or goes away.
     pub schema: u32,
     /// The newest first.
     pub alerts: Vec<AlertLine>,
@@ -13,6 +14,7 @@ pub struct AlertsReport {
 
 /// One alert.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AlertLine {
     /// `al_…`, as commands and addresses are told it.
     pub id: String,
@@ -27,8 +29,10 @@ pub struct AlertLine {
     /// The next command or setting.
     pub hint: String,
     /// When it began.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub fired_at: String,
     /// When it was over; absent while it stands.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub cleared_at: Option<String>,
     /// What was told of it, or is to be told.
     pub messages: Vec<AlertMessageLine>,
@@ -36,14 +40,17 @@ pub struct AlertLine {
 
 /// What is told of an alert, on one way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AlertMessageLine {
     /// What happened to the alert.
     pub state: AlertState,
     /// On which way it is told.
     pub way: AlertWay,
     /// When it was told.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub told_at: Option<String>,
     /// When it is tried next; absent once it was told or given up.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub next_at: Option<String>,
     /// Failed attempts.
     pub attempts: i64,
@@ -53,12 +60,15 @@ pub struct AlertMessageLine {
 
 /// The body of `POST /v1/alerts/test`, which may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
 pub struct AlertTestRequest {}
 
 /// The answer of `POST /v1/alerts/test`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AlertTestReport {
-    /// See [`super::SCHEMA`].
+    /// Grows when a field changes its meaning or goes away.
     pub schema: u32,
     /// The id that was told.
     pub id: String,
@@ -68,10 +78,12 @@ pub struct AlertTestReport {
 
 /// What came of it on one way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AlertTestLine {
     /// Which way.
     pub way: AlertWay,
     /// The command, or scheme and host of the address.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub to: String,
     /// Whether it got through.
     pub told: bool,

@@ -3,8 +3,9 @@ use serde_json::Value;
 
 /// `GET /v1/audit?since=TIME&limit=N`: the last lines of the audit, oldest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AuditReport {
-    /// See [`super::SCHEMA`].
+    /// Grows when a field changes its meaning or goes away.
     pub schema: u32,
     /// What was done.
     pub entries: Vec<AuditEntry>,
@@ -14,10 +15,12 @@ pub struct AuditReport {
 
 /// A line of the audit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AuditEntry {
     /// Numbered through.
     pub id: i64,
     /// When, RFC 3339.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub at: String,
     /// `usaged`, or `uid:N`.
     pub actor: String,
@@ -26,6 +29,7 @@ pub struct AuditEntry {
     /// What it happened to, as `si_123`.
     pub subject: String,
     /// More of it, by action: keys, quantities, reasons, the provider's request id.
+    #[cfg_attr(test, schemars(extend("type" = ["object", "string"])))]
     pub detail: Value,
     /// SHA-256 of the line before it and of this one, 64 hexadecimal digits.
     pub hash: String,
@@ -33,8 +37,9 @@ pub struct AuditEntry {
 
 /// `GET /v1/audit/verify`: whether every line is what was written, and follows the one before it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AuditVerifyReport {
-    /// See [`super::SCHEMA`].
+    /// Grows when a field changes its meaning or goes away.
     pub schema: u32,
     /// Whether nothing is missing or changed (`usagectl` exits 5 else).
     pub holds: bool,

@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 
 /// `POST /v1/db/check`: whether the ledger's file is what was written to it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DbCheckRequest {
     /// Also whether every index has what its table has.
@@ -11,14 +12,16 @@ pub struct DbCheckRequest {
 
 /// The answer of `POST /v1/db/check`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DbCheckReport {
-    /// See [`super::SCHEMA`].
+    /// Grows when a field changes its meaning or goes away.
     pub schema: u32,
     /// Which file.
     pub path: String,
     /// Whether indexes were compared with their tables.
     pub full: bool,
     /// `sound`, `damaged` (`usagectl` exits 5), or `unfinished` where it took too long (exit 1).
+    #[cfg_attr(test, schemars(extend("enum" = ["sound", "damaged", "unfinished"])))]
     pub verdict: String,
     /// What is wrong with it, a line for each.
     pub found: Vec<String>,
@@ -28,16 +31,19 @@ pub struct DbCheckReport {
 
 /// `POST /v1/db/backup`: a copy of the ledger, made while it is in use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DbBackupRequest {
     /// The new file, absolute. One that is there is not overwritten.
+    #[cfg_attr(test, schemars(regex(pattern = super::patterns::PATH)))]
     pub path: String,
 }
 
 /// The answer of `POST /v1/db/backup`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DbBackupReport {
-    /// See [`super::SCHEMA`].
+    /// Grows when a field changes its meaning or goes away.
     pub schema: u32,
     /// The copy.
     pub path: String,
@@ -47,13 +53,15 @@ pub struct DbBackupReport {
 
 /// `POST /v1/db/recover`: a damaged ledger is recovered now.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DbRecoverRequest {}
 
 /// The answer of `POST /v1/db/recover`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DbRecoverReport {
-    /// See [`super::SCHEMA`].
+    /// Grows when a field changes its meaning or goes away.
     pub schema: u32,
     /// What is done, one sentence.
     pub what: String,

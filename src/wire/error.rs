@@ -2,6 +2,8 @@ use serde::{Deserialize, Serialize};
 
 /// Every answer that is not 2xx.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(rename = "Error"))]
 pub struct ErrorBody {
     /// A stable word for programs, as `unknown_meter`.
     pub code: String,

@@ -4,6 +4,7 @@ use super::{ClosedSegment, GapLine};
 
 /// The query of `GET /v1/explain`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ExplainRequest {
     /// `YYYY-MM`: the period that holds the month's last second; default the periods that are open.
@@ -16,10 +17,12 @@ pub struct ExplainRequest {
 
 /// The answer of `GET /v1/explain`: billed numbers, each from the top down.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ExplainReport {
-    /// See [`super::SCHEMA`].
+    /// Grows when a field changes its meaning or goes away.
     pub schema: u32,
     /// When it was asked.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub now: String,
     /// One for each item and period.
     pub bills: Vec<Bill>,
@@ -27,6 +30,7 @@ pub struct ExplainReport {
 
 /// A billed number, and how it came about.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Bill {
     /// Which meter.
     pub meter: String,
@@ -39,8 +43,10 @@ pub struct Bill {
     /// On which item.
     pub item: String,
     /// Start of the period.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub period_from: String,
     /// End of the period.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub period_to: String,
     /// `open`, `ending` or `closed`.
     pub state: String,
@@ -86,6 +92,7 @@ pub struct Bill {
 
 /// One term of a sum of billed units.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BillTerm {
     /// As `above what is included`.
     pub what: String,
@@ -95,6 +102,7 @@ pub struct BillTerm {
 
 /// What the ledger comes to, added up anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Recomputed {
     /// Exact.
     pub used_micros: i64,
@@ -104,8 +112,10 @@ pub struct Recomputed {
 
 /// A day of a period.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DayLine {
     /// `YYYY-MM-DD`, UTC.
+    #[cfg_attr(test, schemars(extend("format" = "date")))]
     pub day: String,
     /// In the unit.
     pub used: serde_json::Number,
@@ -117,6 +127,7 @@ pub struct DayLine {
 
 /// What one source recorded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SourceLine {
     /// Who.
     pub source: String,
@@ -128,6 +139,7 @@ pub struct SourceLine {
 
 /// Units that went from one period to another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CarryLine {
     /// How many.
     pub units: i64,
@@ -139,12 +151,15 @@ pub struct CarryLine {
 
 /// A request that set it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PushLine {
     /// When it left first.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub at: String,
     /// To what.
     pub quantity: i64,
     /// The UTC day whose share it set, where it set one.
+    #[cfg_attr(test, schemars(extend("format" = "date")))]
     pub day: Option<String>,
     /// `sending`, `unknown`, `accepted`, `refused` or `abandoned`.
     pub outcome: String,

@@ -2,21 +2,28 @@ use serde::{Deserialize, Serialize};
 
 /// `POST /v1/link`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub struct LinkRequest {
     /// `cus_…`.
+    #[cfg_attr(test, schemars(regex(pattern = super::patterns::ID)))]
     pub customer: String,
     /// `sub_…`.
+    #[cfg_attr(test, schemars(regex(pattern = super::patterns::ID)))]
     pub subscription: String,
     /// Default: the plan whose price names the items carry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(regex(pattern = super::patterns::WORD)))]
     pub plan: Option<String>,
     /// Start of billing, RFC 3339; default now, not before the period's start (rule R1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub from: Option<String>,
     /// Items by meter, for prices whose lookup key says nothing: `compute_hours` -> `si_…`.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    #[cfg_attr(test, schemars(extend("propertyNames" = { "pattern": super::patterns::WORD })))]
+    #[cfg_attr(test, schemars(extend("additionalProperties" = { "type": "string", "pattern": super::patterns::ID })))]
     pub items: std::collections::BTreeMap<String, String>,
     /// What stands already is somebody's and stays; ours goes on top of it (rule S4).
     #[serde(default)]
@@ -34,6 +41,7 @@ pub struct LinkRequest {
 
 /// One item of a link.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LinkedItem {
     /// Which meter.
     pub meter: String,
@@ -51,8 +59,9 @@ pub struct LinkedItem {
 
 /// The answer of `POST /v1/link`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LinkReport {
-    /// See [`super::SCHEMA`].
+    /// Grows when a field changes its meaning or goes away.
     pub schema: u32,
     /// `cus_…`.
     pub customer: String,
@@ -61,10 +70,13 @@ pub struct LinkReport {
     /// The plan.
     pub plan: String,
     /// Start of billing.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub from: String,
     /// The current period.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub period_from: String,
     /// Its end.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub period_to: String,
     /// The items.
     pub items: Vec<LinkedItem>,
@@ -74,20 +86,24 @@ pub struct LinkReport {
 
 /// `POST /v1/release`: settles what is held (rule S5).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseRequest {
     /// `si_…`.
+    #[cfg_attr(test, schemars(regex(pattern = super::patterns::ID)))]
     pub item: String,
     /// Keep what stands and go on top of it (true), or set our own total over it (false).
     pub adopt: bool,
     /// Why; kept in the audit.
+    #[cfg_attr(test, schemars(regex(pattern = super::patterns::SAID)))]
     pub because: String,
 }
 
 /// The answer of `POST /v1/release`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReleaseReport {
-    /// See [`super::SCHEMA`].
+    /// Grows when a field changes its meaning or goes away.
     pub schema: u32,
     /// `si_…`.
     pub item: String,

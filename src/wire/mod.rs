@@ -10,9 +10,12 @@ mod doctor;
 mod drain;
 mod error;
 mod explain;
+mod export;
 mod identity;
 mod link;
 mod page;
+#[cfg(test)]
+pub(crate) mod patterns;
 mod reconcile;
 mod record;
 mod status;
@@ -28,6 +31,7 @@ pub use error::ErrorBody;
 pub use explain::{
     Bill, BillTerm, CarryLine, DayLine, ExplainReport, ExplainRequest, PushLine, Recomputed, SourceLine,
 };
+pub use export::{CreditRow, DeliveryRow, EXPORT_ROWS_MAX, ExportPage, ExportRow, ExportWhat, UsageRow};
 pub use identity::{IdentityReport, IdentityRequest, PrepareImageReport, PrepareImageRequest, ThisVm};
 pub use link::{LinkReport, LinkRequest, LinkedItem, ReleaseReport, ReleaseRequest};
 pub use page::{Bar, MeterChart, PageReport, PastPeriod, SentLine};

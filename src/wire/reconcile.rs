@@ -2,15 +2,18 @@ use serde::{Deserialize, Serialize};
 
 /// `POST /v1/reconcile`: what stands is read back and compared; nothing is sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ReconcileRequest {
     /// Only this item.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(regex(pattern = super::patterns::ID)))]
     pub item: Option<String>,
 }
 
 /// Where a difference most likely comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// There is none.
@@ -59,18 +62,22 @@ impl Cause {
 
 /// One item in one period.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReconcileLine {
     /// Which meter.
     pub meter: String,
     /// `si_…`.
     pub item: String,
-    /// By what means totals are told, as [`super::LinkedItem::channel`].
+    /// By what means totals are told, as `channel` of a link's item.
     pub channel: String,
     /// Start of the period.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub period_from: String,
     /// End of the period.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub period_to: String,
     /// `open`, `ending` or `closed`.
+    #[cfg_attr(test, schemars(extend("enum" = ["open", "ending", "closed"])))]
     pub state: String,
     /// What should stand.
     pub target: i64,
@@ -92,8 +99,9 @@ pub struct ReconcileLine {
 
 /// The answer of `POST /v1/reconcile`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReconcileReport {
-    /// See [`super::SCHEMA`].
+    /// Grows when a field changes its meaning or goes away.
     pub schema: u32,
     /// Whether any line needs someone (then `usagectl` exits 5).
     pub needs_someone: bool,

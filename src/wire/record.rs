@@ -3,16 +3,20 @@ use serde_json::value::RawValue;
 
 /// One record of `POST /v1/usage`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RecordInput {
     /// Which meter.
     pub meter: String,
     /// A decimal string or a JSON number, above zero, up to six places. Kept as text, so that it is read exactly.
+    #[cfg_attr(test, schemars(with = "serde_json::Value", extend("type" = ["string", "number"])))]
     pub quantity: Box<RawValue>,
     /// The caller's id, 1 to 200 bytes, unique per meter and source.
+    #[cfg_attr(test, schemars(length(min = 1, max = 200)))]
     pub id: String,
     /// RFC 3339; default is arrival.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub at: Option<String>,
     /// Who records; default is the caller's user id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -21,6 +25,7 @@ pub struct RecordInput {
 
 /// What became of one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RecordOutcome {
     /// On disk, and will be billed or listed.
@@ -33,6 +38,7 @@ pub enum RecordOutcome {
 
 /// The answer for one record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RecordAnswer {
     /// The caller's id.
     pub id: String,
@@ -49,8 +55,9 @@ pub struct RecordAnswer {
 
 /// The answer of `POST /v1/usage`: one entry per record, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RecordReport {
-    /// See [`super::SCHEMA`].
+    /// Grows when a field changes its meaning or goes away.
     pub schema: u32,
     /// How many were accepted.
     pub accepted: u32,
@@ -64,23 +71,28 @@ pub struct RecordReport {
 
 /// `POST /v1/void`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct VoidRequest {
     /// Which meter.
+    #[cfg_attr(test, schemars(regex(pattern = super::patterns::WORD)))]
     pub meter: String,
     /// The record's id.
     pub id: String,
     /// Who recorded it; default is the caller's user id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(regex(pattern = super::patterns::SOURCE)))]
     pub source: Option<String>,
     /// Why; kept in the audit.
+    #[cfg_attr(test, schemars(regex(pattern = super::patterns::SAID)))]
     pub because: String,
 }
 
 /// The answer of `POST /v1/void`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct VoidReport {
-    /// See [`super::SCHEMA`].
+    /// Grows when a field changes its meaning or goes away.
     pub schema: u32,
     /// The record's id.
     pub id: String,
@@ -90,5 +102,6 @@ pub struct VoidReport {
     pub quantity: String,
     /// Where its usage stood.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub at: Option<String>,
 }

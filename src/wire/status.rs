@@ -5,16 +5,19 @@ use crate::model::Problem;
 
 /// The answer of `GET /v1/status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Status {
-    /// See [`super::SCHEMA`].
+    /// Grows when a field changes its meaning or goes away.
     pub schema: u32,
     /// The daemon's version.
     pub version: String,
     /// The daemon's process id.
     pub pid: u32,
     /// When it was asked.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub now: String,
     /// When the daemon started.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub since: String,
     /// `sandbox`, `test`, `live`, `billed` (Lemon Squeezy, whose key does not tell) or `unbilled`.
     pub mode: String,
@@ -26,14 +29,17 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<String>,
     /// Start of the current period.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub period_from: String,
     /// End of the current period.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub period_to: String,
     /// Each meter.
     pub meters: Vec<MeterStatus>,
     /// Seconds between two samples, as configured.
     pub sample_every_s: u64,
     /// The last sample, RFC 3339.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub last_sample: Option<String>,
     /// The last and the next push.
     pub push: PushStatus,
@@ -51,6 +57,7 @@ pub struct Status {
 
 /// What is billed to whom.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LinkStatus {
     /// `cus_…`.
     pub customer: String,
@@ -62,11 +69,13 @@ pub struct LinkStatus {
     /// The plan.
     pub plan: String,
     /// Start of billing.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub from: String,
 }
 
 /// One meter in the current period.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MeterStatus {
     /// Its name.
     pub name: String,
@@ -102,8 +111,10 @@ pub struct MeterStatus {
 
 /// The last and the next push.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PushStatus {
     /// When the last request left.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub last_at: Option<String>,
     /// `accepted`, `refused`, `unknown`, `sending`.
     pub last_outcome: Option<String>,
@@ -112,13 +123,16 @@ pub struct PushStatus {
     /// The provider's request id.
     pub last_request_id: Option<String>,
     /// When the provider last accepted a total.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub last_accepted_at: Option<String>,
     /// When the next is due.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub next_at: Option<String>,
 }
 
 /// A record that is not where it should be yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct UnsentStatus {
     /// Which meter.
     pub meter: String,
@@ -131,10 +145,12 @@ pub struct UnsentStatus {
     /// Seconds since it first differed.
     pub age_s: i64,
     /// The moment after which it can no longer be billed in its period (rule S12).
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub deadline: String,
     /// Attempts so far.
     pub attempts: i64,
     /// When it is tried next.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub next_attempt: Option<String>,
     /// `waiting`, `retrying` or `held`.
     pub state: String,
@@ -144,6 +160,7 @@ pub struct UnsentStatus {
 
 /// The clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ClockStatus {
     /// `operator`, `provider`, `timesync`, `waited` or `nobody`.
     pub trusted_by: String,
@@ -153,6 +170,7 @@ pub struct ClockStatus {
 
 /// How much was observed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CoverageStatus {
     /// Share of the period so far, parts in ten thousand.
     pub observed_bp: u32,
@@ -162,6 +180,7 @@ pub struct CoverageStatus {
 
 /// The file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DatabaseStatus {
     /// Where it lies.
     pub path: String,
@@ -173,15 +192,18 @@ pub struct DatabaseStatus {
 
 /// One schedule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct JobStatus {
     /// Its name.
     pub name: String,
     /// Last start.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub last_at: Option<String>,
     /// Why it ran.
     pub last_because: Option<String>,
     /// What came of it.
     pub last_result: Option<String>,
     /// Next start.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub next_at: Option<String>,
 }

@@ -2,13 +2,16 @@ use serde::{Deserialize, Serialize};
 
 /// `POST /v1/sync`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SyncRequest {
     /// `YYYY-MM`: the period that holds this month's last second (rule R2); default the current period.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(regex(pattern = super::patterns::MONTH)))]
     pub month: Option<String>,
     /// Only this item.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(regex(pattern = super::patterns::ID)))]
     pub subscription_item: Option<String>,
     /// Send; otherwise only show.
     #[serde(default)]
@@ -17,16 +20,20 @@ pub struct SyncRequest {
 
 /// One item in one period.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SyncLine {
     /// Which meter.
     pub meter: String,
     /// `si_…`.
     pub item: String,
     /// Start of the period.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub period_from: String,
     /// End of the period.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub period_to: String,
     /// The record's timestamp, RFC 3339 (rule S3).
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub timestamp: String,
     /// `open`, `ending`, `closed` or `superseded`.
     pub state: String,
@@ -63,6 +70,7 @@ pub struct SyncLine {
 
 /// A part of a period that was billed on another item or at another price (rule R5).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ClosedSegment {
     /// `si_…`.
     pub item: String,
@@ -74,8 +82,9 @@ pub struct ClosedSegment {
 
 /// The answer of `POST /v1/sync`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SyncReport {
-    /// See [`super::SCHEMA`].
+    /// Grows when a field changes its meaning or goes away.
     pub schema: u32,
     /// Whether it was allowed to send.
     pub committed: bool,

@@ -15,10 +15,13 @@ pub fn is_month(text: &str) -> bool {
 
 /// One stretch that was not watched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GapLine {
     /// Start.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub from: String,
     /// End.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub to: String,
     /// `vm_off`, `suspended`, `agent_stopped_bridged`, `agent_stopped_lost`, `clock_untrusted`, `database_unavailable`.
     pub reason: String,
@@ -26,6 +29,7 @@ pub struct GapLine {
 
 /// One meter in one period.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MeterUsage {
     /// Which meter.
     pub name: String,
@@ -49,12 +53,15 @@ pub struct MeterUsage {
 
 /// The answer of `GET /v1/usage`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct UsageReport {
-    /// See [`super::SCHEMA`].
+    /// Grows when a field changes its meaning or goes away.
     pub schema: u32,
     /// Start of the period.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub period_from: String,
     /// End of the period.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub period_to: String,
     /// `provider` or `calendar month`.
     pub period_kind: String,

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
-use usaged::api::{self, Access, Answer, ApiError, Caller, Desk, Limits, Record};
+use usaged::api::{self, Access, Answer, ApiError, Caller, Desk, ExportRequest, Limits, Record};
 use usaged::model::Timestamp;
 use usaged::wire::{
     AlertTestReport, AlertsReport, AuditReport, AuditVerifyReport, DbBackupReport, DbBackupRequest, DbCheckReport,
-    DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport, ExplainReport, ExplainRequest, IdentityReport,
-    IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport,
+    DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport, ExplainReport, ExplainRequest, ExportPage,
+    IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport,
     ReconcileRequest, RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest, Status, SyncReport, SyncRequest,
     UsageReport, VoidReport, VoidRequest,
 };
@@ -99,6 +99,11 @@ impl Desk for Taker {
 
     fn explain(&self, request: ExplainRequest) -> Answer<'_, ExplainReport> {
         assert!(request.month.is_none_or(|month| usaged::wire::is_month(&month)), "a month is checked before");
+        no()
+    }
+
+    fn export(&self, request: ExportRequest) -> Answer<'_, ExportPage> {
+        assert!((1..=1_000).contains(&request.limit), "a limit is checked before it is asked for");
         no()
     }
 

@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 
 use crate::model::Problem;
 use crate::wire::{
-    AlertTestReport, AlertsReport, AuditReport, AuditVerifyReport, Cause, DbBackupReport, DbCheckReport,
-    DbRecoverReport, DoctorReport, DrainReport, ExplainReport, IdentityReport, LinkReport, PrepareImageReport,
-    ReconcileReport, ReleaseReport, SCHEMA, Status, SyncReport, UsageReport, VoidReport,
+    AlertTestReport, AlertsReport, AuditReport, AuditVerifyReport, Cause, CreditRow, DbBackupReport, DbCheckReport,
+    DbRecoverReport, DeliveryRow, DoctorReport, DrainReport, ExplainReport, ExportPage, ExportRow, ExportWhat,
+    IdentityReport, LinkReport, PrepareImageReport, ReconcileReport, ReleaseReport, SCHEMA, Status, SyncReport,
+    UsageReport, UsageRow, VoidReport,
 };
 
 fn of<T: DeserializeOwned>(value: Value) -> T {
@@ -380,4 +381,56 @@ pub(crate) fn db_backup(path: String) -> DbBackupReport {
 pub(crate) fn db_recover() -> DbRecoverReport {
     let what = "usage.db is damaged, and recovered now; usagectl status shows what became of it".to_owned();
     DbRecoverReport { schema: SCHEMA, what }
+}
+
+/// Two pages: the first says where it ends.
+pub(crate) fn export(what: ExportWhat, after: Option<(i64, i64, i64)>) -> ExportPage {
+    let text = str::to_owned;
+    let number = i64::from(after.is_some()) + 1;
+    let row = match what {
+        ExportWhat::Usage => ExportRow::Usage(UsageRow {
+            meter: text("compute_hours"),
+            from: format!("2026-11-14T1{number}:00:00Z"),
+            to: format!("2026-11-14T1{number}:01:00Z"),
+            used: Some("0.016666".parse().unwrap()),
+            unit: Some(text("hours")),
+            used_micros: 60_000_000,
+        }),
+        ExportWhat::Credits => ExportRow::Credit(CreditRow {
+            meter: text("api_credits"),
+            source: text("uid:1000"),
+            id: format!("order {number}, \"late\""),
+            quantity: text("2.5"),
+            at: text("2026-11-14T10:00:00Z"),
+            recorded_at: text("2026-11-14T10:00:01Z"),
+            uid: 1_000,
+            voided_at: after.map(|_| text("2026-11-14T11:00:00Z")),
+            voided_because: after.map(|_| text("a typo\nof mine")),
+        }),
+        ExportWhat::Deliveries => ExportRow::Delivery(DeliveryRow {
+            meter: text("compute_hours"),
+            item: text("si_1"),
+            customer: text("cus_1"),
+            subscription: text("sub_1"),
+            period_from: text("2026-11-01T00:00:00Z"),
+            period_to: text("2026-12-01T00:00:00Z"),
+            day: None,
+            quantity: number,
+            at: text("2026-11-14T10:00:00Z"),
+            outcome: text("accepted"),
+            settled_at: Some(text("2026-11-14T10:00:01Z")),
+            http_status: Some(200),
+            request_id: Some(text("req_1")),
+            key: format!("usaged/si_1/{number}"),
+            error: None,
+        }),
+    };
+    ExportPage {
+        schema: SCHEMA,
+        what,
+        total: after.is_none().then_some(2),
+        waiting: (after.is_none() && what == ExportWhat::Credits).then_some(3),
+        rows: vec![row],
+        next: after.is_none().then(|| text("1.1793491200000000.1")),
+    }
 }

@@ -11,12 +11,12 @@ use tokio::sync::Notify;
 
 pub(crate) use server::Server;
 
-use super::{Answer, ApiError, Caller, Desk, Record};
+use super::{Answer, ApiError, Caller, Desk, ExportRequest, Record};
 use crate::model::Timestamp;
 use crate::wire::{
     AlertTestReport, AlertsReport, AuditReport, AuditVerifyReport, DbBackupReport, DbBackupRequest, DbCheckReport,
-    DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport, ExplainReport, ExplainRequest, IdentityReport,
-    IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport,
+    DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport, ExplainReport, ExplainRequest, ExportPage,
+    IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport,
     ReconcileRequest, RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest, Status, SyncReport, SyncRequest,
     UsageReport, VoidReport, VoidRequest,
 };
@@ -158,6 +158,13 @@ impl Desk for FakeDesk {
     fn explain(&self, request: ExplainRequest) -> Answer<'_, ExplainReport> {
         self.note(format!("explain {:?} {:?}", request.month, request.meter));
         now(Ok(answers::explained()))
+    }
+
+    fn export(&self, request: ExportRequest) -> Answer<'_, ExportPage> {
+        let place = request.after;
+        self.note(format!("export {} {:?} {place:?}", request.what.word(), request.meter.map(String::from)));
+        let goes_away = place.is_some() && self.refuses.load(Ordering::SeqCst);
+        now(if goes_away { Err(ApiError::busy("busy", 1)) } else { Ok(answers::export(request.what, place)) })
     }
 
     fn alerts(&self, most: u32) -> Answer<'_, AlertsReport> {
