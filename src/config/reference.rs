@@ -41,7 +41,7 @@ fn read() -> Settings {
 }
 
 /// Sections without a default of their own.
-const SECTIONS: [&str; 1] = ["metrics"];
+const SECTIONS: [&str; 2] = ["metrics", "dashboard"];
 
 fn default_of(shipped: &DeTable<'_>, section: &str, key: &str) -> String {
     let table =
@@ -56,7 +56,7 @@ fn said() -> Settings {
     let mut section = None;
     for line in REFERENCE.lines() {
         if let Some(heading) = line.strip_prefix('#') {
-            let named = heading.split_once("[").and_then(|(_, rest)| rest.split_once(']')).map(|(name, _)| name);
+            let named = heading.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map(|(name, _)| name);
             section = if heading.ends_with("Top of the file") { Some("") } else { named };
         }
         let (Some(section), Some(row)) = (section, line.strip_prefix("| `")) else { continue };
@@ -67,7 +67,8 @@ fn said() -> Settings {
                 settings.insert((section.to_owned(), key.to_owned()), String::new());
                 continue;
             }
-            let default = default.split(':').next().filter(|word| *word == "none").unwrap_or(default.trim_matches('`'));
+            let default =
+                default.split([':', ';']).next().filter(|word| *word == "none").unwrap_or(default.trim_matches('`'));
             settings.insert((section.to_owned(), key.to_owned()), default.to_owned());
         }
     }

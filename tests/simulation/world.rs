@@ -78,6 +78,18 @@ struct Order {
     at: Option<i64>,
 }
 
+/// What became of a price's swap.
+#[derive(Debug, Clone, Copy)]
+struct Swap {
+    at: i64,
+    /// Credits that stay at the old price, where the item began anew.
+    at_old_price: Option<i64>,
+    /// Whether the ledger has not known of it yet.
+    is_unnoticed: bool,
+    /// Whether the operator was answered in its period, once that could be told.
+    could_settle: bool,
+}
+
 pub(crate) struct World {
     pub(crate) vm: Vm,
     pub(crate) truth: Truth,
@@ -109,13 +121,7 @@ pub(crate) struct World {
     is_astray: bool,
     /// Whether the provider has told it in this boot.
     has_date: bool,
-    /// Credits that are billed at the old price of a swap, and when their item began anew.
-    swapped: Option<(i64, i64)>,
-    /// Whether the ledger has not known of the swap yet.
-    is_unnoticed: bool,
-    /// When the price was swapped, and whether the operator was answered in its period, once that could be told.
-    swapped_at: Option<i64>,
-    could_settle: bool,
+    swap: Option<Swap>,
     /// The plan of the last link that was answered.
     linked_by: usize,
 }
@@ -181,10 +187,7 @@ impl World {
             late_us: None,
             is_astray: false,
             has_date: false,
-            swapped: None,
-            is_unnoticed: false,
-            swapped_at: None,
-            could_settle: false,
+            swap: None,
             linked_by: 0,
             vm,
             month,
@@ -656,8 +659,10 @@ impl World {
         let linked = if self.agent_runs() { self.link(plan).await } else { Some(false) };
         let included = self.month.plans[plan];
         self.books.trouble(now);
-        let may_be_told = self.swapped_at.is_some_and(|at| now - at > TOLD_APART) && self.truth.period_at(now) == 0;
-        self.could_settle |= may_be_told && linked == Some(true);
+        let is_in_period = self.truth.period_at(now) == 0;
+        if let Some(swap) = &mut self.swap {
+            swap.could_settle |= is_in_period && now - swap.at > TOLD_APART && linked == Some(true);
+        }
         match linked {
             Some(true) => {
                 self.linked_by = plan;
@@ -686,13 +691,13 @@ impl World {
         let item = format!("/v1/subscription_items/{}", self.vm.demo.item_api);
         let stood = self.stands(Meter::Credits, 0);
         self.vm.operate(&item, &[("price", made["id"].as_str().unwrap())]).await;
-        self.swapped = match self.month.swapped {
+        let at_old_price = match self.month.swapped {
             SwappedUsage::AtNewPrice => None,
-            SwappedUsage::AtOldPrice => Some((stood, self.now())),
-            SwappedUsage::Dropped => Some((0, self.now())),
+            SwappedUsage::AtOldPrice => Some(stood),
+            SwappedUsage::Dropped => Some(0),
         };
-        self.is_unnoticed = self.swapped.is_some();
-        self.swapped_at = Some(self.now());
+        let is_unnoticed = at_old_price.is_some();
+        self.swap = Some(Swap { at: self.now(), at_old_price, is_unnoticed, could_settle: false });
         for fault in faults {
             self.vm.fault(fault);
         }
@@ -701,17 +706,19 @@ impl World {
 
     /// Rule R5: what nobody settled before the period ended is listed.
     pub(crate) const fn is_unsettled(&self) -> bool {
-        self.swapped_at.is_some() && !self.could_settle
+        matches!(self.swap, Some(Swap { could_settle: false, .. }))
     }
 
     pub(crate) const fn swap_is_known(&mut self) {
-        self.is_unnoticed = false;
+        if let Some(swap) = &mut self.swap {
+            swap.is_unnoticed = false;
+        }
     }
 
     /// Rule R5: what is billed at the old price is told once more at the new one, until the swap is noticed and settled.
     pub(crate) fn at_unnoticed_price(&self, meter: Meter) -> i64 {
-        let at_old_price = self.swapped.filter(|_| self.is_unnoticed && meter == Meter::Credits);
-        at_old_price.map_or(0, |(units, _)| units)
+        let unnoticed = self.swap.filter(|swap| swap.is_unnoticed && meter == Meter::Credits);
+        unnoticed.and_then(|swap| swap.at_old_price).unwrap_or(0)
     }
 
     async fn link(&mut self, plan: usize) -> Option<bool> {
@@ -888,8 +895,9 @@ impl World {
         if let Some(units) = invoiced {
             return units;
         }
-        let swapped = self.swapped.filter(|_| meter == Meter::Credits && period == 0);
-        let (at_old_price, anew) = swapped.map_or((0, from), |(units, at)| (units, Timestamp::from_micros(at)));
+        let swap = self.swap.filter(|_| meter == Meter::Credits && period == 0);
+        let began_anew = swap.and_then(|swap| Some((swap.at_old_price?, Timestamp::from_micros(swap.at))));
+        let (at_old_price, anew) = began_anew.unwrap_or((0, from));
         let at_price = match (self.vm.meter_of(self.item(meter)), self.month.billing) {
             // Both prices together.
             (Some(on), Billing::Meters("sum", _)) => {
