@@ -1,5 +1,5 @@
-//! The log: lines for a person, JSON for a collector, or entries of the journal with a field for each value. What is said
-//! again within a minute is counted, and the count is said.
+//! The log: lines for a person, JSON for a collector, or entries of the journal with a field for each value. What is wrong
+//! and said again within a minute is counted, and the count is said.
 
 mod journal;
 mod line;

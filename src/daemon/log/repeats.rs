@@ -1,5 +1,7 @@
 use std::time::{Duration, Instant};
 
+use tracing::Level;
+
 use super::line::Line;
 
 /// What is said again within this time is counted.
@@ -28,8 +30,12 @@ impl Said {
 }
 
 impl Repeats {
-    /// Gives it back where it is to be said, or counts it.
+    /// Gives it back where it is to be said, or counts it. What happened is said each time: whoever reloads twice wants to
+    /// see it twice. It is what is wrong that comes again and again by itself.
     pub(super) fn take(&mut self, line: Line, now: Instant) -> Option<Line> {
+        if line.level == Level::INFO {
+            return Some(line);
+        }
         if let Some(said) = self.said.iter_mut().find(|said| said.line.says_the_same_as(&line)) {
             said.again = said.again.saturating_add(1);
             return None;
@@ -92,6 +98,13 @@ mod tests {
             }
         });
         assert!(lines.into_iter().all(|line| repeats.take(line, now).is_some()));
+    }
+
+    #[test]
+    fn what_happened_is_said_each_time() {
+        let (mut repeats, now) = (Repeats::default(), Instant::now());
+        let line = lines_of(|| tracing::info!("the configuration was reloaded")).remove(0);
+        assert!(repeats.take(line.clone(), now).is_some() && repeats.take(line, now).is_some());
     }
 
     #[test]
