@@ -14,7 +14,7 @@ pub(super) async fn link(run: &mut Run<'_>, args: LinkArgs) -> Result<Exit, CliE
         customer: args.customer,
         subscription: args.subscription,
         plan: args.plan,
-        from: args.from,
+        from: args.from.map(|from| from.start(run.now).to_string()),
         items: args.items.into_iter().collect(),
         on_top: args.on_top,
         from_next_period: args.from_next_period,

@@ -1,8 +1,9 @@
 //! Numbers and times as people read them. Integers and text only: what is shown is what was said, never rounded up.
 
 use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive as _;
 
-use crate::model::{MICROS_PER_SECOND, Timestamp, Unit};
+use crate::model::{MICROS_PER_SECOND, Timestamp, Unit, decimal_places};
 
 /// `2026-11-05T12:00:00.5Z` as `2026-11-05 12:00:00`; all times are UTC.
 pub(super) fn moment(text: &str) -> String {
@@ -75,6 +76,25 @@ pub(super) fn quantity(number: &str, unit: &str) -> String {
     }
 }
 
+/// A quantity in millionths of its unit, to be compared with another.
+pub(super) fn scaled(number: &serde_json::Number) -> i128 {
+    let text = number.to_string();
+    let number = Decimal::from_scientific(&text).or_else(|_| text.parse()).unwrap_or_default();
+    number.checked_mul(Decimal::from(1_000_000)).and_then(|scaled| scaled.to_i128()).unwrap_or(i128::MAX)
+}
+
+/// `16.8` as `16.80 EUR`; nothing of it is rounded.
+pub(super) fn money(amount: &str, currency: &str) -> String {
+    let (places, currency) = (decimal_places(currency), currency.to_uppercase());
+    let Ok(mut exact) = amount.parse::<Decimal>().map(|amount| amount.normalize()) else {
+        return format!("{amount} {currency}");
+    };
+    if exact.scale() < places {
+        exact.rescale(places);
+    }
+    format!("{exact} {currency}")
+}
+
 /// Why a stretch was not watched, in words.
 pub(super) fn gap_reason(word: &str) -> &str {
     match word {
@@ -124,6 +144,21 @@ mod tests {
         ] {
             assert_eq!(quantity(number, unit), text);
         }
+    }
+
+    #[test]
+    fn money_has_its_cents_and_is_not_rounded() {
+        for (amount, currency, text) in [
+            ("16.8", "eur", "16.80 EUR"),
+            ("168", "usd", "168.00 USD"),
+            ("0.0125", "eur", "0.0125 EUR"),
+            ("500", "jpy", "500 JPY"),
+            ("soon", "eur", "soon EUR"),
+        ] {
+            assert_eq!(money(amount, currency), text);
+        }
+        assert_eq!(scaled(&"4e-6".parse().unwrap()), 4);
+        assert_eq!(scaled(&"12000.5".parse().unwrap()), 12_000_500_000);
     }
 
     #[test]
