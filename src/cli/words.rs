@@ -63,17 +63,26 @@ pub(super) fn percent(parts: u32) -> String {
 
 /// A quantity with at most two places where the unit is time; the rest is cut, so that nothing shows more than there is.
 pub(super) fn quantity(number: &str, unit: &str) -> String {
-    // JSON writes what is very small with an exponent.
+    if Unit::of(unit).is_time() { cut(number) } else { plain(number) }
+}
+
+/// What is only an estimate, in any unit, with at most two places.
+pub(super) fn estimate(number: &serde_json::Number) -> String {
+    cut(&number.to_string())
+}
+
+fn cut(number: &str) -> String {
+    let number = plain(number);
+    let Some((whole, places)) = number.split_once('.') else { return number };
+    let places: String = places.chars().take(2).collect();
+    let places = places.trim_end_matches('0');
+    if places.is_empty() { whole.to_owned() } else { format!("{whole}.{places}") }
+}
+
+/// JSON writes what is very small with an exponent, and what is whole with a place.
+fn plain(number: &str) -> String {
     let number = Decimal::from_scientific(number).map_or_else(|_| number.to_owned(), |plain| plain.to_string());
-    match number.split_once('.') {
-        Some((whole, places)) if Unit::of(unit).is_time() => {
-            let places: String = places.chars().take(2).collect();
-            let places = places.trim_end_matches('0');
-            if places.is_empty() { whole.to_owned() } else { format!("{whole}.{places}") }
-        }
-        Some((whole, "0")) => whole.to_owned(),
-        _ => number,
-    }
+    number.strip_suffix(".0").map_or(number.clone(), str::to_owned)
 }
 
 /// A quantity in millionths of its unit, to be compared with another.
@@ -144,6 +153,7 @@ mod tests {
         ] {
             assert_eq!(quantity(number, unit), text);
         }
+        assert_eq!(estimate(&"2590313.78205".parse().unwrap()), "2590313.78", "an estimate is not that exact");
     }
 
     #[test]

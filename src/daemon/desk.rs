@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::pusher::{Nudge, Nudges};
 use super::{schedule, sick};
 use crate::api::{Answer, ApiError, Caller, Desk, Record};
-use crate::config::Paths;
+use crate::config::{Paths, Reading};
 use crate::jobs::{self, Context, JobError, Running};
 use crate::ledger::LedgerError;
 use crate::ledger::credits::{NewCredit, Verdict};
@@ -75,7 +75,7 @@ impl FrontDesk {
             next_compact: schedule::next(&schedule.compact, now),
             next_look: after_offset(&schedule.look),
             paths: PathsStatus {
-                config: self.paths.config.display().to_string(),
+                config: (self.paths.reading != Reading::Never).then(|| self.paths.config.display().to_string()),
                 socket: self.paths.socket().display().to_string(),
             },
         }

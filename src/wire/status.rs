@@ -81,8 +81,8 @@ pub struct IdentityStatus {
 /// Where its files lie.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PathsStatus {
-    /// `usaged.toml`, whether it is there or not.
-    pub config: String,
+    /// `usaged.toml`, whether it is there or not; absent where none is read.
+    pub config: Option<String>,
     /// Where it answers.
     pub socket: String,
 }

@@ -4,7 +4,7 @@ use crate::cli::add::add;
 use crate::cli::bar::gauge;
 use crate::cli::look::{Ink, Look};
 use crate::cli::table::{Lean, table};
-use crate::cli::words::{money, quantity, scaled};
+use crate::cli::words::{estimate, money, quantity, scaled};
 use crate::wire::MeterStatus;
 
 /// Characters of a bar, in a table and on a line of its own.
@@ -72,7 +72,7 @@ fn bar(meter: &MeterStatus, look: Look, length: usize) -> String {
 /// Where it goes if it goes on like this.
 fn at_end(meters: &[MeterStatus], look: Look) -> String {
     let ends = meters.iter().filter_map(|meter| {
-        let used = in_unit(meter, meter.estimate.as_ref()?);
+        let used = format!("{} {}", estimate(meter.estimate.as_ref()?), meter.unit);
         Some(vec![meter.name.clone(), used, known(meter.estimate_overage.as_ref()), cost(meter)])
     });
     let heading = ["AT PERIOD END", "USED", "OVERAGE", "COST"].map(str::to_owned).to_vec();
@@ -109,7 +109,7 @@ fn notes(meter: &MeterStatus, look: Look) -> String {
     let mut said = Vec::new();
     if let Some(why) = &meter.not_billed_because {
         said.push(format!("{} is not billed: {why}", meter.name));
-    } else if let Some(unlinked) = &meter.unlinked {
+    } else if let Some(unlinked) = meter.unlinked.as_ref().filter(|unlinked| shows(meter, unlinked)) {
         said.push(format!("{}: {} of it belong to no link and are not billed", meter.name, in_unit(meter, unlinked)));
     }
     for segment in &meter.segments {
@@ -136,13 +136,18 @@ fn one_below_the_other(meter: &MeterStatus, look: Look) -> String {
     }
     let (overage, stands) = (known(meter.overage.as_ref()), known(meter.stands.as_ref()));
     add(&mut text, format_args!("  overage {overage}, stands {stands}\n"));
-    if let Some(estimate) = &meter.estimate {
+    if let Some(at_end) = &meter.estimate {
         let overage = meter.estimate_overage.map(|units| format!(", overage {units}")).unwrap_or_default();
         let cost = meter.estimate_cost.as_ref().map(|_| format!(", {}", cost(meter))).unwrap_or_default();
-        let end = format!("at period end {}{overage}{cost}", quantity(&estimate.to_string(), &meter.unit));
+        let end = format!("at period end {}{overage}{cost}", estimate(at_end));
         add(&mut text, format_args!("  {}\n", look.wrap(4, &end)));
     }
     text
+}
+
+/// Whether something is left of it where it is cut to be shown.
+fn shows(meter: &MeterStatus, number: &serde_json::Number) -> bool {
+    quantity(&number.to_string(), &meter.unit) != "0"
 }
 
 fn in_unit(meter: &MeterStatus, number: &serde_json::Number) -> String {

@@ -12,7 +12,11 @@ pub(super) fn screen(status: &Status, look: Look) -> String {
     text +=
         &line(look, "Database", &format!("{}\n{}, schema {}", database.path, bytes(database.bytes), database.schema));
     if let Some(paths) = &status.paths {
-        text += &line(look, "Paths", &format!("{}\n{}", paths.config, paths.socket));
+        text += &line(
+            look,
+            "Paths",
+            &format!("{}\n{}", paths.config.as_deref().unwrap_or("no configuration file"), paths.socket),
+        );
     }
     if let Some(provider) = &status.provider {
         let key = provider.key.as_ref().map_or_else(|| "no key".to_owned(), |key| format!("key {key}"));

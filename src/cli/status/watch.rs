@@ -88,7 +88,7 @@ fn framed(run: &Run<'_>, text: &str, every: Duration) -> String {
     let mut framed = String::from("\u{1b}[H");
     for line in text.lines().take(height.saturating_sub(1)) {
         framed += line;
-        framed += "\u{1b}[K\r\n";
+        framed += "\u{1b}[K\n";
     }
     framed + &format!("every {}, Ctrl-C ends it\u{1b}[K\u{1b}[J", duration(seconds))
 }

@@ -16,7 +16,7 @@ use super::error::CliError;
 use super::look::{Ink, Look};
 use super::run::Run;
 use super::table::{Lean, table};
-use super::words::{duration, gap_reason, moment, money, percent, quantity, seconds_between};
+use super::words::{duration, estimate, gap_reason, moment, money, percent, quantity, seconds_between};
 use crate::wire::{By, MeterUsage, UsageReport};
 
 pub(super) async fn usage(run: &mut Run<'_>, args: UsageArgs) -> Result<Exit, CliError> {
@@ -121,7 +121,7 @@ fn shown(meter: &MeterUsage, number: &serde_json::Number) -> String {
 /// Where it goes if it goes on like this.
 fn at_end(report: &UsageReport) -> String {
     let ends = report.meters.iter().filter_map(|meter| {
-        let used = format!("{} {}", shown(meter, meter.estimate.as_ref()?), meter.unit);
+        let used = format!("{} {}", estimate(meter.estimate.as_ref()?), meter.unit);
         let overage = meter.estimate_overage.map_or_else(|| "-".to_owned(), |units| units.to_string());
         let cost = meter.estimate_cost.as_ref().zip(meter.currency.as_ref());
         Some([

@@ -4,7 +4,7 @@ use crate::cli::add::add;
 use crate::cli::look::Look;
 use crate::cli::status::meters::titled;
 use crate::cli::table::Lean;
-use crate::cli::words::{moment, percent, quantity};
+use crate::cli::words::{estimate, moment, percent, quantity};
 use crate::wire::{By, MeterUsage, UsageReport, UsageSlice};
 
 use super::is_period;
@@ -36,7 +36,7 @@ fn of(report: &UsageReport, meters: &[&MeterUsage], look: Look) -> String {
     let total = |meter: &MeterUsage| quantity(&meter.used.to_string(), &meter.unit);
     lines.push(row("total".to_owned(), meters, total, percent(report.observed_bp)));
     if let Some(last) = report.slices.last() {
-        lines.extend(estimate(report, meters, last, by));
+        lines.extend(at_end(report, meters, last, by));
     }
     let leans: Vec<_> =
         (0..meters.len() + 2).map(|column| if column == 0 { Lean::Left } else { Lean::Right }).collect();
@@ -48,14 +48,12 @@ fn row(first: String, meters: &[&MeterUsage], of: impl Fn(&MeterUsage) -> String
 }
 
 /// Where the period goes; of a range, the piece that goes on now.
-fn estimate(report: &UsageReport, meters: &[&MeterUsage], last: &UsageSlice, by: By) -> Option<Vec<String>> {
+fn at_end(report: &UsageReport, meters: &[&MeterUsage], last: &UsageSlice, by: By) -> Option<Vec<String>> {
     let of_last = |meter: &MeterUsage| last.meters.iter().find(|one| one.name == meter.name)?.estimate.clone();
     let of = |meter: &MeterUsage| if is_period(report) { meter.estimate.clone() } else { of_last(meter) };
     meters.iter().any(|meter| of(meter).is_some()).then(|| {
         let what = if is_period(report) { "at period end".to_owned() } else { format!("{} ends at", label(last, by)) };
-        let shown = |meter: &MeterUsage| {
-            of(meter).map_or_else(String::new, |number| quantity(&number.to_string(), &meter.unit))
-        };
+        let shown = |meter: &MeterUsage| of(meter).as_ref().map(estimate).unwrap_or_default();
         row(what, meters, shown, String::new())
     })
 }
