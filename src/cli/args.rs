@@ -162,6 +162,12 @@ pub(super) struct ExplainArgs {
     /// A month, for the period that holds its last second, and a meter [default: all, in the current periods]
     #[arg(value_name = "YYYY-MM|METER", num_args = 0..=2)]
     pub(super) of: Vec<String>,
+    /// The month, as `usagectl usage` takes it
+    #[arg(long, value_name = "YYYY-MM", value_parser = month, conflicts_with = "of")]
+    pub(super) month: Option<String>,
+    /// The meter, as `usagectl usage` takes it
+    #[arg(long, value_name = "NAME", conflicts_with = "of")]
+    pub(super) meter: Option<String>,
     /// Write it as a page of HTML that needs nothing else
     #[arg(long, value_name = "FILE")]
     pub(super) html: Option<PathBuf>,
@@ -280,7 +286,7 @@ pub(super) struct SyncArgs {
     #[arg(long)]
     pub(super) commit: bool,
     /// Only this item
-    #[arg(long, value_name = "si_…")]
+    #[arg(long, visible_alias = "item", value_name = "si_…")]
     pub(super) subscription_item: Option<String>,
 }
 

@@ -97,7 +97,7 @@ impl Look {
         for part in text.lines() {
             let mut line = String::new();
             for word in part.split_whitespace() {
-                if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > room {
+                if !line.is_empty() && columns(&line) + 1 + columns(word) > room {
                     lines.push(std::mem::take(&mut line));
                 }
                 if !line.is_empty() {

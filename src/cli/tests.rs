@@ -5,6 +5,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
+use super::add::add;
 use super::look::Look;
 use super::{
     Exit, Size, Sockets, Surroundings, alerts, audit, doctor, drain, explain, identity, link, prepare_image, reconcile,
@@ -111,6 +112,30 @@ fn screens_are_as_they_were_approved() {
     let records = vec![record(RecordOutcome::Accepted), record(RecordOutcome::Duplicate)];
     let report = RecordReport { schema: SCHEMA, accepted: 1, duplicate: 1, refused: 0, records };
     snapshot("record", &record::screen(&report, "5", "api_credits", PLAIN));
+}
+
+#[test]
+fn short_answers_and_refusals_are_as_they_were_approved() {
+    let server = Server::start(FakeDesk::default());
+    let mut said = String::new();
+    for args in [
+        &["db", "check"][..],
+        &["db", "check", "--full"],
+        &["db", "backup", "/srv/copy.db"],
+        &["db", "recover"],
+        &["audit", "--since", "soon"],
+        &["usage", "--month", "2026-13"],
+        &["usage", "--csv", "--plot"],
+        &["status", "--watch", "0"],
+        &["record", "api_credit", "1", "--id", "order-1"],
+        &["record", "api_credits", "1", "--retry-for", "soon"],
+    ] {
+        let (line, Ran { exit, out, err }) = (args.join(" "), ask(&server, args));
+        add(&mut said, format_args!("$ usagectl {line}\n{out}{err}exit {}\n\n", exit.code()));
+    }
+    let nobody = ran(&nowhere(), &["usage"]);
+    add(&mut said, format_args!("$ usagectl usage\n{}exit {}\n", nobody.err, nobody.exit.code()));
+    insta_of_any_width("short_answers", &said);
 }
 
 #[test]
@@ -481,6 +506,8 @@ fn commands_carry_every_argument() {
         Exit::NeedsSomeone,
         "one of its sums differs"
     );
+    assert_eq!(ask(&server, &["explain", "--month", "2026-10"]).exit, Exit::NeedsSomeone, "as usage takes it");
+    assert_eq!(ask(&server, &["sync", "--item", "si_1"]).exit, Exit::Fine, "as reconcile takes it");
     assert_eq!(ask(&server, &["alerts", "--limit", "7"]).exit, Exit::Fine);
     assert_eq!(ask(&server, &["alerts", "test"]).exit, Exit::Fine);
     let checked = ask(&server, &["db", "check", "--full"]);
@@ -498,6 +525,8 @@ fn commands_carry_every_argument() {
         "audit since Some(Timestamp(1793491200000000)), 7",
         "audit verify",
         "explain Some(\"2026-10\") Some(\"api_credits\")",
+        "explain Some(\"2026-10\") None",
+        r#"sync SyncRequest { month: None, subscription_item: Some("si_1"), commit: false }"#,
         "alerts 7",
         "test alert",
         "db check DbCheckRequest { full: true }",

@@ -7,7 +7,7 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, ZonedDateTime};
 
-use crate::model::{MICROS_PER_DAY, Span, Timestamp};
+use crate::model::{MICROS_PER_DAY, MICROS_PER_SECOND, Span, Timestamp};
 
 /// A time on the command line. What counts from now is only known once there is a now.
 #[derive(Debug, Clone)]
@@ -141,12 +141,18 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 /// A moment in this machine's own zone, as `2026-12-01 01:00 CET`; `None` where that is UTC.
 #[must_use]
 pub fn local(at: Timestamp) -> Option<String> {
-    in_zone(at, TimeZone::system())
+    in_zone(at, &TimeZone::system())
 }
 
-fn in_zone(at: Timestamp, zone: TimeZone) -> Option<String> {
-    let there = jiff::Timestamp::from_microsecond(at.micros()).ok()?.to_zoned_datetime(zone);
-    (there.offset().seconds() != 0).then(|| there.strftime("%Y-%m-%d %H:%M %Z").to_string())
+fn in_zone(at: Timestamp, zone: &TimeZone) -> Option<String> {
+    let there = zone.to_offset_info(jiff::Timestamp::from_microsecond(at.micros()).ok()?);
+    let ahead_s = i64::from(there.offset().seconds());
+    if ahead_s == 0 {
+        return None;
+    }
+    // As UTC would be shown that much later. A formatter of its own would only make the program larger.
+    let shown = at.plus(ahead_s.saturating_mul(MICROS_PER_SECOND)).to_string();
+    Some(format!("{} {}", shown.get(..16)?.replace('T', " "), there.abbreviation()))
 }
 
 #[cfg(test)]
@@ -222,13 +228,13 @@ mod tests {
     fn a_zone_beside_utc_is_named_and_utc_is_not_said_twice() {
         let at = Timestamp::parse("2026-12-01T00:00:00Z").unwrap();
         let ahead = TimeZone::fixed(jiff::tz::offset(1));
-        assert_eq!(in_zone(at, ahead).unwrap(), "2026-12-01 01:00 +01");
+        assert_eq!(in_zone(at, &ahead).unwrap(), "2026-12-01 01:00 +01");
         let berlin = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
-        assert_eq!(in_zone(at, berlin.clone()).unwrap(), "2026-12-01 01:00 CET");
+        assert_eq!(in_zone(at, &berlin).unwrap(), "2026-12-01 01:00 CET");
         assert_eq!(
-            in_zone(Timestamp::parse("2026-07-01T00:00:00Z").unwrap(), berlin).unwrap(),
+            in_zone(Timestamp::parse("2026-07-01T00:00:00Z").unwrap(), &berlin).unwrap(),
             "2026-07-01 02:00 CEST"
         );
-        assert_eq!(in_zone(at, TimeZone::UTC), None);
+        assert_eq!(in_zone(at, &TimeZone::UTC), None);
     }
 }
