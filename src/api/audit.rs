@@ -1,10 +1,10 @@
 use axum::extract::{RawQuery, State};
 
-use super::ApiError;
 use super::access::Guest;
 use super::body::unknown_field;
 use super::reply::Reply;
 use super::routes::App;
+use super::{ApiError, usage};
 use crate::model::Timestamp;
 use crate::wire::{AuditReport, AuditVerifyReport};
 
@@ -36,17 +36,9 @@ fn asked(query: &str) -> Result<(Option<Timestamp>, u32), ApiError> {
         return Err(ApiError::bad_request("unknown_parameter", sentence.replace("field", "parameter")));
     }
     let last = |wanted: &str| pairs.iter().rev().find(|(name, _)| name == wanted).map(|(_, value)| value.as_ref());
-    let since = last("since").map(moment).transpose()?;
+    let since = last("since").map(|text| usage::moment("since", text)).transpose()?;
     let limit = last("limit").map(count).transpose()?;
     Ok((since, limit.unwrap_or(USUALLY)))
-}
-
-fn moment(text: &str) -> Result<Timestamp, ApiError> {
-    Timestamp::parse(text).map_err(|_| {
-        let shown: String = text.chars().take(40).collect();
-        let what = format!("since: {shown:?} is not a time, such as 2026-11-14T10:00:00Z");
-        ApiError::bad_request("bad_time", what)
-    })
 }
 
 pub(super) fn count(text: &str) -> Result<u32, ApiError> {

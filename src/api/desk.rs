@@ -7,7 +7,7 @@ use crate::wire::{
     DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport, ExplainReport, ExplainRequest, ExportPage,
     IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport,
     ReconcileRequest, RecordAnswer, ReleaseReport, ReleaseRequest, Status, SyncReport, SyncRequest, UsageReport,
-    VoidReport, VoidRequest,
+    UsageRequest, VoidReport, VoidRequest,
 };
 
 /// What the desk will say.
@@ -21,8 +21,8 @@ pub trait Desk: Send + Sync + 'static {
     /// How things stand.
     fn status(&self) -> Answer<'_, Status>;
 
-    /// What was used, in the period that holds the last second of `month` (`YYYY-MM`, checked), or in the current one.
-    fn usage(&self, month: Option<String>) -> Answer<'_, UsageReport>;
+    /// What was used, where and as finely as was asked; `month` is checked.
+    fn usage(&self, request: UsageRequest) -> Answer<'_, UsageReport>;
 
     /// Stores well-formed records and says what became of each: one answer per record, in the same order, given only
     /// after the accepted ones are on disk. Where nothing can be stored now, the answer is [`ApiError::busy`] and

@@ -355,7 +355,7 @@ mod tests {
             [("provider", "1"), ("operator", "1"), ("waited", "0"), ("nobody yet", "0"), ("nobody", "0")]
         {
             let mut status = answers::healthy();
-            status.clock = ClockStatus { trusted_by: by.to_owned(), ahead_s: None };
+            status.clock = ClockStatus { trusted_by: by.to_owned(), ahead_s: None, set_by_timesync: None };
             let text = of(status).unwrap();
             assert_eq!(value(&text, "usaged_clock_trusted").as_deref(), Some(trusted), "{by}");
             assert_eq!(value(&text, "usaged_clock_ahead_seconds"), None);

@@ -4,10 +4,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 use crate::wire::{
-    AlertTestReport, AlertTestRequest, AlertsReport, AuditReport, AuditVerifyReport, DbBackupReport, DbBackupRequest,
-    DbCheckReport, DbCheckRequest, DbRecoverReport, DbRecoverRequest, DoctorReport, DrainReport, DrainRequest,
-    EXPORT_ROWS_MAX, ExplainReport, ExportPage, ExportWhat, IdentityReport, IdentityRequest, LinkReport, LinkRequest,
-    PrepareImageReport, PrepareImageRequest, ReconcileReport, ReconcileRequest, RecordInput, RecordReport,
+    AlertTestReport, AlertTestRequest, AlertsReport, AuditReport, AuditVerifyReport, By, DbBackupReport,
+    DbBackupRequest, DbCheckReport, DbCheckRequest, DbRecoverReport, DbRecoverRequest, DoctorReport, DrainReport,
+    DrainRequest, EXPORT_ROWS_MAX, ExplainReport, ExportPage, ExportWhat, IdentityReport, IdentityRequest, LinkReport,
+    LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport, ReconcileRequest, RecordInput, RecordReport,
     ReleaseReport, ReleaseRequest, Status, SyncReport, SyncRequest, UsageReport, VoidReport, VoidRequest, patterns,
 };
 
@@ -103,16 +103,27 @@ fn rows() -> Value {
 }
 
 fn usage() -> Vec<Operation> {
-    let which = "The period that holds the last second of this month; default is the current period.";
+    let which = "The period that holds the last second of this month; default is the current period. Not beside `from` and \
+                 `to`.";
+    let finely =
+        "Piece by piece. Without a time, the last 24 hours, the days of the current period, or the last 12 months.";
     let recorded: Describe = |schemas| {
         let one = schemas.subschema_for::<RecordInput>();
         json_schema!({ "oneOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
     };
     let lines: Describe = |_| json_schema!({ "type": "string", "description": "One record per line." });
     vec![
-        get("/v1/usage", "usage", "What was used in a period.")
-            .with("month", which, &month())
-            .answers::<UsageReport>("Each meter, and what was not watched."),
+        get(
+            "/v1/usage",
+            "usage",
+            "What was used in a period or from one time to another, as a whole and piece by piece.",
+        )
+        .with("month", which, &month())
+        .with("from", "From then on; where only `to` is given, from the first that is known.", &time())
+        .with("to", "Until then; default is now.", &time())
+        .with("by", finely, &json!({ "type": "string", "enum": By::ALL.map(By::word) }))
+        .with("meter", "Only this meter.", &json!({ "type": "string" }))
+        .answers::<UsageReport>("Each meter, and what was not watched."),
         post("/v1/usage", "record", "Records usage. The answer comes after the accepted records are on disk.")
             .takes_any(Body::Needed, vec![(JSON, recorded), ("application/x-ndjson", lines)])
             .answers::<RecordReport>(

@@ -221,7 +221,7 @@ fn commands_reach_the_desk_as_they_were_asked() {
         assert_eq!(server.post(&format!("/v1/db/{path}"), body).status, 200, "{path}");
     }
     let expected = [
-        "usage Some(\"2026-10\")",
+        "usage UsageRequest { month: Some(\"2026-10\"), from: None, to: None, by: None, meter: None }",
         "sync SyncRequest { month: None, subscription_item: None, commit: false }",
         "drain",
         "drain",
@@ -268,6 +268,10 @@ fn commands_are_checked_before_the_desk_is_asked() {
     assert!(server.post("/v1/sync", r#"{"comit": true}"#).json["error"].as_str().unwrap().contains("\"commit\""));
     assert_eq!(server.get("/v1/usage?month=2026-13").json["code"], "bad_month");
     assert_eq!(server.get("/v1/usage?mont=2026-12").json["code"], "unknown_parameter");
+    assert_eq!(server.get("/v1/usage?by=week").json["code"], "bad_by");
+    assert_eq!(server.get("/v1/usage?from=yesterday").json["code"], "bad_time");
+    let both = server.get("/v1/usage?month=2026-10&to=2026-11-01T00:00:00Z").json;
+    assert_eq!((&both["code"], both["hint"].is_string()), (&"bad_range".into(), true));
     assert_eq!(server.asked(), Vec::<String>::new());
 }
 
@@ -316,6 +320,8 @@ fn every_path_is_in_the_document_and_every_answer_has_its_schema() {
     }
     openapi_document::assert_describes(&document, "Status", &serde_json::to_value(answers::troubled()).unwrap());
     openapi_document::assert_describes(&document, "UsageReport", &serde_json::to_value(answers::usage()).unwrap());
+    let by_day = serde_json::to_value(answers::usage_by_day()).unwrap();
+    openapi_document::assert_describes(&document, "UsageReport", &by_day);
     openapi_document::assert_describes(&document, "SyncReport", &serde_json::to_value(answers::sync()).unwrap());
     openapi_document::assert_describes(&document, "LinkReport", &serde_json::to_value(answers::link()).unwrap());
     openapi_document::assert_describes(&document, "DoctorReport", &serde_json::to_value(answers::doctor()).unwrap());

@@ -1,10 +1,10 @@
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-use super::export::when;
 use super::stripe::StripeArgs;
-use crate::model::Timestamp;
+use super::when::{When, duration};
 use crate::wire::is_month;
 
 const EXIT_CODES: &str = "\
@@ -43,7 +43,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// How things stand, problems first
-    Status,
+    Status(StatusArgs),
     /// What was used in a period, and what was not watched
     Usage(UsageArgs),
     /// Record usage
@@ -81,6 +81,11 @@ pub(super) enum Command {
     Doctor,
     /// Print the figures for Prometheus, or write them for a textfile collector
     Metrics(MetricsArgs),
+    /// Print what completes this command in a shell; asks no daemon
+    Completion {
+        /// Of which shell
+        shell: CompletionShell,
+    },
     /// Set up and look after what is sold at Stripe, with your own key in `STRIPE_API_KEY`; asks no daemon
     Stripe(StripeArgs),
 }
@@ -102,14 +107,31 @@ pub(super) enum DbCommand {
     Recover,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum CompletionShell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct StatusArgs {
+    /// Show paths, key, clock, identity and schedules, too
+    #[arg(short, long)]
+    pub(super) verbose: bool,
+    /// Show it again every so often, in place, until Ctrl-C
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = interval)]
+    pub(super) watch: Option<Duration>,
+}
+
 #[derive(Debug, ClapArgs)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(super) struct AuditArgs {
     #[command(subcommand)]
     pub(super) command: Option<AuditCommand>,
-    /// Only what was done from then on, RFC 3339
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    pub(super) since: Option<String>,
+    /// Only what was done from then on: yesterday, 10m ago, 2026-10, RFC 3339, …
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(super) since: Option<When>,
     /// The last so many lines, 1 to 10000 [default: 100]
     #[arg(long, value_name = "N")]
     pub(super) limit: Option<u32>,
@@ -142,6 +164,12 @@ pub(super) struct ExplainArgs {
     /// A month, for the period that holds its last second, and a meter [default: all, in the current periods]
     #[arg(value_name = "YYYY-MM|METER", num_args = 0..=2)]
     pub(super) of: Vec<String>,
+    /// The month, as `usagectl usage` takes it
+    #[arg(long, value_name = "YYYY-MM", value_parser = month, conflicts_with = "of")]
+    pub(super) month: Option<String>,
+    /// The meter, as `usagectl usage` takes it
+    #[arg(long, value_name = "NAME", conflicts_with = "of")]
+    pub(super) meter: Option<String>,
     /// Write it as a page of HTML that needs nothing else
     #[arg(long, value_name = "FILE")]
     pub(super) html: Option<PathBuf>,
@@ -152,12 +180,12 @@ pub(super) struct ExportArgs {
     /// What to export
     #[arg(long, value_enum, value_name = "WHAT", default_value_t = ExportWhatArg::Usage)]
     pub(super) what: ExportWhatArg,
-    /// Rows that begin then or later: a time, 2026-11-14, 2026-11, or Unix seconds
-    #[arg(long, value_name = "TIME", value_parser = when)]
-    pub(super) from: Option<Timestamp>,
-    /// Rows that begin before then, likewise
-    #[arg(long, value_name = "TIME", value_parser = when)]
-    pub(super) to: Option<Timestamp>,
+    /// Rows that begin then or later: yesterday, 2026-10, 2026-10-05, 10m ago, RFC 3339, …
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(super) from: Option<When>,
+    /// Rows that begin before then; a day or a month is meant whole
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(super) to: Option<When>,
     /// Only this meter
     #[arg(long, value_name = "METER")]
     pub(super) meter: Option<String>,
@@ -188,10 +216,39 @@ pub(super) enum ExportFormat {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(group(ArgGroup::new("as")))]
 pub(super) struct UsageArgs {
     /// The period that holds this month's last second [default: the current period]
-    #[arg(long, value_name = "YYYY-MM", value_parser = month)]
+    #[arg(long, value_name = "YYYY-MM", value_parser = month, conflicts_with_all = ["from", "to"])]
     pub(super) month: Option<String>,
+    /// From then on: yesterday, 2026-10, 2026-10-05, 10m ago, RFC 3339, … [default: the first that is known]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(super) from: Option<When>,
+    /// Until then; a day or a month is meant whole [default: now]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(super) to: Option<When>,
+    /// Piece by piece; alone the last 24 hours, the days of this period, or the last 12 months
+    #[arg(long, value_enum)]
+    pub(super) by: Option<ByArg>,
+    /// Only this meter
+    #[arg(long, value_name = "NAME")]
+    pub(super) meter: Option<String>,
+    /// As bars, by day unless --by says otherwise
+    #[arg(long, group = "as")]
+    pub(super) plot: bool,
+    /// As comma-separated values
+    #[arg(long, group = "as")]
+    pub(super) csv: bool,
+    /// As OpenMetrics text with times, which promtool can fill a Prometheus with
+    #[arg(long, group = "as")]
+    pub(super) openmetrics: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum ByArg {
+    Hour,
+    Day,
+    Month,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -204,15 +261,15 @@ pub(super) struct RecordArgs {
     /// Unique per meter and source; the same id counts once [default: a random one, printed]
     #[arg(long)]
     pub(super) id: Option<String>,
-    /// When it was used, RFC 3339 [default: now]
-    #[arg(long, value_name = "TIME")]
-    pub(super) at: Option<String>,
+    /// When it was used: 10m ago, 2026-11-05T12:00:00Z, … [default: now]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(super) at: Option<When>,
     /// Who records [default: uid:N of the user]
     #[arg(long, value_name = "NAME")]
     pub(super) source: Option<String>,
-    /// Try again for this long while the daemon is away or busy
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    pub(super) retry_for: u32,
+    /// Try again for this long while the daemon is away or busy: 10, 30s, 2m, …
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = duration)]
+    pub(super) retry_for: Duration,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -242,9 +299,9 @@ pub(super) struct LinkArgs {
     /// The plan [default: the one whose price names the items carry]
     #[arg(long)]
     pub(super) plan: Option<String>,
-    /// Start of billing, RFC 3339, not before the period's start [default: now]
-    #[arg(long, value_name = "TIME")]
-    pub(super) from: Option<String>,
+    /// Start of billing, not before the period's start: today, 2026-11-05, RFC 3339, … [default: now]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(super) from: Option<When>,
     /// The item of a meter, where its price's lookup key does not tell; repeatable
     #[arg(long = "item", value_name = "METER=si_…", value_parser = meter_and_item)]
     pub(super) items: Vec<(String, String)>,
@@ -271,7 +328,7 @@ pub(super) struct SyncArgs {
     #[arg(long)]
     pub(super) commit: bool,
     /// Only this item
-    #[arg(long, value_name = "si_…")]
+    #[arg(long, visible_alias = "item", value_name = "si_…")]
     pub(super) subscription_item: Option<String>,
 }
 
@@ -328,9 +385,14 @@ pub(super) struct MetricsArgs {
     pub(super) textfile: Option<PathBuf>,
 }
 
-fn time(text: &str) -> Result<String, String> {
-    let read = Timestamp::parse(text).map_err(|_| "a time looks like 2026-11-14T10:00:00Z".to_owned());
-    read.map(|_| text.to_owned())
+/// Less would only keep the daemon busy.
+fn interval(text: &str) -> Result<Duration, String> {
+    let every = duration(text)?;
+    if every < Duration::from_secs(1) {
+        Err("once a second is the most\nhint: write 1 or more".to_owned())
+    } else {
+        Ok(every)
+    }
 }
 
 fn month(text: &str) -> Result<String, String> {

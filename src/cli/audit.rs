@@ -17,7 +17,7 @@ pub(super) async fn audit(run: &mut Run<'_>, args: AuditArgs) -> Result<Exit, Cl
     }
     let mut query = form_urlencoded::Serializer::new(String::new());
     if let Some(since) = &args.since {
-        query.append_pair("since", since);
+        query.append_pair("since", &since.start(run.now).to_string());
     }
     if let Some(limit) = args.limit {
         query.append_pair("limit", &limit.to_string());

@@ -42,7 +42,8 @@ pub(super) fn check_screen(report: &DbCheckReport, look: Look) -> String {
     let ink = if report.verdict == "sound" { Ink::Green } else { Ink::Red };
     let depth = if report.full { "with its indexes" } else { "without its indexes; --full compares them, too" };
     let verdict = look.paint(ink, &report.verdict);
-    let mut text = format!("{} is {verdict} (looked at for {} ms, {depth})\n", report.path, report.took_ms);
+    let sentence = format!("{} is {verdict} (looked at for {} ms, {depth})", report.path, report.took_ms);
+    let mut text = look.wrap(2, &sentence) + "\n";
     for line in &report.found {
         add(&mut text, format_args!("  {}\n", look.wrap(2, line)));
     }

@@ -49,6 +49,9 @@ pub(super) enum CliError {
     /// Everybody on the machine sees an argument, and the shell keeps it.
     #[error("an argument holds a Stripe key, which every user of this machine sees and the shell's history keeps")]
     KeyInArguments,
+    /// An answer has one form.
+    #[error("--json does not go with --plot, --csv or --openmetrics")]
+    TwoForms,
     /// Stripe was asked, or should have been.
     #[error(transparent)]
     Operator(#[from] OperatorError),
@@ -88,7 +91,7 @@ impl CliError {
             Self::RecordUnknown { source, .. } | Self::RecordUnsent { source, .. } | Self::ExportCut { source, .. } => {
                 source.exit()
             }
-            Self::KeyInArguments => Exit::BadUsage,
+            Self::KeyInArguments | Self::TwoForms => Exit::BadUsage,
             Self::Operator(error) if error.is_refusal() => Exit::Refused,
             _ => Exit::Error,
         }
@@ -108,6 +111,7 @@ impl CliError {
             Self::RecordUnsent { source, .. } | Self::ExportCut { source, .. } => source.code(),
             Self::ExportInterrupted { .. } => "interrupted",
             Self::KeyInArguments => "key_in_arguments",
+            Self::TwoForms => "two_forms",
             Self::Operator(error) => error.code(),
             Self::Start(_) => "cannot_start",
             Self::Output(_) => "output",
@@ -140,6 +144,7 @@ impl CliError {
                 "put it into the environment: read -rs STRIPE_API_KEY && export STRIPE_API_KEY; then roll this one in the \
                  dashboard, since it is known now"
             }
+            Self::TwoForms => "--json is what the daemon says; leave one of them out",
             Self::Operator(error) => return error.hint(),
             Self::File { .. } => "name a file in a directory that this user may write",
             Self::RecordRefused { .. } | Self::Start(_) | Self::Output(_) => return None,

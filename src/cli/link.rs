@@ -14,7 +14,7 @@ pub(super) async fn link(run: &mut Run<'_>, args: LinkArgs) -> Result<Exit, CliE
         customer: args.customer,
         subscription: args.subscription,
         plan: args.plan,
-        from: args.from,
+        from: args.from.map(|from| from.start(run.now).to_string()),
         items: args.items.into_iter().collect(),
         on_top: args.on_top,
         from_next_period: args.from_next_period,
@@ -30,7 +30,9 @@ pub(super) fn screen(report: &LinkReport, look: Look) -> String {
     let (customer, subscription, plan) = (&report.customer, &report.subscription, &report.plan);
     let mut text = format!("Billed to  {customer}, {subscription}, plan {plan}\n");
     add(&mut text, format_args!("From       {} UTC\n", moment(&report.from)));
-    add(&mut text, format_args!("Period     {} to {} UTC\n\n", moment(&report.period_from), moment(&report.period_to)));
+    let here = look.here(&report.period_to).map(|here| format!("\nends {here}")).unwrap_or_default();
+    let period = format!("{} to {} UTC{here}", moment(&report.period_from), moment(&report.period_to));
+    add(&mut text, format_args!("Period     {}\n\n", look.wrap(11, &period)));
     let heading = ["METER", "ITEM", "PRICE", "STANDS"].map(str::to_owned);
     let lines = report.items.iter().map(|item| {
         let price = item.lookup_key.as_ref().unwrap_or(&item.price);

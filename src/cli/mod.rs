@@ -9,7 +9,9 @@
 mod alerts;
 mod args;
 mod audit;
+mod bar;
 mod client;
+mod completion;
 mod db;
 mod doctor;
 #[cfg(test)]
@@ -38,11 +40,14 @@ mod table;
 mod tests;
 mod usage;
 mod void;
+mod when;
 
 use crate::shown::{add, words};
 
 pub use args::Args;
 pub use client::Sockets;
 pub use exit::Exit;
-pub use run::{Surroundings, run};
+pub use look::has_unicode;
+pub use run::{Size, Surroundings, run};
 pub use service::show as show_service;
+pub use when::local;

@@ -15,9 +15,11 @@ use crate::wire::{RecordInput, RecordOutcome, RecordReport};
 pub(super) async fn record(run: &mut Run<'_>, args: RecordArgs) -> Result<Exit, CliError> {
     let id = args.id.clone().map_or_else(random_id, Ok)?;
     let quantity = serde_json::value::to_raw_value(&args.quantity).map_err(std::io::Error::from)?;
-    let again = again(&args, &id);
-    let input = RecordInput { meter: args.meter, quantity, id, at: args.at, source: args.source };
-    let said = send(run, &input, Duration::from_secs(args.retry_for.into()), &again).await?;
+    // The same moment in every try, also in one that is made by hand: another would be another record.
+    let at = args.at.as_ref().map(|at| at.start(run.now).to_string());
+    let again = again(&args, &id, at.as_deref());
+    let input = RecordInput { meter: args.meter, quantity, id, at, source: args.source };
+    let said = send(run, &input, args.retry_for, &again).await?;
     let report: RecordReport =
         run.show(&said, |report: &RecordReport, look| screen(report, &args.quantity, &input.meter, look))?;
     match report.records.into_iter().find(|record| record.outcome == RecordOutcome::Refused) {
@@ -66,9 +68,9 @@ fn given_up(failure: CliError, may_have_arrived: bool, again: &str) -> CliError 
 }
 
 /// The command that sends exactly this record again.
-fn again(args: &RecordArgs, id: &str) -> String {
+fn again(args: &RecordArgs, id: &str, at: Option<&str>) -> String {
     let mut command = format!("usagectl record {} {} --id {}", quoted(&args.meter), quoted(&args.quantity), quoted(id));
-    for (flag, value) in [("--at", &args.at), ("--source", &args.source)] {
+    for (flag, value) in [("--at", at), ("--source", args.source.as_deref())] {
         if let Some(value) = value {
             add(&mut command, format_args!(" {flag} {}", quoted(value)));
         }
@@ -120,11 +122,11 @@ mod tests {
             meter: "api_credits".to_owned(),
             quantity: "0.5".to_owned(),
             id: None,
-            at: Some("2026-11-05T12:00:00Z".to_owned()),
+            at: None,
             source: None,
-            retry_for: 0,
+            retry_for: Duration::ZERO,
         };
         let expected = r"usagectl record api_credits 0.5 --id 'it'\''s 1' --at 2026-11-05T12:00:00Z";
-        assert_eq!(again(&args, "it's 1"), expected);
+        assert_eq!(again(&args, "it's 1", Some("2026-11-05T12:00:00Z")), expected);
     }
 }

@@ -11,12 +11,13 @@ use super::error::CliError;
 use super::look::Look;
 use super::stripe::{self, Session};
 use super::{
-    Args, Exit, Sockets, alerts, audit, db, doctor, drain, explain, export, identity, link, metrics, prepare_image,
-    reconcile, record, release, status, sync, usage, void,
+    Args, Exit, Sockets, alerts, audit, completion, db, doctor, drain, explain, export, identity, link, metrics,
+    prepare_image, reconcile, record, release, status, sync, usage, void,
 };
 use crate::cli::client::Client;
 use crate::clock::Reading;
 use crate::config::Environment;
+use crate::model::Timestamp;
 use crate::operator::OperatorError;
 
 /// What `usagectl` is told of the machine it runs on.
@@ -26,12 +27,18 @@ pub struct Surroundings {
     pub socket: Option<PathBuf>,
     /// Where to look for it otherwise.
     pub sockets: Sockets,
-    /// Whether stdout is a terminal that wants colours.
+    /// Whether stdout is a terminal.
+    pub terminal: bool,
+    /// Whether it is one that wants colours.
     pub colour: bool,
-    /// Characters in a line.
-    pub width: usize,
     /// Whether somebody watches stderr, a terminal.
     pub watched: bool,
+    /// Whether more than ASCII can be shown.
+    pub unicode: bool,
+    /// How much room there is.
+    pub size: fn() -> Size,
+    /// A moment in this machine's own zone, as [`super::local`] tells it.
+    pub local: fn(Timestamp) -> Option<String>,
     /// What the process was started with.
     pub environment: Environment,
     /// Reads the clocks.
@@ -40,12 +47,33 @@ pub struct Surroundings {
     pub show_service: fn() -> Option<String>,
 }
 
+/// How much a terminal shows at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    /// Characters in a line.
+    pub width: usize,
+    /// Lines.
+    pub height: usize,
+}
+
+impl Surroundings {
+    fn look(&self) -> Look {
+        let Self { colour, unicode, size, local, .. } = self;
+        Look { colour: *colour, unicode: *unicode, width: size().width, local: *local }
+    }
+}
+
 /// One run: everything a command needs.
 pub(super) struct Run<'a> {
     pub(super) client: Client,
     pub(super) json: bool,
     pub(super) look: Look,
     pub(super) watched: bool,
+    /// Whether stdout is a terminal, and how large it is now.
+    pub(super) terminal: bool,
+    pub(super) size: fn() -> Size,
+    /// When the command was given: what counts from now counts from here.
+    pub(super) now: Timestamp,
     pub(super) out: &'a mut dyn Write,
     pub(super) err: &'a mut dyn Write,
 }
@@ -63,20 +91,30 @@ pub fn run(
     }
     let args = match Args::try_parse_from(args) {
         Ok(args) => args,
-        Err(message) => return explain(&message, out, err, surroundings.colour),
+        Err(message) => return explain(&message, out, err, surroundings.look()),
     };
     let json = args.json;
     match start(args, out, err, surroundings) {
         Ok(exit) => exit,
         // Where stderr is gone too, the exit code is all that is left to say.
-        Err(error) => error.tell(err, json).map_or(error.exit(), |()| error.exit()),
+        Err(error) => tell(&error, err, json, surroundings.look()).map_or(error.exit(), |()| error.exit()),
+    }
+}
+
+fn tell(error: &CliError, err: &mut dyn Write, json: bool, look: Look) -> io::Result<()> {
+    let mut text = Vec::new();
+    error.tell(&mut text, json)?;
+    match std::str::from_utf8(&text) {
+        Ok(text) if !json => err.write_all(look.plain(text).as_bytes()),
+        _ => err.write_all(&text),
     }
 }
 
 /// Help and version are answers; anything else is bad usage.
-fn explain(message: &clap::Error, out: &mut dyn Write, err: &mut dyn Write, colour: bool) -> Exit {
+fn explain(message: &clap::Error, out: &mut dyn Write, err: &mut dyn Write, look: Look) -> Exit {
     let text = message.render();
-    let text = if colour { text.ansi().to_string() } else { text.to_string() };
+    let text = if look.colour { text.ansi().to_string() } else { text.to_string() };
+    let text = look.plain(&text);
     let exit = if message.use_stderr() { Exit::BadUsage } else { Exit::Fine };
     let written = if message.use_stderr() { err.write_all(text.as_bytes()) } else { out.write_all(text.as_bytes()) };
     written.map_or(exit, |()| exit)
@@ -89,10 +127,13 @@ fn start(args: Args, out: &mut dyn Write, err: &mut dyn Write, surroundings: &Su
             if args.sandbox || args.socket.is_some() {
                 return Err(OperatorError::no_daemon().into());
             }
-            let Surroundings { environment, clock, colour, width, .. } = surroundings;
-            let look = Look { colour: *colour, width: *width };
+            let Surroundings { environment, clock, .. } = surroundings;
+            let look = surroundings.look();
             return stripe::stripe(Session { environment, clock: *clock, json: args.json, look, out, err }, command)
                 .await;
+        }
+        if let Command::Completion { shell } = args.command {
+            return completion::completion(shell, out);
         }
         let client = client(&args, surroundings).await;
         if client.fell_back {
@@ -102,8 +143,9 @@ fn start(args: Args, out: &mut dyn Write, err: &mut dyn Write, surroundings: &Su
                 client.path().display()
             )?;
         }
-        let look = Look { colour: surroundings.colour, width: surroundings.width };
-        Run { client, json: args.json, look, watched: surroundings.watched, out, err }.command(args.command).await
+        let Surroundings { terminal, watched, size, clock, .. } = *surroundings;
+        let (look, now) = (surroundings.look(), clock().wall);
+        Run { client, json: args.json, look, watched, terminal, size, now, out, err }.command(args.command).await
     })
 }
 
@@ -123,7 +165,7 @@ async fn client(args: &Args, surroundings: &Surroundings) -> Client {
 impl Run<'_> {
     async fn command(&mut self, command: Command) -> Result<Exit, CliError> {
         match command {
-            Command::Status => status::status(self).await,
+            Command::Status(args) => status::status(self, args).await,
             Command::Usage(args) => usage::usage(self, args).await,
             Command::Record(args) => record::record(self, args).await,
             Command::Void(args) => void::void(self, args).await,
@@ -142,7 +184,7 @@ impl Run<'_> {
             Command::Doctor => doctor::doctor(self).await,
             Command::Metrics(args) => metrics::metrics(self, args).await,
             // Asked without a daemon, before there is a run.
-            Command::Stripe(_) => Ok(Exit::BadUsage),
+            Command::Stripe(_) | Command::Completion { .. } => Ok(Exit::BadUsage),
         }
     }
 
@@ -157,7 +199,8 @@ impl Run<'_> {
             return said.read();
         }
         let answer: T = said.read()?;
-        self.print(screen(&answer, self.look).as_bytes())?;
+        let text = screen(&answer, self.look);
+        self.print(self.look.plain(&text).as_bytes())?;
         Ok(answer)
     }
 

@@ -5,17 +5,25 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
+use super::add::add;
 use super::look::Look;
 use super::{
-    Exit, Sockets, Surroundings, alerts, audit, doctor, drain, explain, identity, link, prepare_image, reconcile,
+    Exit, Size, Sockets, Surroundings, alerts, audit, doctor, drain, explain, identity, link, prepare_image, reconcile,
     record, release, run, status, sync, usage, void,
 };
 use crate::api::fake::{FakeDesk, Server, answers};
-use crate::clock::{Clock as _, SystemClock};
+use crate::clock::{Clock as _, Reading, SystemClock};
 use crate::config::Environment;
-use crate::wire::{RecordAnswer, RecordOutcome, RecordReport, SCHEMA};
+use crate::model::{MICROS_PER_HOUR, Timestamp};
+use crate::wire::{By, RecordAnswer, RecordOutcome, RecordReport, SCHEMA, UsageRequest};
 
-const PLAIN: Look = Look { colour: false, width: 80 };
+const PLAIN: Look = Look { colour: false, unicode: true, width: 80, local: |_| None };
+
+/// A moment an hour ahead of UTC, as in winter on the continent.
+fn an_hour_ahead(at: Timestamp) -> Option<String> {
+    let there = at.plus(MICROS_PER_HOUR).to_string();
+    Some(format!("{} CET", there.get(..16)?.replace('T', " ")))
+}
 
 struct Ran {
     exit: Exit,
@@ -28,11 +36,14 @@ fn surroundings(ordinary: &Path, sandbox: &Path) -> Surroundings {
     Surroundings {
         socket: None,
         sockets,
+        terminal: false,
         colour: false,
-        width: 80,
         watched: false,
+        unicode: true,
+        size: || Size { width: 80, height: 24 },
+        local: |_| None,
         environment: Environment::default(),
-        clock: || SystemClock.read(),
+        clock: || Reading { wall: Timestamp::parse("2026-11-14T10:00:12Z").unwrap(), ..SystemClock.read() },
         show_service: || None,
     }
 }
@@ -57,6 +68,11 @@ fn snapshot(name: &str, screen: &str) {
     for line in screen.lines().filter(|line| !commands(line)) {
         assert!(line.chars().count() <= 80, "more than 80 columns: {line}");
     }
+    insta_of_any_width(name, screen);
+}
+
+/// Of what programs read.
+fn insta_of_any_width(name: &str, screen: &str) {
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/snapshots"));
     settings.set_prepend_module_to_snapshot(false);
@@ -66,10 +82,14 @@ fn snapshot(name: &str, screen: &str) {
 
 #[test]
 fn screens_are_as_they_were_approved() {
-    snapshot("status", &status::screen(&answers::healthy(), PLAIN));
-    snapshot("status_with_problems", &status::screen(&answers::troubled(), PLAIN));
-    snapshot("status_unlinked", &status::screen(&answers::unlinked(), PLAIN));
+    snapshot("status", &status::screen(&answers::healthy(), PLAIN, false));
+    snapshot("status_verbose", &status::screen(&answers::healthy(), PLAIN, true));
+    snapshot("status_with_problems", &status::screen(&answers::troubled(), PLAIN, false));
+    snapshot("status_unlinked", &status::screen(&answers::unlinked(), PLAIN, false));
     snapshot("usage", &usage::screen(&answers::usage(), PLAIN));
+    snapshot("usage_by_day", &usage::screen(&answers::usage_by_day(), PLAIN));
+    snapshot("usage_of_range", &usage::screen(&answers::usage_of_range(), Look { local: an_hour_ahead, ..PLAIN }));
+    snapshot("usage_plot", &usage::plot_screen(&answers::usage_by_day(), PLAIN));
     snapshot("sync", &sync::screen(&answers::sync(), PLAIN));
     snapshot("doctor", &doctor::screen(&answers::doctor(), PLAIN));
     snapshot("audit", &audit::screen(&answers::audit(), PLAIN));
@@ -96,15 +116,129 @@ fn screens_are_as_they_were_approved() {
 }
 
 #[test]
+fn short_answers_and_refusals_are_as_they_were_approved() {
+    let server = Server::start(FakeDesk::default());
+    let mut said = String::new();
+    for args in [
+        &["db", "check"][..],
+        &["db", "check", "--full"],
+        &["db", "backup", "/srv/copy.db"],
+        &["db", "recover"],
+        &["audit", "--since", "soon"],
+        &["usage", "--month", "2026-13"],
+        &["usage", "--csv", "--plot"],
+        &["status", "--watch", "0"],
+        &["record", "api_credit", "1", "--id", "order-1"],
+        &["record", "api_credits", "1", "--retry-for", "soon"],
+    ] {
+        let (line, Ran { exit, out, err }) = (args.join(" "), ask(&server, args));
+        add(&mut said, format_args!("$ usagectl {line}\n{out}{err}exit {}\n\n", exit.code()));
+    }
+    let nobody = ran(&nowhere(), &["usage"]);
+    add(&mut said, format_args!("$ usagectl usage\n{}exit {}\n", nobody.err, nobody.exit.code()));
+    insta_of_any_width("short_answers", &said);
+}
+
+#[test]
+fn screens_fit_into_narrow_terminals_and_into_ascii() {
+    let narrow = |width| Look { width, local: an_hour_ahead, ..PLAIN };
+    for width in [72, 64, 40] {
+        let text = status::screen(&answers::troubled(), narrow(width), true);
+        // Commands, paths and ids stay whole, so that they can be copied.
+        let copied = |line: &&str| line.split_whitespace().all(|word| word.chars().count() < 16);
+        for line in text.lines().filter(|line| !line.trim_start().starts_with("hint:")).filter(copied) {
+            assert!(line.chars().count() <= width.max(33), "more than {width} columns: {line}");
+        }
+    }
+    snapshot("status_narrow", &status::screen(&answers::troubled(), narrow(64), false));
+    snapshot("status_very_narrow", &status::screen(&answers::healthy(), narrow(40), false));
+    snapshot("usage_narrow", &usage::screen(&answers::usage_by_day(), narrow(30)));
+    let ascii = Look { unicode: false, ..PLAIN };
+    snapshot("usage_plot_in_ascii", &usage::plot_screen(&answers::usage_by_day(), ascii));
+    let server = Server::start(FakeDesk::default());
+    *server.desk.status.lock().unwrap() = Some(answers::unlinked());
+    let surroundings = Surroundings { unicode: false, ..surroundings(&server.path(), Path::new("/nonexistent")) };
+    for args in [&["status", "-v"][..], &["usage", "--by", "day"], &["link", "--help"], &["link"]] {
+        let ran = ran(&surroundings, args);
+        assert!(ran.out.is_ascii() && ran.err.is_ascii(), "{} {}", ran.out, ran.err);
+    }
+    assert!(ran(&surroundings, &["status"]).out.contains("--customer cus_... --subscription sub_..."));
+    assert!(!ran(&surroundings, &["status", "--json"]).out.is_ascii(), "with --json it is what the daemon says");
+}
+
+#[test]
+fn usage_is_told_in_every_form_that_was_asked_for() {
+    let server = Server::start(FakeDesk::default());
+    for (form, name) in [("--csv", "usage_csv"), ("--openmetrics", "usage_openmetrics")] {
+        let pieces = ask(&server, &["usage", "--by", "day", form]);
+        let whole = ask(&server, &["usage", form]);
+        assert_eq!((pieces.exit, whole.exit, pieces.err.as_str()), (Exit::Fine, Exit::Fine, ""));
+        insta_of_any_width(name, &(pieces.out + "\n" + &whole.out));
+    }
+    let both = ask(&server, &["usage", "--csv", "--json"]);
+    assert_eq!((both.exit, both.out.as_str()), (Exit::BadUsage, ""));
+    assert!(both.err.contains("leave one of them out"), "{}", both.err);
+    assert_eq!(ask(&server, &["usage", "--csv", "--plot"]).exit, Exit::BadUsage);
+    let plot = ask(&server, &["usage", "--plot"]);
+    assert!(plot.out.contains("compute_hours, hours by day"), "bars are of days unless said otherwise: {}", plot.out);
+}
+
+#[test]
+fn times_are_given_as_people_write_them() {
+    let server = Server::start(FakeDesk::default());
+    for args in [
+        &["audit", "--since", "yesterday"][..],
+        &["audit", "--since", "-10m"],
+        &["usage", "--from", "2026-10-05", "--to", "2026-10", "--by", "hour", "--meter", "api_credits"],
+        &["record", "api_credits", "1", "--id", "a", "--at", "10m ago", "--retry-for", "2m"],
+        &["link", "--customer", "cus_1", "--subscription", "sub_1", "--from", "1793491200"],
+    ] {
+        assert_eq!(ask(&server, args).exit, Exit::Fine, "{args:?}");
+    }
+    let asked = server.asked();
+    let at = |text: &str| Timestamp::parse(text).unwrap();
+    assert_eq!(asked[0], format!("audit since {:?}, 100", Some(at("2026-11-13T00:00:00Z"))));
+    assert_eq!(asked[1], format!("audit since {:?}, 100", Some(at("2026-11-14T09:50:12Z"))));
+    let request = UsageRequest {
+        month: None,
+        from: Some(at("2026-10-05T00:00:00Z")),
+        to: Some(at("2026-11-01T00:00:00Z")),
+        by: Some(By::Hour),
+        meter: Some("api_credits".to_owned()),
+    };
+    assert_eq!(asked[2], format!("usage {request:?}"), "a month is meant whole");
+    assert!(asked[4].contains(r#"from: Some("2026-11-01T00:00:00Z")"#), "{}", asked[4]);
+    let again = ran(&nowhere(), &["record", "api_credits", "1", "--at", "10m ago", "--retry-for", "0"]);
+    assert!(again.err.contains("--at 2026-11-14T09:50:12Z"), "the same moment in every try: {}", again.err);
+    for args in [["audit", "--since", "soon"], ["usage", "--from", "10m"], ["status", "--watch", "0"]] {
+        let ran = ran(&nowhere(), &args);
+        assert_eq!((ran.exit, ran.out.as_str()), (Exit::BadUsage, ""), "{args:?}");
+        assert!(ran.err.contains("\nhint: write "), "{}", ran.err);
+    }
+}
+
+#[test]
+fn completion_needs_no_daemon_and_knows_every_command() {
+    for shell in ["bash", "zsh", "fish"] {
+        let ran = ran(&nowhere(), &["completion", shell]);
+        assert_eq!((ran.exit, ran.err.as_str()), (Exit::Fine, ""), "{shell}");
+        for word in ["prepare-image", "openmetrics", "watch"] {
+            assert!(ran.out.contains(word), "{word} is missing for {shell}");
+        }
+    }
+    assert_eq!(ran(&nowhere(), &["completion", "tcsh"]).exit, Exit::BadUsage);
+}
+
+#[test]
 fn colours_change_nothing_but_colours() {
-    let colour = Look { colour: true, width: 80 };
-    let mut text = status::screen(&answers::troubled(), colour);
+    let colour = Look { colour: true, ..PLAIN };
+    let mut text = status::screen(&answers::troubled(), colour, true);
     assert!(text.contains('\u{1b}'));
     while let Some(start) = text.find('\u{1b}') {
         let end = text[start..].find('m').unwrap();
         text.replace_range(start..=start + end, "");
     }
-    assert_eq!(text, status::screen(&answers::troubled(), PLAIN));
+    assert_eq!(text, status::screen(&answers::troubled(), PLAIN, true));
 }
 
 #[test]
@@ -373,6 +507,8 @@ fn commands_carry_every_argument() {
         Exit::NeedsSomeone,
         "one of its sums differs"
     );
+    assert_eq!(ask(&server, &["explain", "--month", "2026-10"]).exit, Exit::NeedsSomeone, "as usage takes it");
+    assert_eq!(ask(&server, &["sync", "--item", "si_1"]).exit, Exit::Fine, "as reconcile takes it");
     assert_eq!(ask(&server, &["alerts", "--limit", "7"]).exit, Exit::Fine);
     assert_eq!(ask(&server, &["alerts", "test"]).exit, Exit::Fine);
     let checked = ask(&server, &["db", "check", "--full"]);
@@ -385,11 +521,13 @@ fn commands_carry_every_argument() {
         r#"reconcile ReconcileRequest { item: Some("si_1") }"#,
         r#"release ReleaseRequest { item: "si_1", adopt: true, because: "seen" }"#,
         r#"void VoidRequest { meter: "api_credits", id: "a", source: Some("web"), because: "typo" }"#,
-        r#"usage Some("2026-10")"#,
+        r#"usage UsageRequest { month: Some("2026-10"), from: None, to: None, by: None, meter: None }"#,
         "drain",
         "audit since Some(Timestamp(1793491200000000)), 7",
         "audit verify",
         "explain Some(\"2026-10\") Some(\"api_credits\")",
+        "explain Some(\"2026-10\") None",
+        r#"sync SyncRequest { month: None, subscription_item: Some("si_1"), commit: false }"#,
         "alerts 7",
         "test alert",
         "db check DbCheckRequest { full: true }",

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use super::pusher::{Nudge, Nudges};
 use super::{schedule, sick};
 use crate::api::{Answer, ApiError, Caller, Desk, ExportRequest, Record};
+use crate::config::{Paths, Reading};
 use crate::jobs::{self, Context, JobError, Running};
 use crate::ledger::LedgerError;
 use crate::ledger::credits::{NewCredit, Verdict};
@@ -17,9 +18,9 @@ use crate::store::StoreError;
 use crate::wire::{
     AlertTestReport, AlertsReport, AuditReport, AuditVerifyReport, DbBackupReport, DbBackupRequest, DbCheckReport,
     DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport, ExplainReport, ExplainRequest, ExportPage,
-    IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport,
-    ReconcileRequest, RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest, SCHEMA, Status, SyncReport,
-    SyncRequest, UsageReport, VoidReport, VoidRequest,
+    IdentityReport, IdentityRequest, LinkReport, LinkRequest, PathsStatus, PrepareImageReport, PrepareImageRequest,
+    ReconcileReport, ReconcileRequest, RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest, SCHEMA, Status,
+    SyncReport, SyncRequest, UsageReport, UsageRequest, VoidReport, VoidRequest,
 };
 
 /// A caller that is told to come again waits this long.
@@ -32,6 +33,7 @@ pub(super) struct FrontDesk {
     set_aside: watch::Sender<Option<Afterwards>>,
     sandbox: bool,
     since: Timestamp,
+    paths: Paths,
 }
 
 /// What the daemon does once the ledger is set aside.
@@ -52,9 +54,10 @@ impl FrontDesk {
         nudges: Nudges,
         set_aside: watch::Sender<Option<Afterwards>>,
         sandbox: bool,
+        paths: Paths,
     ) -> Self {
         let since = context.now();
-        Self { context, nudges, set_aside, sandbox, since }
+        Self { context, nudges, set_aside, sandbox, since, paths }
     }
 
     fn running(&self) -> Running {
@@ -71,6 +74,10 @@ impl FrontDesk {
             next_reconcile: after_offset(&schedule.reconcile),
             next_compact: schedule::next(&schedule.compact, now),
             next_look: after_offset(&schedule.look),
+            paths: PathsStatus {
+                config: (self.paths.reading != Reading::Never).then(|| self.paths.config.display().to_string()),
+                socket: self.paths.socket().display().to_string(),
+            },
         }
     }
 
@@ -96,8 +103,8 @@ impl Desk for FrontDesk {
         })
     }
 
-    fn usage(&self, month: Option<String>) -> Answer<'_, UsageReport> {
-        Box::pin(async move { jobs::usage(&self.context, month.as_deref()).await.map_err(explain) })
+    fn usage(&self, request: UsageRequest) -> Answer<'_, UsageReport> {
+        Box::pin(async move { jobs::usage(&self.context, &request).await.map_err(explain) })
     }
 
     fn record(&self, caller: Caller, records: Vec<Record>) -> Answer<'_, Vec<RecordAnswer>> {

@@ -165,7 +165,7 @@ impl Daemon {
         let (stop_work, stopping) = watch::channel(false);
         let (stop_answers, mut answers_end) = watch::channel(false);
         let (tell_aside, set_aside) = watch::channel(None);
-        let desk = Arc::new(FrontDesk::new(Arc::clone(&context), nudges.clone(), tell_aside, sandbox));
+        let desk = Arc::new(FrontDesk::new(Arc::clone(&context), nudges.clone(), tell_aside, sandbox, paths.clone()));
         let access = api::Access::new(rustix::process::geteuid().as_raw(), config.command_group.clone());
         let limits = api::Limits::new(config.intake.max_body, config.intake.max_records);
         let mut tasks = JoinSet::new();

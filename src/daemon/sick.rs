@@ -14,8 +14,8 @@ use crate::wire::{
     DbBackupReport, DbBackupRequest, DbCheckReport, DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport,
     ExplainReport, ExplainRequest, ExportPage, IdentityReport, IdentityRequest, LinkReport, LinkRequest,
     PrepareImageReport, PrepareImageRequest, PushStatus, ReconcileReport, ReconcileRequest, RecordAnswer,
-    ReleaseReport, ReleaseRequest, SCHEMA, Status, SyncReport, SyncRequest, UsageReport, Verdict, VoidReport,
-    VoidRequest,
+    ReleaseReport, ReleaseRequest, SCHEMA, Status, SyncReport, SyncRequest, UsageReport, UsageRequest, Verdict,
+    VoidReport, VoidRequest,
 };
 
 pub(super) const DAMAGED: &str = "database_damaged";
@@ -96,7 +96,7 @@ pub(super) fn status(path: &Path, what: &str, since: Timestamp, sandbox: bool) -
             next_at: None,
         },
         unsent: Vec::new(),
-        clock: ClockStatus { trusted_by: "nobody yet".to_owned(), ahead_s: None },
+        clock: ClockStatus { trusted_by: "nobody yet".to_owned(), ahead_s: None, set_by_timesync: None },
         coverage: CoverageStatus { observed_bp: 0, gaps: 0 },
         database: DatabaseStatus {
             path: path.display().to_string(),
@@ -104,6 +104,9 @@ pub(super) fn status(path: &Path, what: &str, since: Timestamp, sandbox: bool) -
             schema: 0,
         },
         jobs: Vec::new(),
+        provider: None,
+        identity: None,
+        paths: None,
     }
 }
 
@@ -128,7 +131,7 @@ impl Desk for SickDesk {
         Box::pin(async { Ok(status) })
     }
 
-    fn usage(&self, _month: Option<String>) -> Answer<'_, UsageReport> {
+    fn usage(&self, _request: UsageRequest) -> Answer<'_, UsageReport> {
         self.refuse()
     }
 

@@ -39,6 +39,7 @@ mod roll_up;
 mod run;
 mod sample;
 mod seed;
+mod slices;
 mod stands;
 mod start;
 mod status;

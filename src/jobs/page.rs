@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::ledger;
 use crate::model::{MICROS_PER_HOUR, Meter, Span, Timestamp};
 use crate::outbox;
-use crate::wire::{Bar, MeterChart, PageReport, PastPeriod, SentLine};
+use crate::wire::{Bar, MeterChart, PageReport, PastPeriod, SentLine, UsageRequest};
 
 /// So many requests are shown.
 const SENT: u32 = 20;
@@ -95,7 +95,8 @@ fn sent(c: &Connection, now: Timestamp) -> Result<Vec<SentLine>, JobError> {
 async fn past(context: &Arc<Context>, now: Timestamp) -> Result<Vec<PastPeriod>, JobError> {
     let mut found: Vec<PastPeriod> = Vec::new();
     for month in months(now) {
-        let usage = usage::usage(context, Some(&month)).await?;
+        let wanted = UsageRequest { month: Some(month.clone()), ..UsageRequest::default() };
+        let usage = usage::usage(context, &wanted).await?;
         let is_over = Timestamp::parse(&usage.period_to).is_ok_and(|to| to <= now);
         let is_known = usage.observed_bp > 0 || usage.meters.iter().any(|meter| meter.used_micros != 0);
         let is_new = found.last().is_none_or(|last| last.usage.period_from != usage.period_from);

@@ -7,18 +7,18 @@ use rusqlite::Connection;
 use super::context::limits;
 use super::problems::{self, Seen};
 use super::sync::shown_segment;
-use super::usage::{self, Figures, Window};
+use super::usage::{self, Estimate, Figures, Window};
 use super::{Context, JobError, Settings, look, run};
 use crate::account::{self, Item};
 use crate::clock::trust::Placement;
+use crate::config::Schedule;
 use crate::ledger;
-use crate::model::{Meter, Timestamp};
+use crate::model::{MachineIdentity, Meter, Micros, Timestamp};
 use crate::outbox::{self, RecordState, UsageRecord};
 use crate::provider::Provider;
-use crate::rating;
 use crate::wire::{
-    ClockStatus, CoverageStatus, DatabaseStatus, JobStatus, LinkStatus, MeterStatus, PushStatus, SCHEMA, Status,
-    UnsentStatus,
+    ClockStatus, CoverageStatus, DatabaseStatus, IdentityStatus, JobStatus, LinkStatus, MeterStatus, PathsStatus,
+    ProviderStatus, PushStatus, SCHEMA, Status, UnsentStatus,
 };
 
 /// What only the daemon knows.
@@ -36,6 +36,8 @@ pub struct Running {
     pub next_compact: Option<Timestamp>,
     /// When the next look at customer and invoices is due.
     pub next_look: Option<Timestamp>,
+    /// Where its files lie.
+    pub paths: PathsStatus,
 }
 
 /// Answers it.
@@ -44,6 +46,7 @@ pub async fn status(context: &Arc<Context>, running: Running) -> Result<Status, 
     let (now, settings) = (seen.now, Arc::clone(&seen.settings));
     let boot_id = context.incarnation.boot_id.clone();
     let path = context.store.path().to_owned();
+    let (identity, set_by_timesync) = (identity(context), context.machine.timesync_mark());
     let mut status = context
         .store
         .read(move |c| {
@@ -66,10 +69,13 @@ pub async fn status(context: &Arc<Context>, running: Running) -> Result<Status, 
                 last_sample: ledger::coverage::last_sample(c)?.map(|at| at.to_string()),
                 push: push(c, running.next_push)?,
                 unsent: unsent(c, &settings, now)?,
-                clock: clock(&seen, !waiting.quantities.is_empty()),
+                clock: clock(&seen, !waiting.quantities.is_empty(), set_by_timesync),
                 coverage: coverage(c, &window, now)?,
                 database: DatabaseStatus { path: path.display().to_string(), bytes: 0, schema: schema(c)? },
-                jobs: jobs(c, &running)?,
+                jobs: jobs(c, &running, &settings.config.schedule)?,
+                provider: Some(provider(&settings)),
+                identity: Some(identity),
+                paths: Some(running.paths),
             };
             Ok::<_, JobError>(status)
         })
@@ -129,8 +135,8 @@ fn meters(
         let record = records
             .iter()
             .find(|record| record.state == RecordState::Open && item.is_some_and(|item| item.item == record.item));
-        let since = link.as_ref().map_or(window.span.from, |link| link.from);
-        let mut status = meter_status(settings, meter, &figures, item, record, window, since, now)?;
+        let estimate = usage::estimate(meter, &figures, window, now)?;
+        let mut status = meter_status(settings, meter, &figures, &estimate, item, record);
         status.not_billed_because = status.not_billed_because.or_else(|| unbilled.clone());
         if let Some(record) = record {
             status.segments = outbox::closed_segments(connection, record.id)?.iter().map(shown_segment).collect();
@@ -140,26 +146,16 @@ fn meters(
     Ok(found)
 }
 
-#[expect(clippy::too_many_arguments, reason = "it only puts side by side what was looked up")]
 fn meter_status(
     settings: &Settings,
     meter: &Meter,
     figures: &Figures,
+    estimate: &Estimate,
     item: Option<&Item>,
     record: Option<&UsageRecord>,
-    window: &Window,
-    since: Timestamp,
-    now: Timestamp,
-) -> Result<MeterStatus, JobError> {
+) -> MeterStatus {
     let unit = &meter.unit;
-    let estimate = rating::estimate(figures.used, window.span, since, now);
-    let estimate_overage = match (estimate, figures.allowance) {
-        (Some(estimate), Some(allowance)) => rating::overage(estimate, allowance, unit, meter.report, meter.rounding)?,
-        _ => None,
-    };
-    let price = figures.unit_amount;
-    let cost = estimate_overage.zip(price).and_then(|(units, price)| rating::cost(units, price));
-    Ok(MeterStatus {
+    MeterStatus {
         name: meter.name.to_string(),
         unit: unit.label.clone(),
         used: unit.number(figures.used),
@@ -167,22 +163,23 @@ fn meter_status(
         included: figures.included().map(|included| unit.number(included)),
         unlimited: figures.is_unlimited(),
         overage: figures.overage,
-        estimate: estimate.map(|estimate| unit.number(estimate)),
-        estimate_overage,
-        estimate_cost: cost.map(|cost| cost.normalize().to_string()),
-        currency: cost.and(figures.currency.clone()),
+        unlinked: (figures.unlinked > Micros::ZERO).then(|| unit.number(figures.unlinked)),
+        estimate: estimate.used.map(|used| unit.number(used)),
+        estimate_overage: estimate.overage,
+        estimate_cost: estimate.cost.map(|cost| cost.normalize().to_string()),
+        currency: estimate.cost.and(figures.currency.clone()),
         item: item.map(|item| item.item.to_string()),
         stands: record.and_then(|record| record.standing),
         segments: Vec::new(),
         not_billed_because: not_billed(settings, figures, item),
-    })
+    }
 }
 
 fn not_billed(settings: &Settings, figures: &Figures, item: Option<&Item>) -> Option<String> {
     if matches!(settings.provider, Provider::None) {
         return Some("no provider is configured, or its key is missing".to_owned());
     }
-    if !figures.linked {
+    if figures.linked.is_none() {
         return Some("this VM is not linked".to_owned());
     }
     match item {
@@ -241,13 +238,23 @@ fn unsent(connection: &Connection, settings: &Settings, now: Timestamp) -> Resul
 /// A total that missed its period.
 const OVER: &str = "its period is over; what was not billed in it is carried, or listed, once two reads of it agree";
 
-fn clock(seen: &Seen, waiting: bool) -> ClockStatus {
+fn provider(settings: &Settings) -> ProviderStatus {
+    let kind = settings.config.provider.kind.word().to_owned();
+    ProviderStatus { kind, key: settings.provider.key_kind().map(str::to_owned) }
+}
+
+fn identity(context: &Context) -> IdentityStatus {
+    let MachineIdentity { machine_id, product_uuid } = context.identity();
+    IdentityStatus { machine_id, product_uuid, boot_id: context.incarnation.boot_id.clone() }
+}
+
+fn clock(seen: &Seen, waiting: bool, set_by_timesync: bool) -> ClockStatus {
     let trusted_by = match &seen.placement {
         Placement::Known { by, .. } => by.word(),
         Placement::Waiting if waiting => "nobody",
         Placement::Waiting => "nobody yet",
     };
-    ClockStatus { trusted_by: trusted_by.to_owned(), ahead_s: seen.ahead_s() }
+    ClockStatus { trusted_by: trusted_by.to_owned(), ahead_s: seen.ahead_s(), set_by_timesync: Some(set_by_timesync) }
 }
 
 fn coverage(connection: &Connection, window: &Window, now: Timestamp) -> Result<CoverageStatus, JobError> {
@@ -255,16 +262,16 @@ fn coverage(connection: &Connection, window: &Window, now: Timestamp) -> Result<
     Ok(CoverageStatus { observed_bp, gaps: u32::try_from(gaps.len()).unwrap_or(u32::MAX) })
 }
 
-fn jobs(connection: &Connection, running: &Running) -> Result<Vec<JobStatus>, JobError> {
+fn jobs(connection: &Connection, running: &Running, schedule: &Schedule) -> Result<Vec<JobStatus>, JobError> {
     let runs = run::runs(connection)?;
     Ok([
-        ("push", running.next_push),
-        ("look", running.next_look),
-        ("reconcile", running.next_reconcile),
-        ("compact", running.next_compact),
+        ("push", running.next_push, &schedule.push),
+        ("look", running.next_look, &schedule.look),
+        ("reconcile", running.next_reconcile, &schedule.reconcile),
+        ("compact", running.next_compact, &schedule.compact),
     ]
     .into_iter()
-    .map(|(name, next)| {
+    .map(|(name, next, due)| {
         let last = runs.iter().find(|run| run.job == name);
         JobStatus {
             name: name.to_owned(),
@@ -272,6 +279,7 @@ fn jobs(connection: &Connection, running: &Running) -> Result<Vec<JobStatus>, Jo
             last_because: last.map(|run| run.because.clone()),
             last_result: last.and_then(|run| run.result.clone()),
             next_at: next.map(|next| next.to_string()),
+            schedule: Some(due.clone()),
         }
     })
     .collect())

@@ -5,7 +5,7 @@ use rust_decimal::Decimal;
 
 use super::JobError;
 use super::problems::Seen;
-use super::usage::{self, Figures, Window};
+use super::usage::{self, Estimate, Figures, Window};
 use crate::account;
 use crate::alerts::{self, Budget, Failing, Wanted};
 use crate::model::{AlertWay, MICROS_PER_DAY, Meter, Micros, PlanMeter, Problem};
@@ -103,8 +103,7 @@ fn of_the_period(connection: &Connection, seen: &Seen, window: &Window) -> Resul
             found.extend(marks.into_iter().map(|mark| allowance(meter, &figures, included, mark)));
         }
         if let Some(terms) = plan.and_then(|plan| plan.meters.get(&meter.name)) {
-            let estimate = rating::estimate(figures.used, window.span, link.from, seen.now);
-            cost.add(meter, &figures, terms, estimate)?;
+            cost.add(&figures, terms, &usage::estimate(meter, &figures, window, seen.now)?);
         }
     }
     let currency = plan.map_or("", |plan| plan.currency.as_str());
@@ -140,22 +139,14 @@ struct Cost {
 }
 
 impl Cost {
-    fn add(
-        &mut self,
-        meter: &Meter,
-        figures: &Figures,
-        terms: &PlanMeter,
-        estimate: Option<Micros>,
-    ) -> Result<(), JobError> {
-        let (Some(price), Some(allowance)) = (terms.unit_amount, figures.allowance) else { return Ok(()) };
-        let cost = |units: Option<i64>| units.and_then(|units| rating::cost(units, price)).unwrap_or_default();
-        let so_far = cost(figures.overage);
+    fn add(&mut self, figures: &Figures, terms: &PlanMeter, estimate: &Estimate) {
+        let (Some(price), Some(_)) = (terms.unit_amount, figures.allowance) else { return };
+        let so_far = figures.overage.and_then(|units| rating::cost(units, price)).unwrap_or_default();
         self.so_far = self.so_far.saturating_add(so_far);
-        if let Some(estimate) = estimate {
-            let units = rating::overage(estimate, allowance, &meter.unit, meter.report, meter.rounding)?;
-            self.estimate = Some(self.estimate.unwrap_or_default().saturating_add(cost(units)));
+        if estimate.used.is_some() {
+            let more = estimate.above.and_then(|units| rating::cost(units, price)).unwrap_or_default();
+            self.estimate = Some(self.estimate.unwrap_or_default().saturating_add(more));
         }
-        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@
 use rusqlite::{CachedStatement, Connection, OptionalExtension};
 
 use super::share::share;
-use super::{LedgerError, MeterId, boundaries};
+use super::{LedgerError, MeterId, boundaries, slices};
 use crate::model::{MICROS_PER_DAY, MICROS_PER_MINUTE, Micros, Span, Timestamp};
 use crate::store::Tx;
 
@@ -98,6 +98,35 @@ pub fn used(conn: &Connection, meter: MeterId, span: Span) -> Result<Micros, Led
     let mut parts = [first, last].into_iter().flatten().map(|bucket| Micros::new(part_inside(bucket, span)));
     let sum = parts.try_fold(Micros::new(whole), Micros::checked_add);
     sum.ok_or_else(|| rusqlite::Error::IntegralValueOutOfRange(0, i64::MAX).into())
+}
+
+/// What was used between each two neighbouring moments of `cuts`, which are in order: what [`used`] says of each, in one
+/// pass over the buckets.
+pub fn used_between(conn: &Connection, meter: MeterId, cuts: &[Timestamp]) -> Result<Vec<Micros>, LedgerError> {
+    let (Some(first), Some(last)) = (cuts.first(), cuts.last()) else { return Ok(Vec::new()) };
+    let mut rows = conn.prepare_cached(
+        "SELECT from_us, width_us, quantity FROM bucket
+         WHERE meter_id = ?1 AND from_us < ?3
+           AND from_us >= coalesce((SELECT max(from_us) FROM bucket WHERE meter_id = ?1 AND from_us <= ?2), ?2)
+         ORDER BY from_us",
+    )?;
+    let rows = rows.query_map((meter, first.micros(), last.micros()), |row| {
+        let from = Timestamp::from_micros(row.get(0)?);
+        Ok((Span::new(from, from.plus(row.get(1)?)), row.get::<_, i64>(2)?))
+    })?;
+    let sums = slices::pour(cuts, rows, |span, quantity, within| match within {
+        _ if within == span => *quantity,
+        _ => part_inside(Bucket { span, quantity: *quantity }, within),
+    })?;
+    Ok(sums.into_iter().map(Micros::new).collect())
+}
+
+/// When the first bucket begins.
+pub fn first(conn: &Connection, meter: MeterId) -> Result<Option<Timestamp>, LedgerError> {
+    let first: Option<i64> = conn
+        .prepare_cached("SELECT min(from_us) FROM bucket WHERE meter_id = ?1")?
+        .query_row([meter], |row| row.get(0))?;
+    Ok(first.map(Timestamp::from_micros))
 }
 
 /// The part of a bucket that lies in the stretch; nothing where the bucket lies inside it whole.
@@ -208,6 +237,29 @@ mod tests {
             assert_eq!(part(0, 70) + part(70, 80) + part(80, 150) + part(150, 999), 101);
             assert_eq!(part(60, 90), 25);
             assert_eq!(part(70, 70), 0);
+        });
+    }
+
+    #[test]
+    fn slices_are_what_each_would_be_alone() {
+        in_ledger(|tx| {
+            let id = hours(tx);
+            add(tx, id, Span::new(at(60), at(180)), Micros::new(101)).unwrap();
+            add(tx, id, Span::new(at(300), at(420)), Micros::new(7)).unwrap();
+            put(tx, id, Bucket { span: Span::new(at(3_600), at(7_200)), quantity: 1_000 }).unwrap();
+            let cuts = [-60, 0, 70, 71, 180, 200, 310, 3_700, 3_800, 9_000].map(at);
+            let alone: Vec<_> =
+                cuts.windows(2).map(|pair| used(tx, id, Span::new(pair[0], pair[1])).unwrap()).collect();
+            assert_eq!(used_between(tx, id, &cuts).unwrap(), alone);
+            assert_eq!(alone.iter().map(|part| part.get()).sum::<i64>(), 1_108);
+            // A bucket that begins before the first slice, and one that is as long as several.
+            let within = [3_650, 3_660, 3_661].map(at);
+            assert_eq!(
+                used_between(tx, id, &within).unwrap(),
+                [used(tx, id, Span::new(within[0], within[1])).unwrap(), Micros::ZERO]
+            );
+            assert_eq!(used_between(tx, id, &[]).unwrap(), []);
+            assert_eq!(first(tx, id).unwrap(), Some(at(60)));
         });
     }
 

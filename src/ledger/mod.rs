@@ -25,6 +25,7 @@ pub mod meters;
 pub mod placement;
 pub mod samples;
 mod share;
+mod slices;
 #[cfg(test)]
 mod testing;
 pub mod voids;

@@ -4,6 +4,7 @@
 
 mod alert;
 mod channel;
+mod currency;
 mod customer;
 pub mod decline;
 mod event;
@@ -21,6 +22,7 @@ mod time;
 
 pub use alert::{AlertNotice, AlertPeriod, AlertState, AlertWay};
 pub use channel::{BillingMeter, Channel, Formula};
+pub use currency::decimal_places;
 pub use customer::Customer;
 pub use event::{Event, Subject};
 pub use hex::hex;

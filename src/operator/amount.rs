@@ -7,15 +7,10 @@ use rust_decimal::Decimal;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::model::decimal_places;
+
 /// Places of an amount in the smallest unit. <https://docs.stripe.com/api/prices/create>
 const PLACES_MAX: u32 = 12;
-
-/// Currencies without a smaller unit. <https://docs.stripe.com/currencies#zero-decimal>
-const WHOLE: [&str; 16] =
-    ["bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof", "xpf"];
-
-/// Currencies of a thousand smaller units. <https://docs.stripe.com/currencies#three-decimal>
-const THOUSANDTHS: [&str; 5] = ["bhd", "jod", "kwd", "omr", "tnd"];
 
 /// An amount of money in whole currency units, or a share of a hundred: zero or more, exact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,14 +30,8 @@ impl Amount {
 
     /// In the currency's smallest unit, as `unit_amount_decimal` has it.
     pub(super) fn in_smallest(self, currency: &str) -> Result<Decimal, String> {
-        let units = if WHOLE.contains(&currency) {
-            1
-        } else if THOUSANDTHS.contains(&currency) {
-            1_000
-        } else {
-            100
-        };
-        let amount = self.0.checked_mul(Decimal::from(units)).map(|amount| amount.normalize());
+        let units = Decimal::from(10_u32.pow(decimal_places(currency)));
+        let amount = self.0.checked_mul(units).map(|amount| amount.normalize());
         amount
             .filter(|amount| amount.scale() <= PLACES_MAX)
             .ok_or_else(|| format!("{} {currency} is too large or too fine an amount", self.0))
@@ -52,14 +41,8 @@ impl Amount {
 /// An amount in the smallest unit, as people read it: `EUR 0.05`.
 #[must_use]
 pub fn shown(currency: &str, smallest: Decimal) -> String {
-    let (scale, places) = if WHOLE.contains(&currency) {
-        (1, 0)
-    } else if THOUSANDTHS.contains(&currency) {
-        (1_000, 3)
-    } else {
-        (100, 2)
-    };
-    let mut amount = smallest.checked_div(Decimal::from(scale)).unwrap_or(smallest).normalize();
+    let places = decimal_places(currency);
+    let mut amount = smallest.checked_mul(Decimal::new(1, places)).unwrap_or(smallest).normalize();
     if amount.scale() < places && !amount.fract().is_zero() {
         amount.rescale(places);
     }

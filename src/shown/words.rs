@@ -1,8 +1,9 @@
 //! Numbers and times as people read them. Integers and text only: what is shown is what was said, never rounded up.
 
 use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive as _;
 
-use crate::model::{MICROS_PER_SECOND, Timestamp, Unit};
+use crate::model::{MICROS_PER_SECOND, Timestamp, Unit, decimal_places};
 
 /// `2026-11-05T12:00:00.5Z` as `2026-11-05 12:00:00`; all times are UTC.
 pub(crate) fn moment(text: &str) -> String {
@@ -62,17 +63,45 @@ pub(crate) fn percent(parts: u32) -> String {
 
 /// A quantity with at most two places where the unit is time; the rest is cut, so that nothing shows more than there is.
 pub(crate) fn quantity(number: &str, unit: &str) -> String {
-    // JSON writes what is very small with an exponent.
+    if Unit::of(unit).is_time() { cut(number) } else { plain(number) }
+}
+
+/// What is only an estimate, in any unit, with at most two places.
+pub(crate) fn estimate(number: &serde_json::Number) -> String {
+    cut(&number.to_string())
+}
+
+fn cut(number: &str) -> String {
+    let number = plain(number);
+    let Some((whole, places)) = number.split_once('.') else { return number };
+    let places: String = places.chars().take(2).collect();
+    let places = places.trim_end_matches('0');
+    if places.is_empty() { whole.to_owned() } else { format!("{whole}.{places}") }
+}
+
+/// JSON writes what is very small with an exponent, and what is whole with a place.
+fn plain(number: &str) -> String {
     let number = Decimal::from_scientific(number).map_or_else(|_| number.to_owned(), |plain| plain.to_string());
-    match number.split_once('.') {
-        Some((whole, places)) if Unit::of(unit).is_time() => {
-            let places: String = places.chars().take(2).collect();
-            let places = places.trim_end_matches('0');
-            if places.is_empty() { whole.to_owned() } else { format!("{whole}.{places}") }
-        }
-        Some((whole, "0")) => whole.to_owned(),
-        _ => number,
+    number.strip_suffix(".0").map_or(number.clone(), str::to_owned)
+}
+
+/// A quantity in millionths of its unit, to be compared with another.
+pub(crate) fn scaled(number: &serde_json::Number) -> i128 {
+    let text = number.to_string();
+    let number = Decimal::from_scientific(&text).or_else(|_| text.parse()).unwrap_or_default();
+    number.checked_mul(Decimal::from(1_000_000)).and_then(|scaled| scaled.to_i128()).unwrap_or(i128::MAX)
+}
+
+/// `16.8` as `16.80 EUR`; nothing of it is rounded.
+pub(crate) fn money(amount: &str, currency: &str) -> String {
+    let (places, currency) = (decimal_places(currency), currency.to_uppercase());
+    let Ok(mut exact) = amount.parse::<Decimal>().map(|amount| amount.normalize()) else {
+        return format!("{amount} {currency}");
+    };
+    if exact.scale() < places {
+        exact.rescale(places);
     }
+    format!("{exact} {currency}")
 }
 
 /// Why a stretch was not watched, in words.
@@ -134,6 +163,22 @@ mod tests {
         ] {
             assert_eq!(quantity(number, unit), text);
         }
+        assert_eq!(estimate(&"2590313.78205".parse().unwrap()), "2590313.78", "an estimate is not that exact");
+    }
+
+    #[test]
+    fn money_has_its_cents_and_is_not_rounded() {
+        for (amount, currency, text) in [
+            ("16.8", "eur", "16.80 EUR"),
+            ("168", "usd", "168.00 USD"),
+            ("0.0125", "eur", "0.0125 EUR"),
+            ("500", "jpy", "500 JPY"),
+            ("soon", "eur", "soon EUR"),
+        ] {
+            assert_eq!(money(amount, currency), text);
+        }
+        assert_eq!(scaled(&"4e-6".parse().unwrap()), 4);
+        assert_eq!(scaled(&"12000.5".parse().unwrap()), 12_000_500_000);
     }
 
     #[test]

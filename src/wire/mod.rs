@@ -38,10 +38,11 @@ pub use page::{Bar, MeterChart, PageReport, PastPeriod, SentLine};
 pub use reconcile::{Cause, ReconcileLine, ReconcileReport, ReconcileRequest};
 pub use record::{RecordAnswer, RecordInput, RecordOutcome, RecordReport, VoidReport, VoidRequest};
 pub use status::{
-    ClockStatus, CoverageStatus, DatabaseStatus, JobStatus, LinkStatus, MeterStatus, PushStatus, Status, UnsentStatus,
+    ClockStatus, CoverageStatus, DatabaseStatus, IdentityStatus, JobStatus, LinkStatus, MeterStatus, PathsStatus,
+    ProviderStatus, PushStatus, Status, UnsentStatus,
 };
 pub use sync::{ClosedSegment, SyncLine, SyncReport, SyncRequest};
-pub use usage::{GapLine, MeterUsage, UsageReport, is_month};
+pub use usage::{By, GapLine, MeterUsage, SliceUsage, UsageReport, UsageRequest, UsageSlice, is_month};
 
 /// Members of this group may read and record. The socket lets in nobody else but root and the daemon's own user.
 pub const RECORD_GROUP: &str = "usaged";

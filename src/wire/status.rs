@@ -53,6 +53,47 @@ pub struct Status {
     pub database: DatabaseStatus,
     /// The schedules.
     pub jobs: Vec<JobStatus>,
+    /// Who is told the totals; absent while the ledger cannot be opened, as the three below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<ProviderStatus>,
+    /// By what this machine is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<IdentityStatus>,
+    /// Where its files lie, besides the database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paths: Option<PathsStatus>,
+}
+
+/// Who is told the totals.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ProviderStatus {
+    /// `none`, `stripe-meters`, `stripe-usage-records` or `lemon-squeezy`.
+    pub kind: String,
+    /// The kind of the key and its last four characters, `rk_live_…a1b2`; absent without one.
+    pub key: Option<String>,
+}
+
+/// By what this machine is known (rule S11).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct IdentityStatus {
+    /// As in `/etc/machine-id`.
+    pub machine_id: Option<String>,
+    /// Of its hardware.
+    pub product_uuid: Option<String>,
+    /// Of this boot.
+    pub boot_id: String,
+}
+
+/// Where its files lie.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PathsStatus {
+    /// `usaged.toml`, whether it is there or not; absent where none is read.
+    pub config: Option<String>,
+    /// Where it answers.
+    pub socket: String,
 }
 
 /// What is billed to whom.
@@ -91,6 +132,9 @@ pub struct MeterStatus {
     pub unlimited: bool,
     /// Billed units above the included amount.
     pub overage: Option<i64>,
+    /// What of it belongs to no link and is not billed, in the unit (rule R1); absent where that is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unlinked: Option<serde_json::Number>,
     /// Used at the period's end, if it goes on like this, in the unit.
     pub estimate: Option<serde_json::Number>,
     /// Overage units at the period's end, if it goes on like this.
@@ -166,6 +210,9 @@ pub struct ClockStatus {
     pub trusted_by: String,
     /// Seconds the wall clock is ahead of the provider's, where known.
     pub ahead_s: Option<i64>,
+    /// Whether timesyncd says that it has set the clock in this boot; absent where nobody could be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_by_timesync: Option<bool>,
 }
 
 /// How much was observed.
@@ -206,4 +253,7 @@ pub struct JobStatus {
     /// Next start.
     #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub next_at: Option<String>,
+    /// When it is due, as configured: a cron expression with seconds, UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
 }

@@ -1,5 +1,7 @@
 use serde::{Deserialize, Serialize};
 
+use crate::model::Timestamp;
+
 /// Whether a text is a month, `YYYY-MM`.
 #[must_use]
 pub fn is_month(text: &str) -> bool {
@@ -11,6 +13,49 @@ pub fn is_month(text: &str) -> bool {
             && digits(month)
             && month.parse().is_ok_and(|month: u8| (1..=12).contains(&month))
     })
+}
+
+/// How finely usage is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum By {
+    /// By hours.
+    Hour,
+    /// By days of UTC.
+    Day,
+    /// By calendar months of UTC.
+    Month,
+}
+
+impl By {
+    /// Every one, the finest first.
+    pub const ALL: [Self; 3] = [Self::Hour, Self::Day, Self::Month];
+
+    /// The word used in queries and JSON.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Hour => "hour",
+            Self::Day => "day",
+            Self::Month => "month",
+        }
+    }
+}
+
+/// The query of `GET /v1/usage`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UsageRequest {
+    /// The period that holds this month's last second, `YYYY-MM`. Not beside `from` and `to`.
+    pub month: Option<String>,
+    /// From then on; the beginning of the ledger where only `to` is given.
+    pub from: Option<Timestamp>,
+    /// Until then; now where only `from` is given.
+    pub to: Option<Timestamp>,
+    /// How finely; without it only the whole is told.
+    pub by: Option<By>,
+    /// Only this meter.
+    pub meter: Option<String>,
 }
 
 /// One stretch that was not watched.
@@ -49,6 +94,50 @@ pub struct MeterUsage {
     pub waiting_for_clock: serde_json::Number,
     /// Usage in this period that belongs to no link and is not billed, in the unit (rule R1).
     pub unlinked: serde_json::Number,
+    /// Used at the period's end, if it goes on like this, in the unit. This and the three below are told of a period
+    /// that is going on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<serde_json::Number>,
+    /// Overage units at the period's end, if it goes on like this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate_overage: Option<i64>,
+    /// What that costs, decimal, in `currency`; absent where no price is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate_cost: Option<String>,
+    /// ISO 4217.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
+}
+
+/// An hour, a day or a month of what was asked for; the first and the last may be a part of one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct UsageSlice {
+    /// Start.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
+    pub from: String,
+    /// End; of the last one it may lie ahead.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
+    pub to: String,
+    /// Share of it so far that was observed, parts in ten thousand.
+    pub observed_bp: u32,
+    /// Each meter, in the order of `meters`.
+    pub meters: Vec<SliceUsage>,
+}
+
+/// One meter in one slice.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct SliceUsage {
+    /// Which meter.
+    pub name: String,
+    /// In its unit.
+    pub used: serde_json::Number,
+    /// Exact.
+    pub used_micros: i64,
+    /// Used at the slice's end, if it goes on like this; only while it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<serde_json::Number>,
 }
 
 /// The answer of `GET /v1/usage`.
@@ -63,14 +152,20 @@ pub struct UsageReport {
     /// End of the period.
     #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub period_to: String,
-    /// `provider` or `calendar month`.
+    /// `provider`, `calendar month`, or `range` where `from` or `to` was given: no amount is included in one.
     pub period_kind: String,
     /// Each meter.
     pub meters: Vec<MeterUsage>,
     /// Share of the period so far that was observed, parts in ten thousand.
     pub observed_bp: u32,
-    /// What was not watched.
+    /// What was not watched; the newest thousand.
     pub gaps: Vec<GapLine>,
+    /// How finely `slices` are cut, where that was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<By>,
+    /// What was asked for piece by piece, from the first that anything is known of to the one that goes on now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slices: Vec<UsageSlice>,
 }
 
 #[cfg(test)]

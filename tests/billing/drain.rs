@@ -48,6 +48,7 @@ async fn codes(vm: &Vm) -> Vec<String> {
         next_reconcile: None,
         next_compact: None,
         next_look: None,
+        paths: usaged::wire::PathsStatus::default(),
     };
     let status = jobs::status(vm.context(), running).await.unwrap();
     status.problems.into_iter().map(|problem| problem.code).collect()

@@ -22,6 +22,7 @@ pub(crate) async fn status(vm: &Vm) -> Status {
         next_reconcile: None,
         next_compact: None,
         next_look: None,
+        paths: usaged::wire::PathsStatus::default(),
     };
     jobs::status(vm.context(), running).await.unwrap()
 }

@@ -140,6 +140,7 @@ fn s11_a_clone_begins_unlinked_with_an_empty_ledger_and_the_old_one_lies_beside_
             next_reconcile: None,
             next_compact: None,
             next_look: None,
+            paths: usaged::wire::PathsStatus::default(),
         };
         let status = jobs::status(vm.context(), running).await.unwrap();
         let note = status.problems.iter().find(|problem| problem.code == "ledger_set_aside").unwrap();

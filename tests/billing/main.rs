@@ -33,6 +33,7 @@ mod storms;
 mod table;
 #[path = "../torn/mod.rs"]
 mod torn;
+mod usage;
 #[allow(dead_code, reason = "the simulation uses the rest")]
 mod vm;
 mod year;

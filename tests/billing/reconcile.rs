@@ -56,6 +56,7 @@ async fn problem_codes(vm: &Vm) -> Vec<String> {
         next_reconcile: None,
         next_compact: None,
         next_look: None,
+        paths: usaged::wire::PathsStatus::default(),
     };
     jobs::status(vm.context(), running).await.unwrap().problems.into_iter().map(|problem| problem.code).collect()
 }

@@ -491,6 +491,7 @@ impl Vm {
             next_reconcile: None,
             next_compact: None,
             next_look: None,
+            paths: usaged::wire::PathsStatus::default(),
         };
         jobs::status(self.context(), running).await.unwrap()
     }
@@ -677,6 +678,7 @@ impl Vm {
             next_reconcile: None,
             next_compact: None,
             next_look: None,
+            paths: usaged::wire::PathsStatus::default(),
         };
         let mut problems = jobs::status(self.context(), running).await.unwrap().problems;
         problems.retain(|problem| problem.code != "no_sample" && problem.code != "sync_unreliable");

@@ -311,6 +311,7 @@ impl Year {
             next_compact: None,
             next_look: None,
             next_reconcile: None,
+            paths: usaged::wire::PathsStatus::default(),
         };
         let status = jobs::status(self.vm.context(), running).await.unwrap();
         status.problems.into_iter().map(|problem| problem.code).collect()

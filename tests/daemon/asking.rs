@@ -1,8 +1,9 @@
 //! `usagectl`: what it says and how it ends.
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Process, Stripe, Vm, clean, run};
+use crate::harness::{Process, Stripe, Vm, clean, run, until};
 
 /// Exactly one JSON document, with the schema this version speaks.
 fn document(text: &str) -> Value {
@@ -64,6 +65,39 @@ fn every_answer_in_json_is_one_document_and_stdout_holds_nothing_else() {
     let refused = vm.ctl(&["release", &account.item, "--adopt", "--because", "x", "--json"]);
     assert_eq!((refused.code, &*refused.out), (4, ""));
     assert!(serde_json::from_str::<Value>(&refused.err).unwrap()["hint"].is_string(), "{refused:?}");
+}
+
+#[test]
+fn a_watch_looks_again_and_ends_with_ctrl_c() {
+    let vm = Vm::unbilled();
+    let daemon = vm.start();
+    let watch = |words: &[&str]| {
+        let command = &mut clean(env!("CARGO_BIN_EXE_usagectl"));
+        Process::start(command.arg("--socket").arg(vm.socket()).args(["status", "--watch", "1"]).args(words))
+    };
+    let (mut screens, mut lines) = (watch(&[]), watch(&["--json"]));
+    let seen = |process: &Process, what: &str| process.output().matches(what).count();
+    until("each has looked twice", || {
+        let both = [seen(&screens, "running since"), seen(&lines, "\"schema\":1")];
+        if both.iter().all(|looks| *looks >= 2) { Ok(()) } else { Err(format!("{both:?}")) }
+    });
+    lines.signal(Signal::INT);
+    assert_eq!(lines.exit_code(), 0, "{}", lines.output());
+    assert!(!screens.output().contains('\u{1b}'), "a pipe is no terminal: {}", screens.output());
+    daemon.stop();
+    // The next look finds nobody, says so, and looks again.
+    screens.says("hint: start it");
+    let again = vm.start();
+    let before = seen(&screens, "running since");
+    until(
+        "it is found again",
+        || {
+            if seen(&screens, "running since") > before { Ok(()) } else { Err(screens.output()) }
+        },
+    );
+    screens.signal(Signal::INT);
+    assert_eq!(screens.exit_code(), 0, "{}", screens.output());
+    again.stop();
 }
 
 #[test]

@@ -13,7 +13,7 @@ use usaged::wire::{
     DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport, ExplainReport, ExplainRequest, ExportPage,
     IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport,
     ReconcileRequest, RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest, Status, SyncReport, SyncRequest,
-    UsageReport, VoidReport, VoidRequest,
+    UsageReport, UsageRequest, VoidReport, VoidRequest,
 };
 
 /// A desk that takes every record that reaches it, and refuses everything else.
@@ -28,8 +28,8 @@ impl Desk for Taker {
         no()
     }
 
-    fn usage(&self, month: Option<String>) -> Answer<'_, UsageReport> {
-        assert!(month.is_none_or(|month| month.len() == 7), "a month is checked before it is asked for");
+    fn usage(&self, request: UsageRequest) -> Answer<'_, UsageReport> {
+        assert!(request.month.is_none_or(|month| month.len() == 7), "a month is checked before it is asked for");
         no()
     }
 

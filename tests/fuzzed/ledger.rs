@@ -13,7 +13,7 @@ use usaged::model::Timestamp;
 use usaged::provider::Provider;
 use usaged::sources::Machine;
 use usaged::store::Store;
-use usaged::wire::SyncRequest;
+use usaged::wire::{By, SyncRequest, UsageRequest};
 
 /// A day into the second of two periods.
 const NOW: &str = "2026-12-02T00:00:00Z";
@@ -157,15 +157,30 @@ fn integer(bytes: &[u8]) -> i64 {
 /// What an agent does in a day without its provider. Each may be refused, with words.
 async fn live(context: &Arc<Context>) -> Vec<String> {
     let since = Timestamp::parse(NOW).unwrap();
-    let running =
-        Running { since, sandbox: false, next_push: None, next_reconcile: None, next_compact: None, next_look: None };
+    let running = Running {
+        since,
+        sandbox: false,
+        next_push: None,
+        next_reconcile: None,
+        next_compact: None,
+        next_look: None,
+        paths: usaged::wire::PathsStatus::default(),
+    };
     let mut refused = Vec::new();
     let mut hear = |error: Option<JobError>| refused.extend(error.map(|error| error.to_string()));
     hear(jobs::sample(context).await.err());
     hear(jobs::roll_up(context).await.err());
     hear(jobs::status(context, running).await.err());
-    hear(jobs::usage(context, None).await.err());
-    hear(jobs::usage(context, Some("2026-11")).await.err());
+    hear(jobs::usage(context, &UsageRequest::default()).await.err());
+    hear(
+        jobs::usage(context, &UsageRequest { month: Some("2026-11".to_owned()), ..UsageRequest::default() })
+            .await
+            .err(),
+    );
+    for by in By::ALL {
+        let from = Some(Timestamp::from_secs(0));
+        hear(jobs::usage(context, &UsageRequest { from, by: Some(by), ..UsageRequest::default() }).await.err());
+    }
     hear(jobs::sync(context, &SyncRequest::default()).await.err());
     hear(jobs::compact(context, "schedule").await.err());
     hear(jobs::look_for_alerts(context).await.err());

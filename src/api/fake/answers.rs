@@ -3,9 +3,9 @@
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::model::Problem;
+use crate::model::{Micros, Problem, Unit};
 use crate::wire::{
-    AlertTestReport, AlertsReport, AuditReport, AuditVerifyReport, Cause, CreditRow, DbBackupReport, DbCheckReport,
+    AlertTestReport, AlertsReport, AuditReport, AuditVerifyReport, By, Cause, CreditRow, DbBackupReport, DbCheckReport,
     DbRecoverReport, DeliveryRow, DoctorReport, DrainReport, ExplainReport, ExportPage, ExportRow, ExportWhat,
     IdentityReport, LinkReport, PrepareImageReport, ReconcileReport, ReleaseReport, SCHEMA, Status, SyncReport,
     UsageReport, UsageRow, VoidReport,
@@ -35,11 +35,17 @@ pub(crate) fn healthy() -> Status {
         "push": {"last_at": "2026-11-14T09:07:31Z", "last_outcome": "accepted", "last_what": "si_compute to 21",
                  "last_request_id": "req_8x", "last_accepted_at": "2026-11-14T09:07:31Z", "next_at": "2026-11-14T10:07:31Z"},
         "unsent": [],
-        "clock": {"trusted_by": "provider", "ahead_s": 0},
+        "clock": {"trusted_by": "provider", "ahead_s": 0, "set_by_timesync": true},
         "coverage": {"observed_bp": 9_998, "gaps": 2},
         "database": {"path": "/var/lib/usaged/usage.db", "bytes": 1_474_560, "schema": 1},
         "jobs": [{"name": "push", "last_at": "2026-11-14T09:07:31Z", "last_because": "schedule",
-                  "last_result": "1 set, 1 unchanged", "next_at": "2026-11-14T10:07:31Z"}]
+                  "last_result": "1 set, 1 unchanged", "next_at": "2026-11-14T10:07:31Z", "schedule": "0 0 * * * *"},
+                 {"name": "compact", "last_at": null, "last_because": null, "last_result": null,
+                  "next_at": "2026-11-15T03:30:00Z", "schedule": "0 30 3 * * *"}],
+        "provider": {"kind": "stripe-usage-records", "key": "rk_live_…a1b2"},
+        "identity": {"machine_id": "0123456789abcdef0123456789abcdef", "product_uuid": null,
+                     "boot_id": "6f1c2f6e-8a1d-4a53-9b1f-0d3a1c5e7f90"},
+        "paths": {"config": "/etc/usaged/usaged.toml", "socket": "/run/usaged/usaged.sock"}
     }))
 }
 
@@ -92,7 +98,8 @@ pub(crate) fn usage() -> UsageReport {
         "schema": 1, "period_from": "2026-11-01T00:00:00Z", "period_to": "2026-12-01T00:00:00Z", "period_kind": "provider",
         "meters": [
             {"name": "api_credits", "unit": "credits", "used": 12_000.5, "used_micros": 12_000_500_000_i64, "included": 10_000,
-             "unlimited": false, "overage": 2_000, "waiting_for_clock": 0, "unlinked": 12.25},
+             "unlimited": false, "overage": 2_000, "waiting_for_clock": 0, "unlinked": 12.25, "estimate": 26_800,
+             "estimate_overage": 16_800, "estimate_cost": "168", "currency": "eur"},
             {"name": "compute_hours", "unit": "hours", "used": 321.987_654, "used_micros": 1_159_155_554_400_i64,
              "included": null, "unlimited": true, "overage": 0, "waiting_for_clock": 1.5, "unlinked": 0}
         ],
@@ -102,6 +109,43 @@ pub(crate) fn usage() -> UsageReport {
             {"from": "2026-11-09T12:00:00Z", "to": "2026-11-09T12:00:45Z", "reason": "agent_stopped_bridged"}
         ]
     }))
+}
+
+/// Three days of it, the last of which goes on.
+pub(crate) fn usage_by_day() -> UsageReport {
+    let mut report = usage();
+    let day = |day: u8, observed_bp: u32, credits: [i64; 2], hours: [i64; 2]| {
+        let in_hours = |micros: i64| Unit::of("hours").number(Micros::new(micros));
+        let goes_on = |estimate: i64| (estimate > 0).then_some(estimate);
+        json!({
+            "from": format!("2026-11-{day:02}T00:00:00Z"), "to": format!("2026-11-{:02}T00:00:00Z", day + 1),
+            "observed_bp": observed_bp,
+            "meters": [
+                {"name": "api_credits", "used": credits[0], "used_micros": credits[0] * 1_000_000, "estimate": goes_on(credits[1])},
+                {"name": "compute_hours", "used": in_hours(hours[0]), "used_micros": hours[0],
+                 "estimate": (hours[1] > 0).then(|| in_hours(hours[1]))}
+            ]
+        })
+    };
+    report.by = Some(By::Day);
+    report.slices = of(json!([
+        day(1, 10_000, [9_000, 0], [86_400_000_000, 0]),
+        day(2, 8_125, [1_750, 0], [70_200_000_000, 0]),
+        day(3, 10_000, [1_250, 3_000], [36_000_000_000, 86_400_000_000])
+    ]));
+    report
+}
+
+/// The same days, asked for by their dates.
+pub(crate) fn usage_of_range() -> UsageReport {
+    let mut report = usage_by_day();
+    report.period_kind = "range".to_owned();
+    report.period_to = "2026-11-03T10:00:00Z".to_owned();
+    for meter in &mut report.meters {
+        (meter.included, meter.unlimited, meter.overage) = (None, false, None);
+        (meter.estimate, meter.estimate_overage, meter.estimate_cost, meter.currency) = (None, None, None, None);
+    }
+    report
 }
 
 pub(crate) fn sync() -> SyncReport {

@@ -18,7 +18,7 @@ use crate::wire::{
     DbCheckRequest, DbRecoverReport, DoctorReport, DrainReport, ExplainReport, ExplainRequest, ExportPage,
     IdentityReport, IdentityRequest, LinkReport, LinkRequest, PrepareImageReport, PrepareImageRequest, ReconcileReport,
     ReconcileRequest, RecordAnswer, RecordOutcome, ReleaseReport, ReleaseRequest, Status, SyncReport, SyncRequest,
-    UsageReport, VoidReport, VoidRequest,
+    UsageReport, UsageRequest, VoidReport, VoidRequest,
 };
 
 /// The desk of a test.
@@ -74,9 +74,9 @@ impl Desk for FakeDesk {
         now(Ok(self.status.lock().unwrap().clone().unwrap_or_else(answers::healthy)))
     }
 
-    fn usage(&self, month: Option<String>) -> Answer<'_, UsageReport> {
-        self.note(format!("usage {month:?}"));
-        now(Ok(answers::usage()))
+    fn usage(&self, request: UsageRequest) -> Answer<'_, UsageReport> {
+        self.note(format!("usage {request:?}"));
+        now(Ok(if request.by.is_some() { answers::usage_by_day() } else { answers::usage() }))
     }
 
     fn record(&self, caller: Caller, records: Vec<Record>) -> Answer<'_, Vec<RecordAnswer>> {

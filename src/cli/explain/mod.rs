@@ -15,6 +15,11 @@ pub(super) async fn explain(run: &mut Run<'_>, args: ExplainArgs) -> Result<Exit
     for word in &args.of {
         query.append_pair(if is_month(word) { "month" } else { "meter" }, word);
     }
+    for (name, value) in [("month", &args.month), ("meter", &args.meter)] {
+        if let Some(value) = value {
+            query.append_pair(name, value);
+        }
+    }
     let said = run.client.get(&format!("/v1/explain?{}", query.finish())).await?;
     let report: ExplainReport = match &args.html {
         None => run.show(&said, screen)?,

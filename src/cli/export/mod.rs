@@ -3,15 +3,12 @@
 mod bar;
 mod sheet;
 mod sink;
-mod when;
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
-
-pub(super) use self::when::when;
 
 use self::bar::Bar;
 use self::sink::Sink;
@@ -68,7 +65,9 @@ pub(super) async fn export(run: &mut Run<'_>, args: ExportArgs) -> Result<Exit, 
 async fn page(run: &Run<'_>, args: &ExportArgs, what: ExportWhat, after: Option<&str>) -> Result<ExportPage, CliError> {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("what", what.word());
-    for (name, time) in [("from", args.from), ("to", args.to)] {
+    let from = args.from.as_ref().map(|from| from.start(run.now));
+    let to = args.to.as_ref().map(|to| to.end(run.now));
+    for (name, time) in [("from", from), ("to", to)] {
         query.extend_pairs(time.map(|time| (name, time.to_string())));
     }
     query.extend_pairs(args.meter.as_deref().map(|meter| ("meter", meter)));

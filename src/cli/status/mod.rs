@@ -1,14 +1,16 @@
 //! `usagectl status`: one screen, problems first.
 
-mod meters;
+pub(super) mod meters;
+mod more;
 mod sending;
+mod watch;
 
 use super::add::add;
-
+use super::args::StatusArgs;
 use super::error::CliError;
 use super::look::{Ink, Look};
 use super::run::Run;
-use super::words::{bytes, moment, moment_from, percent};
+use super::words::{moment, moment_from, percent};
 use super::{Exit, words};
 use crate::model::{Problem, Severity};
 use crate::wire::Status;
@@ -16,15 +18,22 @@ use crate::wire::Status;
 /// Width of the left column.
 const LABEL: usize = 13;
 
-pub(super) async fn status(run: &mut Run<'_>) -> Result<Exit, CliError> {
+pub(super) async fn status(run: &mut Run<'_>, args: StatusArgs) -> Result<Exit, CliError> {
+    if let Some(every) = args.watch {
+        return watch::watch(run, args.verbose, every).await;
+    }
     let said = run.client.get("/v1/status").await?;
-    let status: Status = run.show(&said, screen)?;
-    let needs_someone = status.problems.iter().any(|problem| problem.severity == Severity::Problem);
-    Ok(if needs_someone { Exit::NeedsSomeone } else { Exit::Fine })
+    let status: Status = run.show(&said, |status, look| screen(status, look, args.verbose))?;
+    Ok(exit(&status))
 }
 
-/// The screen.
-pub(super) fn screen(status: &Status, look: Look) -> String {
+fn exit(status: &Status) -> Exit {
+    let needs_someone = status.problems.iter().any(|problem| problem.severity == Severity::Problem);
+    if needs_someone { Exit::NeedsSomeone } else { Exit::Fine }
+}
+
+/// The screen; where `verbose`, with more sections below.
+pub(super) fn screen(status: &Status, look: Look, verbose: bool) -> String {
     let mut text = problems(&status.problems, look);
     text += &heading(status, look);
     text.push('\n');
@@ -32,6 +41,9 @@ pub(super) fn screen(status: &Status, look: Look) -> String {
     text.push('\n');
     text += &sending::screen(status, look);
     text += &machine(status, look);
+    if verbose {
+        text += &more::screen(status, look);
+    }
     text
 }
 
@@ -63,7 +75,8 @@ fn problems(problems: &[Problem], look: Look) -> String {
 
 fn heading(status: &Status, look: Look) -> String {
     let mode = look.paint(Ink::Bold, &status.mode);
-    let mut text = format!("{:<LABEL$}{} {mode}, running since {}\n", "usaged", status.version, moment(&status.since));
+    let running = format!("{} {mode}, running since {}", status.version, moment(&status.since));
+    let mut text = line(look, "usaged", &running);
     match &status.link {
         Some(link) => {
             let (customer, subscription) = (&link.customer, &link.subscription);
@@ -77,7 +90,9 @@ fn heading(status: &Status, look: Look) -> String {
     }
     let left = words::seconds_between(&status.now, &status.period_to).map(words::duration).unwrap_or_default();
     let (from, to) = (moment(&status.period_from), moment(&status.period_to));
-    text + &line(look, "Period", &format!("{from} to {to} UTC, {left} left"))
+    // Of a period's end it matters most when it is here.
+    let here = look.here(&status.period_to).map(|here| format!("\nends {here}")).unwrap_or_default();
+    text + &line(look, "Period", &format!("{from} to {to} UTC, {left} left{here}"))
 }
 
 fn machine(status: &Status, look: Look) -> String {
@@ -87,17 +102,14 @@ fn machine(status: &Status, look: Look) -> String {
         1 => ", 1 gap (usagectl usage)".to_owned(),
         gaps => format!(", {gaps} gaps (usagectl usage)"),
     };
-    let mut text = line(look, "Coverage", &format!("{} of the period so far{gaps}", percent(coverage.observed_bp)));
+    let text = line(look, "Coverage", &format!("{} of the period so far{gaps}", percent(coverage.observed_bp)));
     let clock = match (status.clock.trusted_by.as_str(), status.clock.ahead_s) {
         ("nobody", _) => "trusted by nobody yet".to_owned(),
         (by, None | Some(0)) => format!("trusted by {by}"),
         (by, Some(ahead)) if ahead < 0 => format!("trusted by {by}, {} behind", words::duration(-ahead)),
         (by, Some(ahead)) => format!("trusted by {by}, {} ahead", words::duration(ahead)),
     };
-    text += &line(look, "Clock", &clock);
-    let database = &status.database;
-    let size = bytes(database.bytes);
-    text + &line(look, "Database", &format!("{}, {size}, schema {}", database.path, database.schema))
+    text + &line(look, "Clock", &clock)
 }
 
 /// `-` where nothing is known.

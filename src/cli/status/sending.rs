@@ -15,7 +15,7 @@ pub(super) fn screen(status: &Status, look: Look) -> String {
         return text + &line(look, "Unsent", "nothing");
     }
     for unsent in &status.unsent {
-        text += &line(look, "Unsent", &waiting(unsent, now));
+        text += &line(look, "Unsent", &waiting(unsent, now, look));
     }
     text
 }
@@ -30,7 +30,7 @@ fn last_push(status: &Status, look: Look) -> String {
     format!("{}\n{what}: {}{request}", moment_from(&status.now, at), look.paint(ink, outcome))
 }
 
-fn waiting(unsent: &UnsentStatus, now: &str) -> String {
+fn waiting(unsent: &UnsentStatus, now: &str, look: Look) -> String {
     let stands =
         unsent.stands.map_or_else(|| "what stands is not known".to_owned(), |stands| format!("{stands} stands"));
     let mut text = format!(
@@ -50,7 +50,8 @@ fn waiting(unsent: &UnsentStatus, now: &str) -> String {
     }
     let is_past = Timestamp::parse(now).ok() >= Timestamp::parse(&unsent.deadline).ok();
     let can = if is_past { "could" } else { "can" };
-    text + &format!("\n{can} be billed until {}", moment_from(now, &unsent.deadline))
+    let here = look.here(&unsent.deadline).map(|here| format!(", {here}")).unwrap_or_default();
+    text + &format!("\n{can} be billed until {}{here}", moment_from(now, &unsent.deadline))
 }
 
 fn attempts(attempts: i64) -> String {

@@ -3,7 +3,8 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args as ClapArgs, Subcommand, ValueEnum};
 
-use crate::model::{CustomerId, SubscriptionId, Timestamp};
+use crate::cli::when::When;
+use crate::model::{CustomerId, SubscriptionId};
 use crate::operator::{Amount, Kind};
 
 /// What every one of these commands takes.
@@ -113,9 +114,9 @@ pub(super) struct CouponArgs {
     /// For so many months, with --duration repeating
     #[arg(long, value_name = "N")]
     pub(super) months: Option<u32>,
-    /// Until when it can be redeemed, RFC 3339
-    #[arg(long, value_name = "TIME", value_parser = Timestamp::parse)]
-    pub(super) redeem_by: Option<Timestamp>,
+    /// Until when it can be redeemed: 2026-12, 2026-12-31 (both meant whole), in 30 days, RFC 3339, …
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(super) redeem_by: Option<When>,
     /// How often it can be redeemed
     #[arg(long, value_name = "N")]
     pub(super) max_redemptions: Option<u32>,
@@ -151,9 +152,9 @@ pub(super) struct PromotionArgs {
     /// How often it can be redeemed
     #[arg(long, value_name = "N")]
     pub(super) max_redemptions: Option<u32>,
-    /// Until when, RFC 3339
-    #[arg(long, value_name = "TIME", value_parser = Timestamp::parse)]
-    pub(super) expires_at: Option<Timestamp>,
+    /// Until when: 2026-12, 2026-12-31 (both meant whole), in 30 days, RFC 3339, …
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(super) expires_at: Option<When>,
 }
 
 #[derive(Debug, Subcommand)]

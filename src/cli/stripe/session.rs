@@ -53,9 +53,9 @@ impl Session<'_> {
             return self.print(&named.unwrap_or_default());
         }
         if report.dry_run && !report.requests.is_empty() {
-            return self.print(&requests(&report.requests));
+            return self.print(&self.look.plain(&requests(&report.requests)));
         }
-        self.print(&screen(&report.body, self.look))
+        self.print(&self.look.plain(&screen(&report.body, self.look)))
     }
 
     /// Writes to stdout. A reader that has seen enough is no fault.

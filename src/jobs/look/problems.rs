@@ -1,11 +1,12 @@
 //! What the last look showed, for as long as it is so.
 
 use rusqlite::Connection;
+use rust_decimal::Decimal;
 
 use super::super::{JobError, Settings};
 use crate::account;
 use crate::config::OnPaymentFailed;
-use crate::model::{Invoice, Problem, decline};
+use crate::model::{Invoice, Problem, decimal_places, decline};
 
 /// What needs someone.
 pub(in crate::jobs) fn problems(connection: &Connection, settings: &Settings) -> Result<Vec<Problem>, JobError> {
@@ -68,18 +69,9 @@ pub(in crate::jobs) fn paused(connection: &Connection, settings: &Settings) -> R
     Ok(overdue.map(|read| format!("the subscription {} is {}", read.id, read.status)))
 }
 
-/// In the currency's own units: `usd` and most others have two decimals.
-/// <https://docs.stripe.com/currencies#zero-decimal>
+/// In the currency's own units.
 fn money(amount: i64, currency: &str) -> String {
-    const WHOLE: [&str; 16] = [
-        "bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof", "xpf",
-    ];
-    let shown = if WHOLE.contains(&currency) {
-        amount.to_string()
-    } else {
-        format!("{}.{:02}", amount.div_euclid(100), amount.rem_euclid(100))
-    };
-    format!("{shown} {}", currency.to_ascii_uppercase())
+    format!("{} {}", Decimal::new(amount, decimal_places(currency)), currency.to_ascii_uppercase())
 }
 
 #[cfg(test)]

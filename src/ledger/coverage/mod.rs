@@ -13,7 +13,7 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 pub use rounds::{How, Round, last_sample, note, note_stop, was_stopped};
 pub(super) use waiting::settle;
 
-use super::LedgerError;
+use super::{LedgerError, slices};
 use crate::model::{Span, Timestamp};
 
 /// What was going on.
@@ -122,13 +122,14 @@ pub fn absent_us(conn: &Connection, span: Span) -> Result<i64, LedgerError> {
     Ok(span.micros().saturating_sub(kept_us).max(0))
 }
 
+/// Every stretch that may touch one.
+const FROM_ON: &str = "SELECT from_us, to_us, state FROM coverage
+     WHERE from_us < ?2 AND from_us >= coalesce((SELECT max(from_us) FROM coverage WHERE from_us <= ?1), ?1)
+     ORDER BY from_us";
+
 /// Coverage of a stretch of time. Time before the first sample ever is neither observed nor a gap.
 pub fn of(conn: &Connection, span: Span) -> Result<Coverage, LedgerError> {
-    let mut rows = conn.prepare_cached(
-        "SELECT from_us, to_us, state FROM coverage
-         WHERE from_us < ?2 AND from_us >= coalesce((SELECT max(from_us) FROM coverage WHERE from_us <= ?1), ?1)
-         ORDER BY from_us",
-    )?;
+    let mut rows = conn.prepare_cached(FROM_ON)?;
     let rows = rows.query_map([span.from.micros(), span.to.micros()], stretch)?;
     let mut coverage = Coverage { observed_us: 0, gaps: Vec::new() };
     for row in rows {
@@ -142,6 +143,25 @@ pub fn of(conn: &Connection, span: Span) -> Result<Coverage, LedgerError> {
         }
     }
     Ok(coverage)
+}
+
+/// How much was observed between each two neighbouring moments of `cuts`, which are in order, microseconds: what [`of`]
+/// says of each, in one pass.
+pub fn observed_between(conn: &Connection, cuts: &[Timestamp]) -> Result<Vec<i64>, LedgerError> {
+    let (Some(first), Some(last)) = (cuts.first(), cuts.last()) else { return Ok(Vec::new()) };
+    let mut rows = conn.prepare_cached(FROM_ON)?;
+    let rows = rows.query_map([first.micros(), last.micros()], stretch)?;
+    slices::pour(cuts, rows, |_, state, within| match state {
+        State::Observed | State::AgentStoppedBridged => within.micros(),
+        _ => 0,
+    })
+}
+
+/// When the first stretch begins.
+pub fn first(conn: &Connection) -> Result<Option<Timestamp>, LedgerError> {
+    let first: Option<i64> =
+        conn.prepare_cached("SELECT min(from_us) FROM coverage")?.query_row([], |row| row.get(0))?;
+    Ok(first.map(Timestamp::from_micros))
 }
 
 fn stretch(row: &rusqlite::Row<'_>) -> rusqlite::Result<(Span, State)> {
@@ -168,6 +188,23 @@ mod tests {
             assert_eq!(coverage.gaps, [gap(10, 20, State::VmOff), gap(20, 25, State::AgentStoppedBridged)]);
             assert_eq!(of(tx, Span::new(at(-9), at(-5))).unwrap(), Coverage { observed_us: 0, gaps: vec![] });
             assert_eq!(of(tx, Span::new(at(10), at(12))).unwrap().gaps, [gap(10, 12, State::VmOff)]);
+        });
+    }
+
+    #[test]
+    fn slices_of_the_timeline_are_what_each_would_be_alone() {
+        in_ledger(|tx| {
+            for (from, to, state) in
+                [(0, 10, State::Observed), (10, 20, State::VmOff), (20, 30, State::AgentStoppedBridged)]
+            {
+                timeline::lay(tx, Span::new(at(from), at(to)), state).unwrap();
+            }
+            let cuts = [-5, 5, 15, 16, 25, 40].map(at);
+            let alone: Vec<_> =
+                cuts.windows(2).map(|pair| of(tx, Span::new(pair[0], pair[1])).unwrap().observed_us).collect();
+            assert_eq!(observed_between(tx, &cuts).unwrap(), alone);
+            assert_eq!(alone, [5_000_000, 5_000_000, 0, 5_000_000, 5_000_000]);
+            assert_eq!(first(tx).unwrap(), Some(at(0)));
         });
     }
 
