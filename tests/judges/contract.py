@@ -7,6 +7,7 @@ Needs contract.requirements.txt. What is asked is in contract.toml, with a fixed
 than the document says.
 """
 
+import contextlib
 import json
 import pathlib
 import socket
@@ -24,12 +25,12 @@ ENDS = ["/v1/prepare-image", "/v1/drain", "/v1/identity", "/v1/db/recover"]
 
 
 def carry(source, sink):
-    try:
+    with contextlib.suppress(OSError):
         while data := source.recv(65536):
             sink.sendall(data)
+    # Also where a daemon that ended has cut it off: whoever asked must not wait for what never comes.
+    with contextlib.suppress(OSError):
         sink.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass
 
 
 def forward(daemon):
@@ -64,9 +65,11 @@ def until_billed(daemon):
 
 def judge(daemon, address, document, paths):
     program = pathlib.Path(sys.executable).with_name("st")
+    # A daemon that is told to stop has ten seconds for its last words, and whoever asks meanwhile waits for the next one.
+    patience = ["--request-timeout", "60", "--request-retries", "3"]
     which = [option for path in paths for option in ("--include-path", path)]
     return subprocess.run(
-        [program, "--config-file", HERE / "contract.toml", "run", document, "--url", address, *which], cwd=daemon.scratch
+        [program, "--config-file", HERE / "contract.toml", "run", document, "--url", address, *patience, *which], cwd=daemon.scratch
     ).returncode
 
 
