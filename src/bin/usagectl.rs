@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     let surroundings = Surroundings {
         socket: std::env::var_os("USAGED_SOCKET").filter(|path| !path.is_empty()).map(PathBuf::from),
         sockets: default_sockets(),
-        watched: stderr().is_terminal(),
+        watched: || stderr().is_terminal(),
         terminal,
         colour: terminal && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty()) && !is_dumb(),
         unicode: has_unicode(|name| std::env::var_os(name)),

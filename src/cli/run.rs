@@ -32,7 +32,7 @@ pub struct Surroundings {
     /// Whether it is one that wants colours.
     pub colour: bool,
     /// Whether somebody watches stderr, a terminal.
-    pub watched: bool,
+    pub watched: fn() -> bool,
     /// Whether more than ASCII can be shown.
     pub unicode: bool,
     /// How much room there is.
@@ -145,7 +145,9 @@ fn start(args: Args, out: &mut dyn Write, err: &mut dyn Write, surroundings: &Su
         }
         let Surroundings { terminal, watched, size, clock, .. } = *surroundings;
         let (look, now) = (surroundings.look(), clock().wall);
-        Run { client, json: args.json, look, watched, terminal, size, now, out, err }.command(args.command).await
+        Run { client, json: args.json, look, watched: watched(), terminal, size, now, out, err }
+            .command(args.command)
+            .await
     })
 }
 

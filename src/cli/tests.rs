@@ -38,7 +38,7 @@ fn surroundings(ordinary: &Path, sandbox: &Path) -> Surroundings {
         sockets,
         terminal: false,
         colour: false,
-        watched: false,
+        watched: || false,
         unicode: true,
         size: || Size { width: 80, height: 24 },
         local: |_| None,
