@@ -166,7 +166,7 @@ fn links_that_would_bill_wrongly_are_refused_with_the_reason() {
     }
     assert_eq!(refused[4].0.code, 0, "{:?}", refused[4]);
     let missing = with("cus_nobody", "sub_nothing", "small");
-    assert_eq!(missing.code, 1, "{missing:?}");
+    assert_eq!(missing.code, 4, "{missing:?}");
     assert!(missing.err.contains("sub_nothing"), "{missing:?}");
 }
 

@@ -61,7 +61,7 @@ fn without_root_and_without_a_word_everything_lies_in_the_users_own_directories(
     let usagectl = reachable(env!("CARGO_BIN_EXE_usagectl"), tools.path());
     let daemon = Process::start(home.command(usaged.to_str().unwrap()).args(["run", "--sandbox"]));
     let status = until("usagectl finds it", || {
-        let said = run(home.command(usagectl.to_str().unwrap()).arg("status"));
+        let said = run(home.command(usagectl.to_str().unwrap()).args(["status", "-v"]));
         if said.code == 0 { Ok(said) } else { Err(format!("{said:?}\n{}", daemon.output())) }
     });
     assert!(status.err.starts_with("sandbox mode"), "where no real agent answers, that is said: {status:?}");
