@@ -122,7 +122,7 @@ fn usage() -> Vec<Operation> {
         .with("from", "From then on; where only `to` is given, from the first that is known.", &time())
         .with("to", "Until then; default is now.", &time())
         .with("by", finely, &json!({ "type": "string", "enum": By::ALL.map(By::word) }))
-        .with("meter", "Only this meter.", &json!({ "type": "string" }))
+        .with("meter", "Only this meter.", &json!({ "type": "string", "pattern": patterns::WORD }))
         .answers::<UsageReport>("Each meter, and what was not watched."),
         post("/v1/usage", "record", "Records usage. The answer comes after the accepted records are on disk.")
             .takes_any(Body::Needed, vec![(JSON, recorded), ("application/x-ndjson", lines)])
