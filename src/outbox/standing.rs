@@ -542,4 +542,201 @@ mod tests {
             });
         }
     }
+
+    /// A row of November with these attempts of the second, and what it noted.
+    fn row(tx: &Tx<'_>, channel: Channel, noted: Option<i64>, attempts: &[Attempt]) -> (i64, Generation) {
+        let generation = draw(tx, 1, Break::Start, at(1, 0)).unwrap();
+        let id = ensure(tx, &new(channel, Span::new(at(1, 0), at(30, 0)))).unwrap();
+        tx.execute("UPDATE usage_record SET standing = ?2 WHERE id = ?1", (id, noted)).unwrap();
+        for (revision, (quantity, state, hour)) in (1..).zip(attempts) {
+            attempted(tx, id, revision, *quantity, state, at(2, *hour), None);
+        }
+        (id, generation)
+    }
+
+    fn count(tx: &Tx<'_>, sql: &str) -> i64 {
+        tx.query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn s5_what_differs_is_in_the_audit_once_and_what_does_not_is_not() {
+        // Totals that are read one after another, and lines of the audit after each.
+        let sum: &[Attempt] = &[(9, "accepted", 1)];
+        let fall: &[Attempt] = &[(11, "accepted", 1), (-2, "accepted", 4)];
+        let lost: &[Attempt] = &[(12, "abandoned", 1)];
+        let late: &[Attempt] = &[(9, "accepted", 4)];
+        for (channel, attempts, reads) in [
+            (by(Formula::Sum), sum, vec![(9, 0), (8, 1), (8, 1), (7, 2), (9, 2), (8, 3)]),
+            (by(Formula::Sum), fall, vec![(11, 0), (9, 0)]),
+            (by(Formula::Last), late, vec![(8, 0)]),
+            (Channel::UsageRecords, lost, vec![(9, 0), (11, 1), (30, 2)]),
+            (Channel::UsageRecords, sum, vec![(8, 1), (8, 1)]),
+        ] {
+            in_store(move |tx| {
+                let (id, generation) = row(tx, channel.clone(), Some(9), attempts);
+                let reader = Reader { generation: &generation, is_single_writer: false, now: at(2, 5) };
+                for (total, lines) in reads {
+                    note_read(tx, id, &Stands { total, days: None }, &reader).unwrap();
+                    let found = count(tx, "SELECT count(*) FROM audit WHERE action = 'read.differs'");
+                    assert_eq!(found, lines, "{channel:?}: {total}");
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn s5_what_is_not_counted_is_said_until_it_is() {
+        in_store(|tx| {
+            let (id, generation) = row(tx, by(Formula::Sum), Some(9), &[(9, "accepted", 1)]);
+            let reader = Reader { generation: &generation, is_single_writer: false, now: at(2, 5) };
+            let read = |total| {
+                note_read(tx, id, &Stands { total, days: None }, &reader).unwrap();
+                let row = record::by_id(tx, id).unwrap();
+                (row.drift, row.standing, row.read_generation.is_some())
+            };
+            assert_eq!(read(7), (Some("9 were accepted, 7 are counted".to_owned()), Some(9), false));
+            assert_eq!(read(9), (None, Some(9), true));
+        });
+        in_store(|tx| {
+            let (id, generation) = row(tx, Channel::UsageRecords, Some(9), &[(9, "accepted", 1)]);
+            tx.execute("UPDATE usage_record SET drift = 'before'", []).unwrap();
+            let reader = Reader { generation: &generation, is_single_writer: false, now: at(2, 5) };
+            note_read(tx, id, &Stands { total: 9, days: None }, &reader).unwrap();
+            assert_eq!(
+                record::by_id(tx, id).unwrap().drift.as_deref(),
+                Some("before"),
+                "a total's drift stays for people"
+            );
+        });
+    }
+
+    #[test]
+    fn s5_a_summary_that_lags_is_read_in_this_generation_all_the_same() {
+        in_store(|tx| {
+            let (id, generation) = row(tx, by(Formula::Last), Some(9), &[(9, "accepted", 4)]);
+            tx.execute("UPDATE usage_record SET next_attempt_us = 1", []).unwrap();
+            let reader = Reader { generation: &generation, is_single_writer: false, now: at(2, 5) };
+            assert_eq!(note_read(tx, id, &Stands { total: 8, days: None }, &reader).unwrap(), ReadVerdict::Lags);
+            let row = record::by_id(tx, id).unwrap();
+            assert_eq!((row.standing, row.read_generation, row.next_attempt), (Some(9), Some(generation.id), None));
+        });
+    }
+
+    #[test]
+    fn s4_s5_what_waits_to_be_carried_stays_where_nothing_stood() {
+        for (total, carried) in [(0, 1), (1, 0)] {
+            in_store(move |tx| {
+                let before = ensure(tx, &new(Channel::UsageRecords, Span::new(at(1, 0), at(3, 0)))).unwrap();
+                let id = ensure(tx, &new(Channel::UsageRecords, Span::new(at(3, 0), at(30, 0)))).unwrap();
+                let sql = "INSERT INTO carry (from_record, units, at_us) VALUES (?1, 4, 0)";
+                tx.execute(sql, [before]).unwrap();
+                let generation = draw(tx, 1, Break::Start, at(4, 0)).unwrap();
+                note_first_read(tx, id, &Stands { total, days: None }, &generation, at(4, 0)).unwrap();
+                assert_eq!(count(tx, "SELECT count(*) FROM carry"), carried, "{total}");
+                assert_eq!(record::by_id(tx, before).unwrap().may_stand_later, total > 0);
+            });
+        }
+    }
+
+    #[test]
+    fn s5_a_total_may_change_while_another_request_is_under_way_or_a_larger_one_was_given_up_lately() {
+        let pending: &[Attempt] = &[(9, "unknown", 4)];
+        for (channel, attempts, total, may) in [
+            (Channel::UsageRecords, pending, 9, false),
+            (Channel::UsageRecords, pending, 8, true),
+            (by(Formula::Last), pending, 9, false),
+            (by(Formula::Sum), pending, 9, true),
+            (by(Formula::SumOfDays), pending, 9, true),
+            (Channel::UsageRecords, &[(9, "abandoned", 4)], 8, true),
+            (Channel::UsageRecords, &[(9, "abandoned", 4)], 9, false),
+            (Channel::UsageRecords, &[(9, "abandoned", 3)], 8, false),
+            (Channel::UsageRecords, &[(9, "accepted", 4)], 8, false),
+        ] {
+            in_store(move |tx| {
+                let (id, _) = row(tx, channel.clone(), Some(5), attempts);
+                assert_eq!(may_change(tx, id, total, at(2, 5)).unwrap(), may, "{channel:?} {attempts:?} {total}");
+            });
+        }
+    }
+
+    #[test]
+    fn s9_a_total_of_the_period_before_may_rise_for_two_hours_after_its_end() {
+        for (now, may) in [(at(2, 1), true), (at(2, 2).minus(1), true), (at(2, 2), false)] {
+            in_store(move |tx| {
+                draw(tx, 1, Break::Start, at(1, 0)).unwrap();
+                let before = ensure(tx, &new(Channel::CurrentUsage, Span::new(at(1, 0), at(2, 0)))).unwrap();
+                attempted(tx, before, 1, 8, "unknown", at(2, 0).minus(1), None);
+                let id = ensure(tx, &new(Channel::CurrentUsage, Span::new(at(2, 0), at(30, 0)))).unwrap();
+                assert_eq!(may_rise(tx, id, 7, now).unwrap(), may, "{now}");
+                assert!(!may_rise(tx, id, 8, now).unwrap(), "not above what it was");
+            });
+        }
+    }
+
+    #[test]
+    fn r5_s5_what_left_lately_is_neither_answered_nor_quiet() {
+        for (state, hour, answered, quiet) in [
+            ("accepted", 4, true, false),
+            ("accepted", 3, true, true),
+            ("unknown", 4, false, false),
+            ("unknown", 3, true, true),
+            ("refused", 4, true, true),
+        ] {
+            in_store(move |tx| {
+                let (id, _) = row(tx, Channel::UsageRecords, Some(5), &[(9, state, hour)]);
+                let found = (is_answered(tx, id, at(2, 5)).unwrap(), is_quiet(tx, id, at(2, 5)).unwrap());
+                assert_eq!(found, (answered, quiet), "{state} {hour}");
+            });
+        }
+    }
+
+    /// What a read at five o'clock of the second means for a row with shares of days: each day with what stood, what was
+    /// tried on it, and what is found.
+    fn read_days(days: &[(u32, i64, &'static [Attempt], i64)]) -> (ReadVerdict, i64) {
+        let days = days.to_vec();
+        let (sender, verdict) = std::sync::mpsc::channel();
+        in_store(move |tx| {
+            let noted = days.iter().map(|(_, was, ..)| was).sum();
+            let (id, generation) = row(tx, by(Formula::SumOfDays), Some(noted), &[]);
+            let mut revision = 0;
+            for (day, was, attempts, _) in &days {
+                day_share::set_standing(tx, id, at(*day, 0).secs(), *was).unwrap();
+                for (quantity, state, hour) in *attempts {
+                    revision += 1;
+                    attempted(tx, id, revision, *quantity, state, at(2, *hour), Some(at(*day, 0)));
+                }
+            }
+            let found: BTreeMap<i64, i64> = days.iter().map(|(day, .., found)| (at(*day, 0).secs(), *found)).collect();
+            let reader = Reader { generation: &generation, is_single_writer: false, now: at(2, 5) };
+            let stands = Stands { total: found.values().sum(), days: Some(found) };
+            let verdict = note_read(tx, id, &stands, &reader).unwrap();
+            sender.send((verdict, count(tx, "SELECT count(*) FROM delivery WHERE state = 'accepted'"))).unwrap();
+        });
+        verdict.recv().unwrap()
+    }
+
+    #[test]
+    fn s8_each_days_share_is_compared_with_what_was_sent_for_it() {
+        use ReadVerdict::{AsNoted, FallLags, Lower, OursLate};
+        const LOST: &[Attempt] = &[(8, "unknown", 4)];
+        const SENT: &[Attempt] = &[(5, "accepted", 1)];
+        const FELL: &[Attempt] = &[(5, "accepted", 1), (3, "accepted", 4)];
+        const GAVE_UP: &[Attempt] = &[(8, "abandoned", 4)];
+        for (days, verdict, accepted) in [
+            (vec![(1, 5, SENT, 5), (2, 3, SENT, 3)], AsNoted, 2),
+            (vec![(1, 5, LOST, 8)], OursLate, 1),
+            (vec![(1, 5, LOST, 7)], OursLate, 0),
+            // Of two days that show as much, only the one that it was sent for settles it.
+            (vec![(1, 5, GAVE_UP, 8), (2, 3, LOST, 3)], OursLate, 0),
+            (vec![(1, 8, SENT, 8), (2, 8, LOST, 8)], AsNoted, 1),
+            (vec![(1, 5, LOST, 9)], higher(9, 8), 0),
+            (vec![(1, 5, SENT, 6), (2, 3, SENT, 3)], higher(9, 10), 2),
+            (vec![(1, 5, SENT, 4), (2, 3, &[], 3)], Lower { noted: 8 }, 1),
+            (vec![(1, 3, FELL, 5)], FallLags, 2),
+            (vec![(1, 3, FELL, 4), (2, 5, GAVE_UP, 6)], OursLate, 2),
+            (vec![(1, 3, FELL, 6)], higher(6, 5), 2),
+        ] {
+            assert_eq!(read_days(&days), (verdict, accepted), "{days:?}");
+        }
+    }
 }
