@@ -268,3 +268,159 @@ pub fn sum_segments(tx: &Tx<'_>, record: &UsageRecord) -> Result<UsageRecord, Ou
     tx.execute("UPDATE usage_record SET closed_segments = ?2 WHERE id = ?1", (record.id, closed_segments))?;
     Ok(UsageRecord { closed_segments, ..record.clone() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outbox::testing::{at, attempted, by, in_store, new};
+    use crate::outbox::{Break, draw, ensure};
+
+    const NOW: (u32, u32) = (5, 0);
+
+    fn now() -> At {
+        At { now: at(NOW.0, NOW.1), provider_now: at(NOW.0, NOW.1) }
+    }
+
+    fn of(channel: &Channel, item: &str, price: &str) -> NewRecord {
+        let period = Span::new(at(1, 0), at(30, 0));
+        NewRecord { item: item.parse().unwrap(), price: price.parse().unwrap(), ..new(channel.clone(), period) }
+    }
+
+    fn row(tx: &Tx<'_>, channel: &Channel, item: &str) -> i64 {
+        ensure(tx, &of(channel, item, "price_1")).unwrap()
+    }
+
+    fn set(tx: &Tx<'_>, id: i64, what: &str) {
+        tx.execute(&format!("UPDATE usage_record SET {what} WHERE id = ?1"), [id]).unwrap();
+    }
+
+    fn all(tx: &Tx<'_>) -> Vec<i64> {
+        record::unfinished(tx).unwrap().iter().map(|row| row.id).collect()
+    }
+
+    #[test]
+    fn r5_a_closed_segment_keeps_what_stands_and_gives_up_what_is_the_periods() {
+        in_store(|tx| {
+            let (before, old, last) = (
+                ensure(tx, &new(Channel::UsageRecords, Span::new(at(1, 0).minus(1_000_000), at(1, 0)))).unwrap(),
+                row(tx, &Channel::UsageRecords, "si_2"),
+                row(tx, &Channel::UsageRecords, "si_3"),
+            );
+            set(
+                tx,
+                old,
+                "adopted = 2, forgotten = 30, adopted_by_usage = 1, target = 9, standing = 9, held_code = 'x'",
+            );
+            tx.execute("INSERT INTO carry (from_record, to_record, units, at_us) VALUES (?1, ?2, 3, 0)", [before, old])
+                .unwrap();
+            close_segment(tx, old, last, 7, at(5, 0)).unwrap();
+            let (old, last) = (record::by_id(tx, old).unwrap(), record::by_id(tx, last).unwrap());
+            assert_eq!(
+                (old.segment_of, old.standing, old.target, old.adopted, old.held),
+                (Some(last.id), Some(7), 7, 0, None)
+            );
+            assert_eq!((last.adopted, last.forgotten, last.adopted_by_usage, last.target), (2, 30, 1, 2));
+            let carried: i64 = tx.query_row("SELECT to_record FROM carry", [], |row| row.get(0)).unwrap();
+            assert_eq!(carried, last.id, "what was carried in goes on");
+        });
+    }
+
+    #[test]
+    fn r5_what_is_under_way_at_a_change_is_given_up_where_it_would_count_nowhere_or_elsewhere() {
+        for (channel, anew, given_up) in [
+            (Channel::UsageRecords, true, true),
+            (Channel::UsageRecords, false, false),
+            (by(Formula::Last), false, true),
+            (by(Formula::Sum), true, true),
+        ] {
+            in_store(move |tx| {
+                draw(tx, 1, Break::Start, at(1, 0)).unwrap();
+                let id = row(tx, &channel, "si_1");
+                set(tx, id, "read_generation = 1");
+                attempted(tx, id, 1, 4, "unknown", at(4, 0), None);
+                go_on(tx, GoesOn { row: id, billed: 0, anew }, &of(&channel, "si_1", "price_2"), now()).unwrap();
+                let state: String = tx.query_row("SELECT state FROM delivery", [], |row| row.get(0)).unwrap();
+                assert_eq!(state == "abandoned", given_up, "{channel:?} {anew}: {state}");
+                assert_eq!(record::by_id(tx, id).unwrap().read_generation.is_none(), given_up, "{channel:?} {anew}");
+            });
+        }
+    }
+
+    #[test]
+    fn r5_a_row_that_goes_on_is_on_the_new_price_and_keeps_what_was_billed_at_the_old() {
+        for (channel, floor) in [(Channel::UsageRecords, 0), (by(Formula::Last), 0), (by(Formula::Sum), 4)] {
+            in_store(move |tx| {
+                let id = row(tx, &channel, "si_1");
+                set(tx, id, "held_code = 'segment_changed', held_because = 'x', standing = 4");
+                go_on(tx, GoesOn { row: id, billed: 4, anew: true }, &of(&channel, "si_2", "price_2"), now()).unwrap();
+                let found = record::by_id(tx, id).unwrap();
+                assert_eq!(
+                    (found.item.as_str(), found.price.as_str(), found.held.is_some()),
+                    ("si_2", "price_2", false)
+                );
+                assert_eq!(found.floor, floor, "{channel:?}");
+                let is_record = channel == Channel::UsageRecords;
+                assert_eq!((found.standing.is_none(), found.begins_anew), (is_record, !is_record), "{channel:?}");
+                let before = billed_before(tx, id).unwrap();
+                assert_eq!(before.iter().map(|one| (one.item.as_str(), one.units)).collect::<Vec<_>>(), [("si_1", 4)]);
+            });
+        }
+    }
+
+    #[test]
+    fn r5_a_blank_row_of_the_new_item_is_absorbed_with_what_the_period_had_on_it() {
+        // Another item, another period, and one on which something was done are left alone.
+        for (item, what, is_absorbed) in [
+            ("si_2", "forgotten = 5", true),
+            ("si_3", "forgotten = 5", false),
+            ("si_2", "forgotten = 5, revision = 1", false),
+            ("si_2", "forgotten = 5, period_from_s = period_from_s + 1", false),
+        ] {
+            in_store(move |tx| {
+                let (id, blank) = (row(tx, &Channel::UsageRecords, "si_1"), row(tx, &Channel::UsageRecords, item));
+                set(tx, blank, what);
+                absorb(tx, id, &of(&Channel::UsageRecords, "si_2", "price_2")).unwrap();
+                assert_eq!(all(tx) == [id], is_absorbed, "{item}: {what}");
+                assert_eq!(record::by_id(tx, id).unwrap().forgotten, if is_absorbed { 5 } else { 0 }, "{item}: {what}");
+            });
+        }
+        in_store(|tx| {
+            let id = row(tx, &Channel::UsageRecords, "si_1");
+            absorb(tx, id, &of(&Channel::UsageRecords, "si_1", "price_2")).unwrap();
+            assert_eq!(all(tx), [id], "never itself");
+        });
+    }
+
+    #[test]
+    fn r5_items_that_are_billed_together_are_kept_once_each() {
+        in_store(|tx| {
+            let id = row(tx, &Channel::UsageRecords, "si_1");
+            let together = |item: &str| {
+                bill_together(tx, id, &of(&Channel::UsageRecords, item, "price_2"), at(5, 0)).unwrap();
+                earlier_items(tx, id).unwrap().iter().map(ToString::to_string).collect::<Vec<_>>()
+            };
+            assert_eq!(together("si_1"), [""; 0], "its own item is no earlier one");
+            assert_eq!(together("si_2"), ["si_2"]);
+            assert_eq!(together("si_2"), ["si_2"]);
+            assert_eq!(billed_before(tx, id).unwrap().len(), 1);
+            assert_eq!(together("si_3"), ["si_2", "si_3"]);
+        });
+    }
+
+    #[test]
+    fn r5_an_item_is_continued_where_another_row_bills_its_period() {
+        in_store(|tx| {
+            let (id, period) = (row(tx, &Channel::UsageRecords, "si_1"), Span::new(at(1, 0), at(30, 0)));
+            let item = |name: &str| name.parse::<ItemId>().unwrap();
+            let continued = |name: &str| is_continued(tx, &item(name), period).unwrap();
+            assert!(!continued("si_1") && !continued("si_2"));
+            bill_together(tx, id, &of(&Channel::UsageRecords, "si_2", "price_2"), at(5, 0)).unwrap();
+            assert!(!continued("si_1") && continued("si_2"));
+            let last = row(tx, &Channel::UsageRecords, "si_3");
+            close_segment(tx, id, last, 0, at(5, 0)).unwrap();
+            assert!(continued("si_1") && !continued("si_3"));
+            let later = Span::new(at(2, 0), at(30, 0));
+            assert!(!is_continued(tx, &item("si_1"), later).unwrap(), "of this period only");
+        });
+    }
+}
