@@ -388,13 +388,28 @@ mod tests {
 
     #[test]
     fn a_machine_put_back_to_an_earlier_state_was_not_watched() {
+        let (early, late) = (MINUTE, 3 * HOUR);
+        for (monotonic_us, boottime_us) in [(early, early), (early, late), (late, early)] {
+            in_ledger(move |tx| {
+                let clock = ManualClock::booted_at(at(T0));
+                clock.run(HOUR);
+                round(tx, &clock, "a", How::Bridged);
+                let earlier = Reading { wall: at(T0 + 7_200), monotonic_us, boottime_us };
+                round_in(tx, earlier, &vm("a"), How::Observed, &trusted(earlier));
+                assert_eq!(timeline(tx), [(3_600, 7_200, AgentStoppedLost)], "{monotonic_us} {boottime_us}");
+            });
+        }
+    }
+
+    #[test]
+    fn the_last_sample_is_where_the_last_round_was_placed() {
         in_ledger(|tx| {
+            assert_eq!(last_sample(tx).unwrap(), None);
             let clock = ManualClock::booted_at(at(T0));
-            clock.run(HOUR);
             round(tx, &clock, "a", How::Bridged);
-            let earlier = Reading { wall: at(T0 + 7_200), monotonic_us: MINUTE, boottime_us: MINUTE };
-            round_in(tx, earlier, &vm("a"), How::Observed, &trusted(earlier));
-            assert_eq!(timeline(tx), [(3_600, 7_200, AgentStoppedLost)]);
+            clock.run(MINUTE);
+            round(tx, &clock, "a", How::Observed);
+            assert_eq!(last_sample(tx).unwrap(), Some(at(T0 + 60)));
         });
     }
 }

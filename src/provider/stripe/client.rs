@@ -124,6 +124,7 @@ mod tests {
 
     use super::super::test_server::{Act, TestServer, config, json, usage_records};
     use super::*;
+    use crate::config::{ApiKey, ProviderConfig};
     use crate::provider::{Outcome, Provider, RefusalKind, SetUsage};
 
     fn set() -> SetUsage {
@@ -172,9 +173,15 @@ mod tests {
     }
 
     #[test]
-    fn the_provider_says_whether_its_key_moves_real_money() {
-        let provider = Provider::new(&config("http://127.0.0.1:1", Duration::from_secs(1))).unwrap();
-        assert_eq!(provider.livemode(), Some(false));
+    fn the_provider_says_of_its_key_whether_it_moves_real_money_and_what_may_be_shown_of_it() {
+        for (key, live, shown) in
+            [("rk_test_abcdefgh1234", false, "rk_test_…1234"), ("sk_live_abcdefgh9876", true, "sk_live_…9876")]
+        {
+            let key = Some(ApiKey { secret: key.into(), from: "test".to_owned() });
+            let config = ProviderConfig { key, ..config("http://127.0.0.1:1", Duration::from_secs(1)) };
+            let provider = Provider::new(&config).unwrap();
+            assert_eq!((provider.livemode(), provider.key_kind()), (Some(live), Some(shown)));
+        }
     }
 
     #[test]
